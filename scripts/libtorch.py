@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Puts libtorch 2.11.0 into vendor/libtorch, where the build and the executable look for it.
+
+An installed torch 2.11.0 of any Python on this machine is linked to; otherwise three published
+Python wheels are downloaded (544 MB), checked against the digests below and unpacked without their
+CUDA parts. Nothing is imported or executed from them. Safe to repeat; works offline once done.
+
+The folder holds links or files for the libraries that libtorch_cpu.so needs, the C++ headers, a
+`build-version` file and a linker script `libtorch.so`. It must not hold libtorch_cuda.so: torch-sys
+would link it. With a GPU the executable opens that library itself, from the installed torch.
+"""
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+VERSION = "2.11.0"
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "vendor" / "libtorch"
+
+WHEELS = {
+    "torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl": (
+        "torch==2.11.0",
+        "0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756",
+    ),
+    "nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl": (
+        "nvidia-cuda-runtime==13.0.96",
+        "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
+    ),
+    "nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl": (
+        "nvidia-cuda-cupti==13.0.85",
+        "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8",
+    ),
+}
+LIBRARIES = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libcudart.so.13", "libcupti.so.13"]
+
+
+def say(text):
+    print(f"libtorch: {text}", flush=True)
+
+
+def complete():
+    version = TARGET / "build-version"
+    return (
+        version.is_file()
+        and version.read_text().split("+")[0].strip() == VERSION
+        and all((TARGET / "lib" / name).exists() for name in LIBRARIES[:2])
+        and (TARGET / "include" / "torch" / "csrc").is_dir()
+    )
+
+
+def pythons():
+    """Interpreters worth asking, the environment's own first."""
+    names = ["python3", "python"] + [f"python3.{minor}" for minor in range(9, 16)]
+    places = [os.path.join(os.environ[v], "bin") for v in ("VIRTUAL_ENV", "CONDA_PREFIX") if v in os.environ]
+    places += os.environ.get("PATH", "").split(os.pathsep)
+    places += glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin"))
+    places += glob.glob(os.path.expanduser("~/*conda*/envs/*/bin"))
+    seen = set()
+    for place in places:
+        for name in names:
+            path = os.path.join(place, name)
+            if os.access(path, os.X_OK) and os.path.realpath(path) + place not in seen:
+                seen.add(os.path.realpath(path) + place)
+                yield path
+
+
+ASK = """
+import importlib.util, json
+spec = importlib.util.find_spec("torch")
+found = list(spec.submodule_search_locations) if spec and spec.submodule_search_locations else []
+print(json.dumps(found))
+"""
+
+
+def installed_torch():
+    """Folder of an installed torch of the right version, or None. torch is located, not imported."""
+    candidates = [Path(os.environ["VIRNUCPRO_TORCH"])] if os.environ.get("VIRNUCPRO_TORCH") else []
+    for python in pythons():
+        try:
+            answer = subprocess.run(
+                [python, "-I", "-c", ASK], capture_output=True, text=True, timeout=30, check=True
+            ).stdout
+            candidates += [Path(place) for place in json.loads(answer)]
+        except (subprocess.SubprocessError, OSError, ValueError):
+            continue
+    for torch in candidates:
+        version = torch / "version.py"
+        if not version.is_file() or not (torch / "lib" / "libtorch_cpu.so").is_file():
+            continue
+        if f"__version__ = '{VERSION}" in version.read_text():
+            return torch
+    return None
+
+
+def library_of(torch, name):
+    """A library of an installed torch: in its own lib folder, or in the nvidia packages beside it."""
+    places = [torch / "lib", *torch.parent.glob("nvidia/*/lib")]
+    return next((place / name for place in places if (place / name).exists()), None)
+
+
+def fresh_folder():
+    staging = TARGET.with_name("libtorch.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    (staging / "lib").mkdir(parents=True)
+    return staging
+
+
+def link_installed(torch):
+    say(f"using the torch {VERSION} installed in {torch}")
+    staging = fresh_folder()
+    for name in LIBRARIES:
+        library = library_of(torch, name)
+        if library is not None:  # a CPU-only torch needs no CUDA libraries
+            (staging / "lib" / name).symlink_to(library)
+    (staging / "include").symlink_to(torch / "include")
+    return staging
+
+
+def unpack(wheel, staging):
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            parts = member.filename.split("/")
+            if parts[-1] in LIBRARIES and "lib" in parts:
+                destination = staging / "lib" / parts[-1]
+            elif member.filename.startswith("torch/include/"):
+                destination = staging.joinpath(*parts[1:])
+            elif "licenses" in parts and member.filename.startswith("torch"):
+                destination = staging / parts[-1]
+            else:
+                continue
+            if ".." in parts or member.is_dir():
+                continue
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, open(destination, "wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def download():
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        sys.exit(
+            f"libtorch: no wheel is pinned for {sys.platform} {os.uname().machine}; install torch {VERSION} "
+            "with pip and run this again: it will be found"
+        )
+    say(f"torch {VERSION} is not installed here: downloading 3 wheels from the Python package index, 544 MB;")
+    say("unpacked they take 480 MB in vendor/libtorch (pip keeps the downloads in its own cache)")
+    free = shutil.disk_usage(ROOT).free
+    if free < 2 << 30:
+        sys.exit(f"libtorch: {free >> 20} MB free on the disk of {ROOT}; 2048 MB are needed while unpacking")
+    vendor = TARGET.parent
+    wheels, environment = vendor / "wheels", vendor / "pip"
+    wheels.mkdir(parents=True, exist_ok=True)
+    venv.create(environment, with_pip=True)
+    requirements = wheels / "requirements.txt"
+    requirements.write_text("".join(f"{req} --hash=sha256:{digest}\n" for req, digest in WHEELS.values()))
+    subprocess.run(
+        [
+            *[environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "download"],
+            *["--no-deps", "--require-hashes", "--only-binary=:all:", "-r", requirements, "-d", wheels],
+            *["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "none"],
+            *["--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_25_x86_64"],
+            *["--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"],
+        ],
+        check=True,
+    )
+    staging = fresh_folder()
+    for name in WHEELS:
+        say(f"unpacking {name}")
+        unpack(wheels / name, staging)
+    shutil.rmtree(wheels)
+    shutil.rmtree(environment)
+    return staging
+
+
+def main():
+    if complete():
+        say(f"{VERSION} is in place ({TARGET.relative_to(ROOT)})")
+        return
+    TARGET.parent.mkdir(exist_ok=True)
+    torch = installed_torch()
+    staging = link_installed(torch) if torch else download()
+    # torch-sys asks for -ltorch; the one library that it stands for on a CPU is torch_cpu.
+    (staging / "lib" / "libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
+    (staging / "build-version").write_text(f"{VERSION}\n")
+    if TARGET.is_symlink():
+        TARGET.unlink()
+    shutil.rmtree(TARGET, ignore_errors=True)
+    staging.rename(TARGET)
+    if not complete():
+        sys.exit(f"libtorch: {TARGET} is not complete; remove it and run this again")
+    say(f"{VERSION} is ready in {TARGET.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

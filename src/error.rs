@@ -1,0 +1,385 @@
+//! What can go wrong, said so that a person and a workflow engine both know what to do.
+//!
+//! A [`Fault`] is a stable identifier with an exit code; an [`Error`] is a fault with its circumstances:
+//! file, record, line, what was expected, what was found and what to do. This module knows nothing of
+//! the rest of the crate.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal, $exit:literal;)+) => {
+        /// A kind of failure: a stable identifier and the exit code it leads to (`docs/exit-codes.md`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Fault { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Fault {
+            /// Every fault, in the order of the documentation.
+            pub const ALL: &[Fault] = &[$(Fault::$name),+];
+
+            /// Stable identifier, as `VN-IN-EMPTY`.
+            pub fn id(self) -> &'static str {
+                match self { $(Fault::$name => $id),+ }
+            }
+
+            /// Exit code of the process.
+            pub fn exit_code(self) -> u8 {
+                match self { $(Fault::$name => $exit),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The arguments contradict each other or the contract.
+    Usage = "VN-USAGE", 64;
+
+    /// No sequence in the input.
+    InputEmpty = "VN-IN-EMPTY", 65;
+    /// Text before the first header.
+    InputNoHeader = "VN-IN-NOHEADER", 65;
+    /// A header without an identifier.
+    InputNoId = "VN-IN-NOID", 65;
+    /// An identifier longer than the limit.
+    InputIdTooLong = "VN-IN-IDLONG", 65;
+    /// Two records of one identifier, and `--duplicates error`.
+    InputDuplicateId = "VN-IN-DUPID", 65;
+    /// A last record without sequence: the file may be cut.
+    InputTruncated = "VN-IN-TRUNC", 65;
+    /// A character that is no nucleotide code.
+    InputCharacter = "VN-IN-CHAR", 65;
+    /// Bytes of no text.
+    InputBinary = "VN-IN-BINARY", 65;
+    /// Lines ended by a carriage return alone.
+    InputCarriageReturn = "VN-IN-CRONLY", 65;
+    /// Text in UTF-16 or another encoding of several bytes.
+    InputEncoding = "VN-IN-ENCODING", 65;
+    /// Proteins where nucleotides are wanted.
+    InputProtein = "VN-IN-PROTEIN", 65;
+    /// A file of another format.
+    InputFormat = "VN-IN-FORMAT", 65;
+    /// A compression or archive that is not read.
+    InputCompression = "VN-IN-COMPRESSION", 65;
+    /// A compressed stream that ends too early.
+    InputCompressedTruncated = "VN-IN-ZTRUNC", 65;
+    /// A compressed stream that is damaged.
+    InputCompressedCorrupt = "VN-IN-ZCORRUPT", 65;
+    /// A BGZF file without its end-of-file block.
+    InputBgzfEof = "VN-IN-BGZFEOF", 65;
+    /// A damaged FASTQ record.
+    InputFastq = "VN-IN-FASTQ", 65;
+    /// The input changed while it was read.
+    InputChanged = "VN-IN-CHANGED", 65;
+    /// A sample sheet that cannot be read as one.
+    InputSheet = "VN-IN-SHEET", 65;
+    /// A table or vector file that is not what the stage wants.
+    InputStage = "VN-IN-STAGE", 65;
+
+    /// An input that is not there or cannot be opened.
+    InputMissing = "VN-IN-MISSING", 66;
+
+    /// No such device on this machine, or this build cannot use it.
+    DeviceUnavailable = "VN-DEVICE-NONE", 69;
+
+    /// A bundle or model file that is not there.
+    ModelMissing = "VN-MODEL-MISSING", 78;
+    /// A model file that cannot be read as one.
+    ModelFormat = "VN-MODEL-FORMAT", 78;
+    /// A Git-LFS pointer or web page in place of a model file.
+    ModelPointer = "VN-MODEL-LFS", 78;
+    /// Tensors missing from a checkpoint, or left over.
+    ModelTensors = "VN-MODEL-TENSORS", 78;
+    /// A tensor of another shape.
+    ModelShape = "VN-MODEL-SHAPE", 78;
+    /// A tensor with NaN or infinite values.
+    ModelNonFinite = "VN-MODEL-NONFINITE", 78;
+    /// A model configuration this product cannot follow exactly.
+    ModelConfig = "VN-MODEL-CONFIG", 78;
+    /// A tokeniser that does not belong to the model.
+    ModelTokenizer = "VN-MODEL-TOKENIZER", 78;
+    /// A file of a bundle with another digest than recorded.
+    ModelDigest = "VN-MODEL-HASH", 78;
+    /// A bundle whose parts do not fit together, or that does not fit the data.
+    ModelMismatch = "VN-MODEL-FIT", 78;
+    /// A configuration file or variable that cannot be followed.
+    Config = "VN-CONFIG", 78;
+
+    /// A manifest or shard that is damaged.
+    CheckpointCorrupt = "VN-CKPT-HASH", 3;
+    /// Finished work of other settings, input or model in the output folder.
+    CheckpointForeign = "VN-CKPT-FOREIGN", 3;
+    /// A stage's output that is not complete.
+    CheckpointIncomplete = "VN-CKPT-INCOMPLETE", 3;
+    /// The two sides of a join do not hold the same identifiers.
+    MergeIds = "VN-MERGE-IDS", 3;
+
+    /// Out of memory, and a smaller batch can help.
+    OutOfMemory = "VN-OOM", 4;
+
+    /// A sequence that does not fit even alone.
+    TooLong = "VN-IN-TOOLONG", 1;
+    /// A model that does not fit the device.
+    ModelTooLarge = "VN-DEVICE-MODELFIT", 1;
+    /// No space left where output is written.
+    NoSpace = "VN-IO-NOSPACE", 1;
+    /// The quota is used up where output is written.
+    Quota = "VN-IO-QUOTA", 1;
+    /// Output cannot be written.
+    Write = "VN-IO-WRITE", 1;
+    /// A file cannot be read although it is there.
+    Read = "VN-IO-READ", 1;
+    /// The output folder holds somebody else's files.
+    OutputForeign = "VN-OUT-FOREIGN", 1;
+    /// The encoder gave a value that is not finite.
+    NonFinite = "VN-NONFINITE", 1;
+    /// libtorch refused a computation.
+    Torch = "VN-TORCH", 1;
+    /// Rows in and rows out differ: a defect of this program.
+    Count = "VN-COUNT", 1;
+    /// A defect of this program.
+    Bug = "VN-BUG", 1;
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A failure with its circumstances.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct Error(Box<Circumstances>);
+
+#[derive(Debug)]
+struct Circumstances {
+    fault: Fault,
+    message: String,
+    file: Option<PathBuf>,
+    record: Option<String>,
+    line: Option<u64>,
+    expected: Option<String>,
+    found: Option<String>,
+    advice: Option<String>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// A failure in one sentence, without final full stop.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self(Box::new(Circumstances {
+            fault,
+            message: message.into(),
+            file: None,
+            record: None,
+            line: None,
+            expected: None,
+            found: None,
+            advice: None,
+            source: None,
+        }))
+    }
+
+    /// An input that could not be opened or read.
+    pub fn reading(path: &Path, error: io::Error) -> Self {
+        use io::ErrorKind as K;
+        let (fault, advice) = match error.kind() {
+            K::NotFound => (Fault::InputMissing, "check the path; a link may point to nothing"),
+            K::PermissionDenied => (Fault::InputMissing, "make the file readable for this user"),
+            K::IsADirectory => (Fault::InputMissing, "name a file, not a folder"),
+            _ => (Fault::Read, "check the disk or the network file system, then run the same command again"),
+        };
+        Self::new(fault, format!("cannot read {}", path.display())).file(path).advice(advice).caused_by(error)
+    }
+
+    /// An output that could not be written.
+    pub fn writing(path: &Path, error: io::Error) -> Self {
+        use io::ErrorKind as K;
+        let (fault, advice) = match error.kind() {
+            K::StorageFull => (Fault::NoSpace, "free space, then run the same command again: finished work is kept"),
+            K::QuotaExceeded => {
+                (Fault::Quota, "the quota is full, not the disk: free space, then run the same command again")
+            }
+            K::PermissionDenied | K::ReadOnlyFilesystem => (Fault::Write, "choose a folder that this user can write to"),
+            _ => (Fault::Write, "check the disk or the network file system, then run the same command again"),
+        };
+        Self::new(fault, format!("cannot write {}", path.display())).file(path).advice(advice).caused_by(error)
+    }
+
+    /// Names the file.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        self.0.file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Names the record (sequence, frame or tensor).
+    pub fn record(mut self, record: impl Into<String>) -> Self {
+        self.0.record = Some(record.into());
+        self
+    }
+
+    /// Gives the line of the file, counted from 1.
+    pub fn line(mut self, line: u64) -> Self {
+        self.0.line = Some(line);
+        self
+    }
+
+    /// Says what should have been there.
+    pub fn expected(mut self, text: impl Into<String>) -> Self {
+        self.0.expected = Some(text.into());
+        self
+    }
+
+    /// Says what was there.
+    pub fn found(mut self, text: impl Into<String>) -> Self {
+        self.0.found = Some(text.into());
+        self
+    }
+
+    /// Says what the user can do.
+    pub fn advice(mut self, text: impl Into<String>) -> Self {
+        self.0.advice = Some(text.into());
+        self
+    }
+
+    /// Keeps the underlying error.
+    pub fn caused_by(mut self, error: impl Into<Source>) -> Self {
+        self.0.source = Some(error.into());
+        self
+    }
+
+    /// The kind of failure.
+    pub fn fault(&self) -> Fault {
+        self.0.fault
+    }
+
+    /// The file concerned, if one is.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// The message for a person: what happened, where, why, what to do. Several lines.
+    pub fn report(&self, command: &str) -> String {
+        let c = &self.0;
+        let mut text = format!("{command}: error[{}]: {}", c.fault.id(), printable(&c.message, 400));
+        let mut field = |name: &str, value: String| {
+            text.push_str(&format!("\n  {:<10}{value}", format!("{name}:")));
+        };
+        if let Some(file) = &c.file {
+            let line = c.line.map(|n| format!(", line {n}")).unwrap_or_default();
+            field("file", format!("{}{line}", printable(&file.to_string_lossy(), 400)));
+        } else if let Some(line) = c.line {
+            field("line", line.to_string());
+        }
+        for (name, value) in
+            [("record", &c.record), ("expected", &c.expected), ("found", &c.found)]
+        {
+            if let Some(value) = value {
+                field(name, printable(value, 200));
+            }
+        }
+        if let Some(source) = &c.source {
+            field("cause", printable(&first_line(&source.to_string()), 300));
+        }
+        if let Some(advice) = &c.advice {
+            field("to do", printable(advice, 600));
+        }
+        field("exit", c.fault.exit_code().to_string());
+        text
+    }
+
+    /// The same for a program: one JSON object on one line.
+    pub fn json(&self) -> String {
+        let c = &self.0;
+        serde_json::json!({
+            "message_type": "exit_error",
+            "code": c.fault.id(),
+            "exit": c.fault.exit_code(),
+            "retryable": matches!(c.fault.exit_code(), 4 | 130 | 143),
+            "message": c.message,
+            "file": c.file.as_ref().map(|path| path.to_string_lossy()),
+            "record": c.record,
+            "line": c.line,
+            "expected": c.expected,
+            "found": c.found,
+            "cause": c.source.as_ref().map(|source| first_line(&source.to_string())),
+            "advice": c.advice,
+        })
+        .to_string()
+    }
+}
+
+/// First line of a message: libtorch appends its C++ stack to the first.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Text from outside, fit for a terminal: control and bidirectional characters escaped, at most `limit`
+/// characters, the middle left out.
+pub fn printable(text: &str, limit: usize) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_bidi(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    let length = escaped.chars().count();
+    if length <= limit {
+        return escaped;
+    }
+    let head: String = escaped.chars().take(limit / 2).collect();
+    let tail: String = escaped.chars().skip(length - limit / 2).collect();
+    format!("{head}…{tail}")
+}
+
+/// Characters that reorder the text around them on a terminal.
+pub(crate) fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn identifiers_are_unique_and_codes_are_of_the_contract() {
+        let ids: HashSet<_> = Fault::ALL.iter().map(|fault| fault.id()).collect();
+        assert_eq!(ids.len(), Fault::ALL.len());
+        for fault in Fault::ALL {
+            assert!([1, 3, 4, 64, 65, 66, 69, 78].contains(&fault.exit_code()), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_report_names_everything_and_escapes_what_came_from_outside() {
+        let error = Error::new(Fault::InputCharacter, "no nucleotide code")
+            .file("a\u{1b}[2J.fa")
+            .record("x\u{202e}y")
+            .line(7)
+            .expected("A")
+            .found("0x3E '>'")
+            .advice("look at the line")
+            .caused_by(io::Error::other("first\nsecond"));
+        let text = error.report("virnucpro chunk");
+        for part in ["VN-IN-CHAR", "a\\u{1b}[2J.fa, line 7", "x\\u{202e}y", "0x3E '>'", "first", "exit:     65"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("second") && !text.contains('\u{1b}'));
+        let json: serde_json::Value = serde_json::from_str(&error.json()).unwrap();
+        assert_eq!((json["code"].as_str(), json["exit"].as_u64()), (Some("VN-IN-CHAR"), Some(65)));
+    }
+
+    #[test]
+    fn long_text_is_cut_in_the_middle() {
+        assert_eq!(printable(&"a".repeat(100), 10).chars().count(), 11);
+    }
+}

@@ -1,0 +1,6 @@
+//! Finds viral DNA in metagenomic reads and contigs.
+
+pub mod error;
+pub mod model;
+pub mod pack;
+pub mod units;

@@ -1,0 +1,40 @@
+//! The encoders and the head: tensors in, numbers out. No file, no sequence, no message.
+//!
+//! One model, one file: [`esm2`], [`dnabert`], [`classifier`]; what they share is in `nn`, `weights`
+//! and `input`. [`mock`] stands in for all of them where libtorch is absent.
+
+use crate::error::Result;
+use crate::pack::TokenBatch;
+
+/// Turns token ids into one vector per sequence.
+pub trait Encoder: Send {
+    /// Width of a vector.
+    fn dim(&self) -> usize;
+
+    /// Pooled vectors of the batch, row-major f32 [sequences, dim], in batch order.
+    ///
+    /// # Errors
+    /// Out of memory, or whatever else libtorch refuses.
+    fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>>;
+}
+
+/// Turns merged vectors into scores.
+pub trait Head: Send {
+    /// Width of a merged vector: DNABERT-S and ESM-2 side by side.
+    fn dim(&self) -> usize;
+
+    /// Scores of `vectors`, row-major f32 [rows, dim].
+    ///
+    /// # Errors
+    /// Out of memory, or whatever else libtorch refuses.
+    fn score(&self, vectors: &[f32]) -> Result<Vec<Score>>;
+}
+
+/// Softmax of the two classes; they add up to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Probability of class 0, anything but a virus.
+    pub others: f32,
+    /// Probability of class 1, a virus.
+    pub virus: f32,
+}

@@ -1,0 +1,5 @@
+//! Batches as plain data: no tensor, no file.
+
+mod batch;
+
+pub use batch::TokenBatch;

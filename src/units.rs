@@ -1,0 +1,192 @@
+//! Quantities and choices that cross module borders, read from text and written back the same.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A number of tokens, special tokens included; reads `4096`, `16k`, `1M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tokens(pub usize);
+
+impl FromStr for Tokens {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, factor) = match text.trim().to_ascii_lowercase() {
+            t if t.ends_with('k') => (t[..t.len() - 1].to_owned(), 1 << 10),
+            t if t.ends_with('m') => (t[..t.len() - 1].to_owned(), 1 << 20),
+            t => (t, 1),
+        };
+        let count: usize = digits.parse().map_err(|_| format!("'{text}' is no number of tokens, as 4096 or 16k"))?;
+        match count.checked_mul(factor) {
+            Some(0) => Err("at least 1 token is needed".to_owned()),
+            Some(tokens) if tokens <= 1 << 30 => Ok(Self(tokens)),
+            _ => Err(format!("'{text}' is more than 1024M tokens")),
+        }
+    }
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Either a value, or what the program derives: reads `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auto<T> {
+    /// Derived by the program.
+    Auto,
+    /// Given by the user.
+    Value(T),
+}
+
+impl<T> Auto<T> {
+    /// The given value, or what `derive` says.
+    pub fn or_else(self, derive: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Auto => derive(),
+            Self::Value(value) => value,
+        }
+    }
+}
+
+impl<T: FromStr> FromStr for Auto<T>
+where
+    T::Err: fmt::Display,
+{
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            text => text.parse().map(Self::Value).map_err(|error: T::Err| format!("{error} (or 'auto')")),
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Auto<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Value(value) => value.fmt(f),
+        }
+    }
+}
+
+/// Where models run: `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:0,2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A GPU when there is a usable one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// These GPUs by index; every visible one when empty.
+    Cuda(Vec<usize>),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no device; auto, cpu, cuda, cuda:1 or cuda:0,2 are");
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(Vec::new())),
+            Some(("cuda", list)) => {
+                let mut devices = Vec::new();
+                for index in list.split(',') {
+                    let index: usize = index.parse().map_err(|_| wrong())?;
+                    if devices.contains(&index) {
+                        return Err(format!("device {index} is named twice in '{text}'"));
+                    }
+                    devices.push(index);
+                }
+                Ok(Self::Cuda(devices))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(devices) if devices.is_empty() => f.write_str("cuda"),
+            Self::Cuda(devices) => {
+                let list: Vec<_> = devices.iter().map(ToString::to_string).collect();
+                write!(f, "cuda:{}", list.join(","))
+            }
+        }
+    }
+}
+
+/// Number format of a model's computation; pooling and output are f32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit.
+    F32,
+    /// bfloat16: 8 bits of exponent, 8 of precision.
+    Bf16,
+    /// 16-bit: 5 bits of exponent, 11 of precision.
+    F16,
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            _ => Err(format!("'{text}' is no number format; f32, bf16 or f16 are")),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip<T: FromStr<Err = String> + fmt::Display>(text: &str) -> String {
+        text.parse::<T>().map_or_else(|error| error, |value| value.to_string())
+    }
+
+    #[test]
+    fn text_and_back() {
+        for text in ["auto", "cpu", "cuda", "cuda:1", "cuda:0,2"] {
+            assert_eq!(round_trip::<DeviceChoice>(text), text);
+        }
+        for text in ["auto", "f32", "bf16", "f16"] {
+            assert_eq!(round_trip::<Auto<Precision>>(text), text);
+        }
+        assert_eq!(round_trip::<Tokens>("16k"), "16384");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "gpu", "cuda:", "cuda:x", "cuda:1,1", "cpu:0"] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
+        }
+        for text in ["0", "-1", "1.5", "99999999999999999999", "18446744073709551615k", "k"] {
+            assert!(text.parse::<Tokens>().is_err(), "{text}");
+        }
+    }
+}
