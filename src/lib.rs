@@ -4,3 +4,4 @@ pub mod error;
 pub mod model;
 pub mod pack;
 pub mod units;
+pub mod store;
