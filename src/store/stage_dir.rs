@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::atomic::{self, FileDigest};
 use super::manifest::{self, Manifest, ModelStamp, ShardEntry};
 use crate::error::{Error, Fault, Result};
+use crate::units::Resume;
 
 /// What makes finished work reusable: the stage, its settings and its model.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,15 +18,6 @@ pub struct Fingerprint {
     pub settings: serde_json::Value,
     /// The model, if the stage uses one.
     pub model: Option<ModelStamp>,
-}
-
-/// What to do with finished work in the output folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Keep what is proved to be the same work.
-    Keep,
-    /// Do everything again.
-    StartOver,
 }
 
 /// The output folder of a stage while it runs.

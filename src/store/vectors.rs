@@ -208,9 +208,9 @@ impl VectorReader {
     ///
     /// # Errors
     /// The file is damaged.
-    pub fn blocks(&self, rows: usize) -> Result<impl Iterator<Item = Result<VectorBlock>> + '_> {
+    pub fn into_blocks(self, rows: usize) -> Result<VectorBlocks> {
         let reader = self.builder()?.with_batch_size(rows).build().map_err(|error| damaged(&self.path, error))?;
-        Ok(self.decode(reader))
+        Ok(VectorBlocks { file: self, reader })
     }
 
     /// The vectors at `rows`, which ascend, row-major f32 [rows, dim].
@@ -223,8 +223,9 @@ impl VectorReader {
         let builder = self.builder()?.with_row_selection(selection).with_batch_size(ROW_GROUP_ROWS);
         let reader = builder.build().map_err(|error| damaged(&self.path, error))?;
         let mut values = Vec::with_capacity(rows.len() * self.dim);
-        for block in self.decode(reader) {
-            values.extend(block?.values);
+        for batch in reader {
+            let batch = batch.map_err(|error| damaged(&self.path, error.into()))?;
+            values.extend(self.decode(&batch)?.values);
         }
         Ok(values)
     }
@@ -234,18 +235,15 @@ impl VectorReader {
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.parquet.clone()))
     }
 
-    fn decode(&self, reader: ParquetRecordBatchReader) -> impl Iterator<Item = Result<VectorBlock>> + '_ {
-        reader.map(|batch| {
-            let batch = batch.map_err(|error| damaged(&self.path, error.into()))?;
-            let lists = batch.column_by_name(EMBEDDING).and_then(|c| c.as_any().downcast_ref::<FixedSizeListArray>());
-            let values = lists.map(FixedSizeListArray::values).and_then(|v| v.as_any().downcast_ref::<Float32Array>());
-            let values = values.ok_or_else(|| self.broken("`embedding` is no list of f32"))?.values().to_vec();
-            let ids = self.ids_of(&batch)?;
-            if values.len() != ids.len() * self.dim {
-                return Err(self.broken("identifiers and vectors differ in number"));
-            }
-            Ok(VectorBlock { ids, values })
-        })
+    fn decode(&self, batch: &RecordBatch) -> Result<VectorBlock> {
+        let lists = batch.column_by_name(EMBEDDING).and_then(|c| c.as_any().downcast_ref::<FixedSizeListArray>());
+        let values = lists.map(FixedSizeListArray::values).and_then(|v| v.as_any().downcast_ref::<Float32Array>());
+        let values = values.ok_or_else(|| self.broken("`embedding` is no list of f32"))?.values().to_vec();
+        let ids = self.ids_of(batch)?;
+        if values.len() != ids.len() * self.dim {
+            return Err(self.broken("identifiers and vectors differ in number"));
+        }
+        Ok(VectorBlock { ids, values })
     }
 
     fn ids_of(&self, batch: &RecordBatch) -> Result<Vec<String>> {
@@ -257,6 +255,24 @@ impl VectorReader {
 
     fn broken(&self, what: &str) -> Error {
         damaged(&self.path, ParquetError::General(what.to_owned()))
+    }
+}
+
+/// The vectors of a file, block by block.
+pub struct VectorBlocks {
+    file: VectorReader,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for VectorBlocks {
+    type Item = Result<VectorBlock>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(match batch {
+            Ok(batch) => self.file.decode(&batch),
+            Err(error) => Err(damaged(&self.file.path, error.into())),
+        })
     }
 }
 
@@ -298,7 +314,7 @@ mod tests {
         assert_eq!(reader.metadata()["stage"], "embed-esm");
         assert_eq!(reader.ids().unwrap(), block(0, 2200, 3).ids);
         let mut whole = VectorBlock::default();
-        for part in reader.blocks(999).unwrap() {
+        for part in VectorReader::open(&path).unwrap().into_blocks(999).unwrap() {
             let part = part.unwrap();
             whole.ids.extend(part.ids);
             whole.values.extend(part.values);
@@ -323,7 +339,7 @@ mod tests {
         let path = folder.path().join("e.parquet");
         write(&path, vec![], 4);
         let reader = VectorReader::open(&path).unwrap();
-        assert_eq!((reader.rows(), reader.dim(), reader.blocks(10).unwrap().count()), (0, 4, 0));
+        assert_eq!((reader.rows(), reader.dim(), reader.into_blocks(10).unwrap().count()), (0, 4, 0));
     }
 
     #[test]
@@ -343,7 +359,7 @@ mod tests {
         let read = |bytes: &[u8]| -> Result<Vec<VectorBlock>> {
             let cut = folder.path().join("cut.parquet");
             std::fs::write(&cut, bytes).unwrap();
-            VectorReader::open(&cut)?.blocks(64)?.collect()
+            VectorReader::open(&cut)?.into_blocks(64)?.collect()
         };
         for length in 0..whole.len() {
             assert!(read(&whole[..length]).is_err(), "cut at {length}");
