@@ -3,5 +3,6 @@
 pub mod error;
 pub mod model;
 pub mod pack;
+pub mod seq;
 pub mod units;
 pub mod store;
