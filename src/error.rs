@@ -200,7 +200,9 @@ impl Error {
             K::QuotaExceeded => {
                 (Fault::Quota, "the quota is full, not the disk: free space, then run the same command again")
             }
-            K::PermissionDenied | K::ReadOnlyFilesystem => (Fault::Write, "choose a folder that this user can write to"),
+            K::PermissionDenied | K::ReadOnlyFilesystem => {
+                (Fault::Write, "choose a folder that this user can write to")
+            }
             _ => (Fault::Write, "check the disk or the network file system, then run the same command again"),
         };
         Self::new(fault, format!("cannot write {}", path.display())).file(path).advice(advice).caused_by(error)
@@ -271,9 +273,7 @@ impl Error {
         } else if let Some(line) = c.line {
             field("line", line.to_string());
         }
-        for (name, value) in
-            [("record", &c.record), ("expected", &c.expected), ("found", &c.found)]
-        {
+        for (name, value) in [("record", &c.record), ("expected", &c.expected), ("found", &c.found)] {
             if let Some(value) = value {
                 field(name, printable(value, 200));
             }
