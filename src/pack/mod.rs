@@ -2,4 +2,4 @@
 
 mod batch;
 
-pub use batch::TokenBatch;
+pub use batch::{Run, TokenBatch};
