@@ -1,10 +1,26 @@
 //! The encoders and the head: tensors in, numbers out. No file, no sequence, no message.
 //!
-//! One model, one file: [`esm2`], [`dnabert`], [`classifier`]; what they share is in `nn`, `weights`
+//! One model, one file: `esm2`, `dnabert`, `classifier`; what they share is in `nn`, `weights`, `config`
 //! and `input`. [`mock`] stands in for all of them where libtorch is absent.
 
 use crate::error::Result;
 use crate::pack::TokenBatch;
+
+#[cfg(feature = "torch")]
+pub mod classifier;
+#[cfg(feature = "torch")]
+mod config;
+#[cfg(feature = "torch")]
+pub mod dnabert;
+#[cfg(feature = "torch")]
+pub mod esm2;
+#[cfg(feature = "torch")]
+mod input;
+pub mod mock;
+#[cfg(feature = "torch")]
+pub mod nn;
+#[cfg(feature = "torch")]
+pub mod weights;
 
 /// Turns token ids into one vector per sequence.
 pub trait Encoder: Send {

@@ -1,0 +1,268 @@
+//! DNABERT-S, the nucleotide encoder (Zhou et al. 2024, arXiv:2402.08777), which has the architecture of
+//! DNABERT-2 (arXiv:2306.15006): MosaicBERT, a BERT with ALiBi and gated linear units.
+//!
+//! Upstream: `bert_layers.py` of MAGICS-LAB/DNABERT_S at ac01b55, without triton. Any size.
+//!
+//! Letters: B sequences, T tokens, D width, H heads, K = D / H. Numerical choices: LayerNorm after each half
+//! layer, eps from the configuration (1e-12 as published); exact GELU; no position embedding but ALiBi,
+//! computed for the length at hand; softmax in f32. Token type 0 is added always.
+
+use std::cell::RefCell;
+
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
+use crate::model::weights::Weights;
+use crate::model::{Encoder, config, input};
+use crate::pack::{Run, TokenBatch};
+
+/// Rows of an attention bias start at multiples of this many values, as the CUDA kernels want them.
+const BIAS_ALIGNMENT: i64 = 16;
+
+/// Hugging Face's `config.json` of a DNABERT-2 model.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Rows of the token table.
+    pub vocab_size: usize,
+    /// Rows of the token type table; only row 0 is used.
+    pub type_vocab_size: usize,
+    /// Width D.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of heads H.
+    pub num_attention_heads: usize,
+    /// Width of each half of the gated unit.
+    pub intermediate_size: usize,
+    /// Added to the variance in each LayerNorm; 1e-12 as published.
+    pub layer_norm_eps: f64,
+    /// `gelu`, nothing else.
+    #[serde(default = "config::gelu")]
+    pub hidden_act: String,
+    /// Upstream's first size of its ALiBi table, which has no effect on numbers; a model without it is
+    /// a plain BERT.
+    pub alibi_starting_size: usize,
+}
+
+impl Config {
+    /// Reads and checks the text of a `config.json`.
+    ///
+    /// # Errors
+    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for anything this file does not follow exactly.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let config: Self = config::parse(json)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        config::check_sizes(&[
+            ("vocab_size", self.vocab_size),
+            ("type_vocab_size", self.type_vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+        ])?;
+        config::check_eps(self.layer_norm_eps)?;
+        config::check_activation(&self.hidden_act)?;
+        config::head_width(self.hidden_size, self.num_attention_heads).map(|_| ())
+    }
+}
+
+/// Slope of each head, f32 [H] (Press et al. 2022, arXiv:2108.12409): a geometric series for a power of two,
+/// else the series of the next smaller power followed by every second slope of the next larger.
+pub fn alibi_slopes(heads: usize) -> Vec<f32> {
+    let series = |count: usize| (1..=count).map(move |i| 2f64.powf(-8.0 * i as f64 / count as f64) as f32);
+    if heads.is_power_of_two() {
+        return series(heads).collect();
+    }
+    let smaller = heads.next_power_of_two() / 2;
+    series(smaller).chain(series(2 * smaller).step_by(2)).take(heads).collect()
+}
+
+/// The bias that takes the place of position embeddings: minus slope times distance.
+struct Alibi {
+    slopes: Tensor,
+    kind: Kind,
+    /// Bias of the length that was asked for last: batches come sorted by length.
+    last: RefCell<Option<(usize, Tensor)>>,
+}
+
+impl Alibi {
+    fn new(heads: usize, device: Device, kind: Kind) -> Result<Self> {
+        let slopes = Tensor::f_from_slice(&alibi_slopes(heads))?.f_view([1, -1, 1, 1])?.f_to_device(device)?;
+        Ok(Self { slopes, kind, last: RefCell::new(None) })
+    }
+
+    /// [1, H, T, T].
+    fn bias(&self, length: usize) -> Result<Tensor> {
+        if let Some((known, bias)) = &*self.last.borrow() {
+            if *known == length {
+                return Ok(bias.shallow_clone());
+            }
+        }
+        let tokens = length as i64;
+        let stride = (tokens + BIAS_ALIGNMENT - 1) / BIAS_ALIGNMENT * BIAS_ALIGNMENT;
+        let float = (Kind::Float, self.slopes.device());
+        let to = Tensor::f_arange(stride, float)?.f_unsqueeze(0)?; // [1, stride]
+        let from = Tensor::f_arange(tokens, float)?.f_unsqueeze(1)?; // [T, 1]
+        let distance = to.f_sub(&from)?.f_abs()?.f_neg()?; // [T, stride]
+        let bias = self.slopes.f_mul(&distance)?.f_to_kind(self.kind)?.f_narrow(3, 0, tokens)?; // [1, H, T, T]
+        *self.last.borrow_mut() = Some((length, bias.shallow_clone()));
+        Ok(bias)
+    }
+}
+
+struct SelfAttention {
+    query_key_value: Linear,
+    output: Linear,
+    norm: LayerNorm,
+    heads: i64,
+}
+
+impl SelfAttention {
+    fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+        let width = config.hidden_size;
+        Ok(Self {
+            query_key_value: Linear::load(&weights.sub("self.Wqkv"), width, 3 * width)?,
+            output: Linear::load(&weights.sub("output.dense"), width, width)?,
+            norm: LayerNorm::load(&weights.sub("output.LayerNorm"), width, config.layer_norm_eps)?,
+            heads: config.num_attention_heads as i64,
+        })
+    }
+
+    /// [B, T, D] to [B, T, D], residual and LayerNorm included.
+    fn forward(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        let (sequences, length, width) = x.size3()?;
+        let head_width = width / self.heads;
+        let qkv = self.query_key_value.forward(x)?; // [B, T, 3D]
+        let qkv = qkv.f_view([sequences, length, 3, self.heads, head_width])?.f_permute([2, 0, 3, 1, 4])?;
+        let (q, k, v) = (qkv.f_select(0, 0)?, qkv.f_select(0, 1)?, qkv.f_select(0, 2)?); // [B, H, T, K]
+        let mixed = attention([&q, &k, &v], Some(bias), (head_width as f64).powf(-0.5))?;
+        self.norm.forward(&x.f_add(&self.output.forward(&mixed)?)?)
+    }
+}
+
+/// Gated linear unit: the first half of the inner width is activated, the second multiplies it.
+struct FeedForward {
+    gated: Linear,
+    output: Linear,
+    norm: LayerNorm,
+}
+
+impl FeedForward {
+    fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        Ok(Self {
+            gated: Linear::load_without_bias(&weights.sub("gated_layers"), width, 2 * inner)?,
+            output: Linear::load(&weights.sub("wo"), inner, width)?,
+            norm: LayerNorm::load(&weights.sub("layernorm"), width, config.layer_norm_eps)?,
+        })
+    }
+
+    /// [B, T, D] to [B, T, D], residual and LayerNorm included.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let both = self.gated.forward(x)?; // [B, T, 2I]
+        let inner = both.size3()?.2 / 2;
+        let (gate, up) = (both.f_narrow(2, 0, inner)?, both.f_narrow(2, inner, inner)?); // [B, T, I]
+        let down = self.output.forward(&gelu(&gate)?.f_mul(&up)?)?;
+        self.norm.forward(&x.f_add(&down)?)
+    }
+}
+
+struct Layer {
+    attention: SelfAttention,
+    feed_forward: FeedForward,
+}
+
+/// The encoder. Load it with [`Dnabert::load`].
+pub struct Dnabert {
+    config: Config,
+    embeddings: Embedding,
+    token_type: Tensor,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+    alibi: Alibi,
+    device: Device,
+}
+
+impl Dnabert {
+    /// Takes every tensor out of `weights`.
+    ///
+    /// # Errors
+    /// A configuration that is not followed, tensors missing, left over, of another shape or not finite.
+    pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        config.check()?;
+        let (width, device) = (config.hidden_size, weights.device());
+        let first = weights.sub("embeddings");
+        let types = Embedding::load(&first.sub("token_type_embeddings"), config.type_vocab_size, width)?;
+        let layers = (0..config.num_hidden_layers).map(|index| {
+            let weights = weights.sub("encoder.layer").sub(index);
+            Ok(Layer {
+                attention: SelfAttention::load(&weights.sub("attention"), config)?,
+                feed_forward: FeedForward::load(&weights.sub("mlp"), config)?,
+            })
+        });
+        let model = Self {
+            embeddings: Embedding::load(&first.sub("word_embeddings"), config.vocab_size, width)?,
+            token_type: types.row(0)?,
+            norm: LayerNorm::load(&first.sub("LayerNorm"), width, config.layer_norm_eps)?,
+            layers: layers.collect::<Result<_>>()?,
+            // The CPU kernel takes an f32 bias for any queries, the CUDA kernels one of their own format.
+            alibi: Alibi::new(
+                config.num_attention_heads,
+                device,
+                if device == Device::Cpu { Kind::Float } else { weights.kind() },
+            )?,
+            config: config.clone(),
+            device,
+        };
+        weights.finish()?;
+        Ok(model)
+    }
+
+    /// Hidden states of every token after the last layer, f32 [B, T, D].
+    /// `observer` is shown what lies between the layers.
+    ///
+    /// # Errors
+    /// Out of memory, ids that are no tokens, or whatever else libtorch refuses.
+    pub fn represent(&self, run: &Run<'_>, observer: Observer<'_>) -> Result<Tensor> {
+        let _no_grad = tch::no_grad_guard();
+        let ids = input::ids(run, self.config.vocab_size, self.device)?;
+        let mut x = self.norm.forward(&self.embeddings.forward(&ids)?.f_add(&self.token_type)?)?;
+        observer(Point::Embeddings, &x);
+        let bias = self.alibi.bias(run.length)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.attention.forward(&x, &bias)?;
+            observer(Point::Attention(index), &x);
+            x = layer.feed_forward.forward(&x)?;
+            observer(Point::Layer(index), &x);
+        }
+        Ok(x)
+    }
+
+    /// Mean over all tokens, [CLS] and [SEP] included, f32 [B, D].
+    fn pool(&self, run: &Run<'_>) -> Result<Tensor> {
+        let x = self.represent(run, &mut |_, _| ())?;
+        Ok(x.f_mean_dim(1, false, Kind::Float)?)
+    }
+}
+
+impl Encoder for Dnabert {
+    fn dim(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+        let _no_grad = tch::no_grad_guard();
+        let mut vectors = Vec::with_capacity(batch.len() * self.dim());
+        for run in batch.runs() {
+            input::append(&mut vectors, &self.pool(&run)?)?;
+        }
+        Ok(vectors)
+    }
+}

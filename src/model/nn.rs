@@ -1,0 +1,110 @@
+//! The layers that both encoders are made of.
+//!
+//! Number formats: matrix products run in the format of the weights (f32, bf16 or f16). What lies between
+//! them - residuals, LayerNorm, rotary angles - is f32 always: [`Linear`] converts its input and leaves
+//! its output, and adding an output to an f32 residual gives f32.
+//!
+//! Letters: B sequences, T tokens, D width, H heads, K = D / H.
+
+use tch::{Kind, Tensor};
+
+use crate::error::Result;
+use crate::model::weights::Weights;
+
+/// Where in a forward pass a tensor was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// What enters the first layer, f32 [B, T, D].
+    Embeddings,
+    /// After the attention half of a layer, counted from 0; residual added.
+    Attention(usize),
+    /// After a layer, counted from 0.
+    Layer(usize),
+}
+
+/// Is shown every tensor between the layers.
+pub type Observer<'a> = &'a mut dyn FnMut(Point, &Tensor);
+
+/// x W^T + b.
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// `weight` [outputs, inputs] and `bias` [outputs].
+    pub(super) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        let bias = Some(weights.get("bias", &[outputs])?);
+        Ok(Self { bias, ..Self::load_without_bias(weights, inputs, outputs)? })
+    }
+
+    /// `weight` [outputs, inputs] alone.
+    pub(super) fn load_without_bias(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        Ok(Self { weight: weights.get("weight", &[outputs, inputs])?, bias: None })
+    }
+
+    /// Several of the same shape as one, their outputs side by side.
+    pub(super) fn load_side_by_side(parts: &[Weights<'_>], inputs: usize, outputs: usize) -> Result<Self> {
+        let weights = parts.iter().map(|part| part.get("weight", &[outputs, inputs])).collect::<Result<Vec<_>>>()?;
+        let biases = parts.iter().map(|part| part.get("bias", &[outputs])).collect::<Result<Vec<_>>>()?;
+        Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) })
+    }
+
+    /// [.., inputs] to [.., outputs], in the format of the weights.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_to_kind(self.weight.f_kind()?)?.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+}
+
+/// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 whatever comes in.
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(super) fn load(weights: &Weights<'_>, width: usize, eps: f64) -> Result<Self> {
+        let weights = weights.in_f32();
+        Ok(Self { weight: weights.get("weight", &[width])?, bias: weights.get("bias", &[width])?, eps })
+    }
+
+    /// [.., D] to [.., D].
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.f_to_kind(Kind::Float)?;
+        Ok(x.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)?)
+    }
+}
+
+/// A row of a table for every id.
+pub(super) struct Embedding {
+    table: Tensor,
+}
+
+impl Embedding {
+    pub(super) fn load(weights: &Weights<'_>, rows: usize, width: usize) -> Result<Self> {
+        Ok(Self { table: weights.get("weight", &[rows, width])? })
+    }
+
+    /// Ids [B, T] to f32 [B, T, D].
+    pub(super) fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::f_embedding(&self.table, ids, -1, false, false)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// Row `index`, f32 [D].
+    pub(super) fn row(&self, index: i64) -> Result<Tensor> {
+        Ok(self.table.f_select(0, index)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+/// x times the normal distribution function at x, by the error function; the tanh form differs by 5e-4.
+pub(super) fn gelu(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_gelu("none")?)
+}
+
+/// softmax(scale q k^T + bias) v with q, k, v [B, H, T, K], bias [1, H, T, T]; heads side by side [B, T, D].
+pub(super) fn attention(qkv: [&Tensor; 3], bias: Option<&Tensor>, scale: f64) -> Result<Tensor> {
+    let [q, k, v] = qkv;
+    let mixed = Tensor::f_scaled_dot_product_attention(q, k, v, bias, 0.0, false, scale, false)?; // [B, H, T, K]
+    Ok(mixed.f_transpose(1, 2)?.f_flatten(2, 3)?) // [B, T, H, K] -> [B, T, D]
+}
