@@ -1,5 +1,6 @@
 //! Finds viral DNA in metagenomic reads and contigs.
 
+pub mod bundle;
 pub mod error;
 pub mod model;
 pub mod pack;
