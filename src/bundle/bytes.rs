@@ -85,14 +85,15 @@ pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
 /// # Errors
 /// [`Fault::ModelPointer`].
 pub(super) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
-    let start = bytes.get(..bytes.len().min(512)).unwrap_or_default();
-    let text = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or_else(|| start.trim_ascii_start());
+    let text = bytes.get(..bytes.len().min(512)).unwrap_or_default();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start().to_ascii_lowercase();
+    let page = ["<!doctype", "<!--", "<?xml", "<html", "<head", "<error"];
     let (found, advice) = if text.starts_with(b"version https://git-lfs") {
         (
             "a Git-LFS pointer, which only names the file",
             "run 'git lfs pull' in the folder it came from, or download the file",
         )
-    } else if text.starts_with(b"<") {
+    } else if page.iter().any(|tag| text.starts_with(tag.as_bytes())) {
         ("a web page", "download the file itself: the link led to a page about it, a login or an error")
     } else {
         return Ok(());
@@ -125,7 +126,7 @@ mod tests {
         {
             assert_eq!(refuse_pointer(bytes, path).unwrap_err().fault(), Fault::ModelPointer);
         }
-        for bytes in [&b""[..], b"\x10\0\0\0\0\0\0\0{}", b"{\"a\": \"<\"}"] {
+        for bytes in [&b""[..], b"\x10\0\0\0\0\0\0\0{}", b"<cls>\n<pad>", b"{\"a\": \"<\"}"] {
             assert!(refuse_pointer(bytes, path).is_ok());
         }
     }

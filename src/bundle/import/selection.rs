@@ -47,9 +47,10 @@ impl<'a> Selection<'a> {
         if unknown.is_empty() && !kept.is_empty() {
             return Ok(Self { checkpoint, kept, dropped });
         }
-        let advice = match kept.is_empty() {
-            true => "this is a model of another kind: check which path was given for which part",
-            false => "a tensor that is left out would change the results: take the model as its authors published it",
+        let advice = if unknown.len() >= kept.len() {
+            "this is a model of another kind: check which path was given for which part"
+        } else {
+            "a tensor that is left out would change the results: take the model as its authors published it"
         };
         Err(refused(format!("the tensors are not those of {kind}"))
             .expected(format!("tensors of {kind} and no others"))
@@ -166,13 +167,11 @@ impl<'a> Selection<'a> {
     }
 
     fn missing<S: AsRef<str>>(&self, names: &[S]) -> Error {
-        let inv_freq = names.iter().any(|name| name.as_ref().ends_with("inv_freq"));
-        let advice = match inv_freq {
-            true => {
-                "inv_freq must come from the checkpoint: the published one is rounded, and computing it anew \
-                 changes every vector; take a checkpoint that holds it"
-            }
-            false => "the checkpoint is not complete, or of a model of another kind",
+        let advice = if names.iter().any(|name| name.as_ref().ends_with("inv_freq")) {
+            "inv_freq must come from the checkpoint: the published one is rounded, and computing it anew changes every \
+             vector; take a checkpoint that holds it"
+        } else {
+            "the checkpoint is not complete, or of a model of another kind"
         };
         let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
         Error::new(Fault::ModelTensors, format!("{} tensors are missing", names.len()))
