@@ -1,6 +1,8 @@
 //! Bundles made, opened and damaged. The checkpoints are taken apart from the embedded bundle; where the reference
 //! data are there, the published forms of the same models are imported as well.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

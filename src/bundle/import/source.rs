@@ -162,11 +162,7 @@ fn refuse_other_formats(bytes: &[u8], path: &Path) -> Result<()> {
         [0x89, b'H', b'D', b'F', ..] => "an HDF5 file",
         [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
         // As a number, eight characters of text would be a header of exabytes.
-        [start @ ..]
-            if start.len() >= LENGTH && start.iter().take(LENGTH).all(|b| matches!(b, b' '..=b'~' | b'\n')) =>
-        {
-            "text"
-        }
+        start if start.len() >= LENGTH && start.iter().take(LENGTH).all(|b| matches!(b, b' '..=b'~' | b'\n')) => "text",
         _ => return Ok(()),
     };
     Err(Error::new(Fault::ModelFormat, "this is no safetensors file")
@@ -240,6 +236,8 @@ mod tests {
     #[test]
     fn what_is_no_safetensors_file_is_refused() {
         let twice = HEADER.replace("\"a\"", "\"b\"");
+        // Covers the data without a hole whichever of the two entries is taken.
+        let again = HEADER.replace("}}", r#"},"b":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#);
         let overlap = HEADER.replace("[4,8]", "[0,4]");
         let cases = [
             (vec![], Fault::ModelFormat),
@@ -248,6 +246,7 @@ mod tests {
             (with_header(HEADER, b"bbbbaaaa "), Fault::ModelFormat),
             (with_header(&twice, b"bbbbaaaa"), Fault::ModelFormat),
             (with_header(&overlap, b"bbbbaaaa"), Fault::ModelFormat),
+            (with_header(&again, b"bbbbaaaa"), Fault::ModelFormat),
             (with_header("[]", b""), Fault::ModelFormat),
             (with_header(&"[".repeat(100_000), b""), Fault::ModelFormat),
             ((1u64 << 63).to_le_bytes().to_vec(), Fault::ModelFormat),
