@@ -132,7 +132,7 @@ impl Workshop {
     #[track_caller]
     fn refused(&self, fault: Fault) -> Error {
         let before = self.folder.path().read_dir().unwrap().count();
-        let error = self.import().err().expect("the import is refused");
+        let error = self.import().expect_err("the import is refused");
         assert_eq!((error.fault(), error.fault().exit_code()), (fault, 78), "{}", error.report("import"));
         assert!(error.path().is_some(), "{}", error.report("import"));
         assert_eq!(self.folder.path().read_dir().unwrap().count(), before, "something is left behind");
