@@ -120,6 +120,11 @@ faults! {
     /// Out of memory, and a smaller batch can help.
     OutOfMemory = "VN-OOM", 4;
 
+    /// Stopped by SIGINT after a clean flush.
+    Interrupted = "VN-INTERRUPTED", 130;
+    /// Stopped by SIGTERM or SIGHUP after a clean flush.
+    Terminated = "VN-TERMINATED", 143;
+
     /// A sequence that does not fit even alone.
     TooLong = "VN-IN-TOOLONG", 1;
     /// A model that does not fit the device.
@@ -200,7 +205,9 @@ impl Error {
             K::QuotaExceeded => {
                 (Fault::Quota, "the quota is full, not the disk: free space, then run the same command again")
             }
-            K::PermissionDenied | K::ReadOnlyFilesystem => (Fault::Write, "choose a folder that this user can write to"),
+            K::PermissionDenied | K::ReadOnlyFilesystem => {
+                (Fault::Write, "choose a folder that this user can write to")
+            }
             _ => (Fault::Write, "check the disk or the network file system, then run the same command again"),
         };
         Self::new(fault, format!("cannot write {}", path.display())).file(path).advice(advice).caused_by(error)
@@ -271,9 +278,7 @@ impl Error {
         } else if let Some(line) = c.line {
             field("line", line.to_string());
         }
-        for (name, value) in
-            [("record", &c.record), ("expected", &c.expected), ("found", &c.found)]
-        {
+        for (name, value) in [("record", &c.record), ("expected", &c.expected), ("found", &c.found)] {
             if let Some(value) = value {
                 field(name, printable(value, 200));
             }
@@ -355,7 +360,7 @@ mod tests {
         let ids: HashSet<_> = Fault::ALL.iter().map(|fault| fault.id()).collect();
         assert_eq!(ids.len(), Fault::ALL.len());
         for fault in Fault::ALL {
-            assert!([1, 3, 4, 64, 65, 66, 69, 78].contains(&fault.exit_code()), "{fault}");
+            assert!([1, 3, 4, 64, 65, 66, 69, 78, 130, 143].contains(&fault.exit_code()), "{fault}");
         }
     }
 

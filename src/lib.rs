@@ -1,7 +1,22 @@
 //! Finds viral DNA in metagenomic reads and contigs.
+//!
+//! The library behind the `virnucpro` executable. A record becomes windows, a window six frames, an open
+//! frame two vectors, the vectors a score, the scores a verdict:
+//!
+//! ```text
+//! FASTA ─ seq ─► windows, frames ─ tokenize ─► token ids ─ pack ─► batches ─ model ─► vectors, scores
+//!         └──────────────── stages read and write all of it through store ────────────────┘
+//! ```
+//!
+//! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
+pub mod config;
+pub mod embed;
 pub mod error;
 pub mod model;
 pub mod pack;
 pub mod runtime;
+pub mod seq;
+pub mod store;
+pub mod tokenize;
 pub mod units;

@@ -161,6 +161,15 @@ impl fmt::Display for Precision {
     }
 }
 
+/// What to do with finished work in an output folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Keep what is proved to be the same work.
+    Keep,
+    /// Do everything again.
+    StartOver,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

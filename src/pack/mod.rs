@@ -1,5 +1,7 @@
 //! Batches as plain data: no tensor, no file.
 
 mod batch;
+mod plan;
 
 pub use batch::{Run, TokenBatch};
+pub use plan::plan;

@@ -1,4 +1,8 @@
-//! What the machine offers: devices, and how this process uses them.
+//! The machine around the work: devices, processors, signals, messages.
 
 #[cfg(feature = "torch")]
 pub mod device;
+pub mod interrupt;
+pub mod logging;
+pub mod machine;
+pub mod progress;

@@ -1,0 +1,172 @@
+//! What a command was asked to do: complete settings, resolved once, without options left open.
+//!
+//! Defaults, configuration file, environment and flags are layered in `cli`; what arrives here is final.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
+
+/// Window length where neither the user nor a bundle gives one, in bases.
+pub const DEFAULT_WINDOW: usize = 500;
+/// Frames per shard.
+pub const DEFAULT_SHARD_FRAMES: usize = 10_000;
+
+/// An input of sequences: a file, or `-` for standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Name of the sample; the file's name where no sample sheet gives one.
+    pub sample: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What happens to the second record of one identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// It gets a number: `x__2`.
+    Rename,
+    /// It ends the run.
+    Error,
+}
+
+/// `chunk`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Files of sequences, in order.
+    pub inputs: Vec<Input>,
+    /// Folder of windows.
+    pub output: PathBuf,
+    /// Window length in bases, at least 1.
+    pub window: usize,
+    /// Frames per shard, at least 1.
+    pub shard_frames: usize,
+    /// Second records of one identifier.
+    pub duplicates: Duplicates,
+    /// Whether an input without sequences is a result.
+    pub allow_empty: bool,
+    /// Whether the original program's files are written too.
+    pub legacy: bool,
+    /// Finished work.
+    pub resume: Resume,
+}
+
+/// Which encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// DNABERT-S on nucleotides.
+    Dnabert,
+    /// ESM-2 on proteins.
+    Esm,
+}
+
+/// `embed-dnabert`, `embed-esm`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embed {
+    /// Which encoder.
+    pub part: Part,
+    /// FASTA files, or folders of shards.
+    pub shards: Vec<PathBuf>,
+    /// Folder of vectors.
+    pub output: PathBuf,
+    /// The bundle.
+    pub model: Model,
+    /// Where and how the model runs.
+    pub compute: Compute,
+    /// Finished work.
+    pub resume: Resume,
+}
+
+/// A bundle by name or folder, and where names are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Name or folder.
+    pub name: String,
+    /// Folders that hold bundles, before the usual places.
+    pub search: Vec<PathBuf>,
+}
+
+/// Where and how models run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compute {
+    /// Device.
+    pub device: DeviceChoice,
+    /// Number format of the encoders.
+    pub dtype: Auto<Precision>,
+    /// Threads of a computation.
+    pub threads: Auto<usize>,
+    /// Tokens of a batch.
+    pub batch_tokens: Auto<Tokens>,
+    /// Nth try of a task; divides an automatic batch by 2^(N-1).
+    pub attempt: u32,
+    /// Batches ready per device.
+    pub prefetch: usize,
+    /// Threads that tokenise.
+    pub dataloader_workers: Auto<usize>,
+}
+
+/// `merge`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merge {
+    /// DNABERT-S vectors: files or folders.
+    pub dnabert: Vec<PathBuf>,
+    /// ESM-2 vectors: files or folders.
+    pub esm: Vec<PathBuf>,
+    /// Folder of merged vectors.
+    pub output: PathBuf,
+    /// Finished work.
+    pub resume: Resume,
+}
+
+/// `predict`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predict {
+    /// Merged vectors: files or folders.
+    pub merged: Vec<PathBuf>,
+    /// Folder that `chunk` wrote: every window and record of the input.
+    pub windows: PathBuf,
+    /// Folder of tables.
+    pub output: PathBuf,
+    /// The bundle.
+    pub model: Model,
+    /// Where the head runs.
+    pub compute: Compute,
+    /// When a record is called viral.
+    pub tiers: Tiers,
+    /// Whether the original program's files are written too.
+    pub legacy: bool,
+    /// Finished work.
+    pub resume: Resume,
+}
+
+/// Cut-offs of the verdict per record, as shares of its scored windows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Tiers {
+    /// From this share of viral windows on: `viral`.
+    pub viral: f64,
+    /// From this share on: `mixed`; below: `non-viral`.
+    pub mixed: f64,
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        Self { viral: 0.5, mixed: 0.1 }
+    }
+}
+
+/// `run`: the settings of every stage, in folders of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// `windows/`.
+    pub chunk: Chunk,
+    /// `dnabert/`.
+    pub dnabert: Embed,
+    /// `esm/`.
+    pub esm: Embed,
+    /// `merged/`.
+    pub merge: Merge,
+    /// `predictions/`.
+    pub predict: Predict,
+}

@@ -1,0 +1,415 @@
+//! Tokenise and plan, run on the device, write in order: three kinds of thread and two bounded channels.
+//!
+//! ```text
+//! reader ── batches ──► device (one thread per encoder) ── vectors ──► writer (the caller)
+//!    └─────────────────── identifiers of a block ──────────────────────────┘
+//! ```
+//!
+//! A block is planned as a whole and written as a whole, so the composition of a batch depends on the
+//! input alone. The next block is tokenised while the device works on this one. The first failure stops
+//! everybody and is what the caller gets.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::error::{Error, Fault, Result};
+use crate::model::Encoder;
+use crate::pack::{TokenBatch, plan};
+use crate::runtime::interrupt;
+use crate::store::VectorBlock;
+use crate::tokenize::Tokenize;
+use crate::units::Tokens;
+
+/// Sequences planned together: enough that every length fills its batches.
+const BLOCK_SEQUENCES: usize = 16_384;
+/// Letters after which a block ends even with fewer sequences; bounds the memory that long ones take.
+const BLOCK_LETTERS: usize = 64 << 20;
+
+/// A named sequence of nucleotides or residues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Identifier, which the vector will carry.
+    pub id: String,
+    /// Letters.
+    pub letters: Vec<u8>,
+}
+
+/// How much runs at once. None of it changes results beyond the stated tolerance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// Tokens of a batch.
+    pub batch_tokens: Tokens,
+    /// Batches ready per device while it works.
+    pub prefetch: usize,
+    /// Threads that tokenise.
+    pub workers: usize,
+}
+
+/// A tokeniser and its encoders, one per device.
+pub struct Engine {
+    tokenizer: Box<dyn Tokenize>,
+    encoders: Vec<Box<dyn Encoder>>,
+    lanes: Lanes,
+}
+
+/// What the writer is told, in the order in which it can matter.
+enum Message {
+    /// A block of these identifiers is under way.
+    Block(Vec<String>),
+    /// Vectors of some rows of a block, row-major.
+    Vectors { block: usize, rows: Vec<usize>, values: Vec<f32> },
+}
+
+/// A planned batch and the block it belongs to.
+type Job = (usize, TokenBatch);
+
+impl Engine {
+    /// An engine over encoders of one width.
+    pub fn new(tokenizer: Box<dyn Tokenize>, encoders: Vec<Box<dyn Encoder>>, lanes: Lanes) -> Self {
+        Self { tokenizer, encoders, lanes }
+    }
+
+    /// Width of a vector.
+    pub fn dim(&self) -> usize {
+        self.encoders.first().map_or(0, |encoder| encoder.dim())
+    }
+
+    /// Embeds `sequences` and hands the vectors to `sink` in input order, block by block. Gives their number.
+    ///
+    /// # Errors
+    /// What the sequences, the tokeniser, the encoder or the sink report; a signal; or a vector that is not
+    /// finite. The sink may have received earlier blocks.
+    pub fn embed<I>(&mut self, sequences: I, sink: &mut dyn FnMut(VectorBlock) -> Result<()>) -> Result<u64>
+    where
+        I: Iterator<Item = Result<Sequence>> + Send,
+    {
+        let (dim, lanes) = (self.dim(), self.lanes);
+        let tokenizer = self.tokenizer.as_ref();
+        let (jobs, queue) = sync_channel::<Job>(lanes.prefetch.max(1) * self.encoders.len().max(1));
+        let (to_writer, messages) = sync_channel::<Message>(2 * self.encoders.len().max(1));
+        let stop = AtomicBool::new(false);
+        let queue = Mutex::new(Some(queue));
+        let (queue, stop) = (&queue, &stop);
+        thread::scope(|scope| {
+            let devices: Vec<_> = self
+                .encoders
+                .iter_mut()
+                .map(|encoder| {
+                    let to_writer = to_writer.clone();
+                    scope.spawn(move || {
+                        let outcome = run_device(encoder.as_mut(), queue, &to_writer, stop);
+                        if outcome.is_err() {
+                            stop.store(true, Ordering::Relaxed);
+                            close(queue);
+                        }
+                        outcome
+                    })
+                })
+                .collect();
+            let reader = scope.spawn(move || read(sequences, tokenizer, lanes, (jobs, to_writer)));
+            let written = write(messages, dim, sink);
+            if written.is_err() {
+                stop.store(true, Ordering::Relaxed);
+                close(queue);
+            }
+            // The device's failure is the cause of the others', and the reader's of the writer's.
+            for device in devices {
+                joined(device)?;
+            }
+            let sent = joined(reader)?;
+            let written = written?;
+            if sent == written { Ok(written) } else { Err(lost(sent, written)) }
+        })
+    }
+}
+
+/// Drops the queue, so that a reader waiting to send finds nobody.
+fn close(queue: &Mutex<Option<Receiver<Job>>>) {
+    *queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+}
+
+fn joined<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    handle.join().unwrap_or_else(|_| {
+        Err(Error::new(Fault::Bug, "a worker thread panicked").advice("please report this with the lines above"))
+    })
+}
+
+fn lost(sent: u64, written: u64) -> Error {
+    Error::new(Fault::Count, "sequences in and vectors out differ in number")
+        .expected(format!("{sent} vectors"))
+        .found(written.to_string())
+}
+
+/// Reader: blocks of sequences to tokens to batches. Gives the number of sequences sent.
+fn read<I>(sequences: I, tokenizer: &dyn Tokenize, lanes: Lanes, out: (SyncSender<Job>, SyncSender<Message>)) -> Result<u64>
+where
+    I: Iterator<Item = Result<Sequence>>,
+{
+    let (jobs, to_writer) = out;
+    let mut sequences = sequences.peekable();
+    let mut sent = 0;
+    for block in 0.. {
+        let sequences = next_block(&mut sequences)?;
+        if sequences.is_empty() {
+            break;
+        }
+        let tokens = tokenize(&sequences, tokenizer, lanes.workers)?;
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let count = sequences.len() as u64;
+        let ids = sequences.into_iter().map(|sequence| sequence.id).collect();
+        if to_writer.send(Message::Block(ids)).is_err() {
+            break; // the writer failed and will say why
+        }
+        sent += count;
+        for rows in plan(&lengths, lanes.batch_tokens) {
+            let mut batch = TokenBatch::new();
+            for row in rows {
+                batch.push(row, &tokens[row]);
+            }
+            if jobs.send((block, batch)).is_err() {
+                return Ok(sent); // the device or the writer failed and will say why
+            }
+        }
+    }
+    Ok(sent)
+}
+
+fn next_block<I>(sequences: &mut std::iter::Peekable<I>) -> Result<Vec<Sequence>>
+where
+    I: Iterator<Item = Result<Sequence>>,
+{
+    let (mut block, mut letters) = (Vec::new(), 0);
+    while block.len() < BLOCK_SEQUENCES && letters < BLOCK_LETTERS {
+        let Some(sequence) = sequences.next().transpose()? else { break };
+        if sequence.letters.is_empty() {
+            return Err(Error::new(Fault::InputStage, "a sequence without letters has no vector")
+                .record(sequence.id)
+                .advice("remove the record"));
+        }
+        letters += sequence.letters.len();
+        block.push(sequence);
+    }
+    Ok(block)
+}
+
+/// Token ids of every sequence, in order, on `workers` threads.
+fn tokenize(sequences: &[Sequence], tokenizer: &dyn Tokenize, workers: usize) -> Result<Vec<Vec<u32>>> {
+    let encode = |part: &[Sequence]| -> Result<Vec<Vec<u32>>> {
+        part.iter()
+            .map(|sequence| tokenizer.encode(&sequence.letters).map_err(|error| error.record(&sequence.id)))
+            .collect()
+    };
+    let size = sequences.len().div_ceil(workers.max(1)).max(1);
+    thread::scope(|scope| {
+        let parts: Vec<_> = sequences.chunks(size).map(|part| scope.spawn(move || encode(part))).collect();
+        let mut tokens = Vec::with_capacity(sequences.len());
+        for part in parts {
+            tokens.extend(joined(part)?);
+        }
+        Ok(tokens)
+    })
+}
+
+/// Device: batches to vectors, until the queue ends or somebody fails.
+fn run_device(
+    encoder: &mut dyn Encoder,
+    queue: &Mutex<Option<Receiver<Job>>>,
+    to_writer: &SyncSender<Message>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let job = {
+            let queue = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            queue.as_ref().and_then(|queue| queue.recv().ok())
+        };
+        let Some((block, batch)) = job else { break };
+        interrupt::check()?;
+        let values = encoder.embed(&batch).map_err(|error| judge_memory(error, &batch))?;
+        let rows = batch.rows().to_vec();
+        if to_writer.send(Message::Vectors { block, rows, values }).is_err() {
+            break; // the writer failed and will say why
+        }
+    }
+    Ok(())
+}
+
+/// Out of memory is worth a retry with smaller batches only where the batch can be smaller.
+fn judge_memory(error: Error, batch: &TokenBatch) -> Error {
+    if error.fault() == Fault::OutOfMemory && batch.len() == 1 {
+        return Error::new(Fault::TooLong, format!("a sequence of {} tokens does not fit even alone", batch.tokens()))
+            .advice("use a device with more memory, or cut the sequence into windows")
+            .caused_by(error);
+    }
+    error
+}
+
+/// A block on its way out.
+struct OpenBlock {
+    vectors: VectorBlock,
+    missing: usize,
+}
+
+/// Writer: vectors to their rows, blocks to the sink in order. Gives the number of sequences written.
+fn write(messages: Receiver<Message>, dim: usize, sink: &mut dyn FnMut(VectorBlock) -> Result<()>) -> Result<u64> {
+    let mut open: VecDeque<OpenBlock> = VecDeque::new();
+    let (mut first_open, mut written) = (0, 0);
+    for message in messages {
+        match message {
+            Message::Block(ids) => {
+                let (missing, values) = (ids.len(), vec![0.0; ids.len() * dim]);
+                open.push_back(OpenBlock { vectors: VectorBlock { ids, values }, missing });
+            }
+            Message::Vectors { block, rows, values } => {
+                let target = open.get_mut(block - first_open).ok_or_else(|| lost(0, rows.len() as u64))?;
+                place(&mut target.vectors, dim, &rows, &values)?;
+                target.missing -= rows.len();
+            }
+        }
+        while open.front().is_some_and(|block| block.missing == 0) {
+            if let Some(block) = open.pop_front() {
+                first_open += 1;
+                written += block.vectors.ids.len() as u64;
+                sink(block.vectors)?;
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn place(block: &mut VectorBlock, dim: usize, rows: &[usize], values: &[f32]) -> Result<()> {
+    if values.len() != rows.len() * dim {
+        return Err(lost((rows.len() * dim) as u64, values.len() as u64));
+    }
+    for (&row, vector) in rows.iter().zip(values.chunks_exact(dim.max(1))) {
+        if !vector.iter().all(|value| value.is_finite()) {
+            return Err(Error::new(Fault::NonFinite, "the encoder gave a vector that is not finite")
+                .record(&block.ids[row])
+                .advice("use --dtype f32; if it persists, verify the bundle with `virnucpro models verify`"));
+        }
+        block.values[row * dim..(row + 1) * dim].copy_from_slice(vector);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::mock::MockEncoder;
+    use crate::tokenize::esm::EsmTokenizer;
+    use std::time::Duration;
+
+    fn sequences(n: usize) -> Vec<Result<Sequence>> {
+        let letters = |i: usize| b"MKVLAA".iter().copied().cycle().take(1 + i * 7 % 23).chain([b'A' + (i % 4) as u8]);
+        (0..n).map(|i| Ok(Sequence { id: format!("s{i}"), letters: letters(i).collect() })).collect()
+    }
+
+    fn engine(encoders: Vec<Box<dyn Encoder>>, tokens: usize) -> Engine {
+        let lanes = Lanes { batch_tokens: Tokens(tokens), prefetch: 2, workers: 3 };
+        Engine::new(Box::new(EsmTokenizer::new()), encoders, lanes)
+    }
+
+    fn mocks(n: usize) -> Vec<Box<dyn Encoder>> {
+        (0..n).map(|_| Box::new(MockEncoder::new(5)) as Box<dyn Encoder>).collect()
+    }
+
+    fn embed(mut engine: Engine, input: Vec<Result<Sequence>>) -> Result<VectorBlock> {
+        let mut all = VectorBlock::default();
+        let written = engine.embed(input.into_iter(), &mut |block| {
+            all.ids.extend(block.ids);
+            all.values.extend(block.values);
+            Ok(())
+        })?;
+        assert_eq!(written as usize, all.ids.len());
+        Ok(all)
+    }
+
+    #[test]
+    fn vectors_are_those_of_each_sequence_alone_whatever_the_budget_and_the_devices() {
+        let one_by_one: Vec<f32> = sequences(300)
+            .into_iter()
+            .flat_map(|sequence| embed(engine(mocks(1), 1), vec![sequence]).unwrap().values)
+            .collect();
+        for (devices, tokens) in [(1, 1), (1, 64), (3, 40), (2, 100_000)] {
+            let all = embed(engine(mocks(devices), tokens), sequences(300)).unwrap();
+            assert_eq!(all.values, one_by_one, "{devices} devices, {tokens} tokens");
+            assert_eq!(all.ids, (0..300).map(|i| format!("s{i}")).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn several_blocks_stay_in_order() {
+        let n = 2 * BLOCK_SEQUENCES + 5;
+        let all = embed(engine(mocks(2), 4096), sequences(n)).unwrap();
+        assert_eq!(all.ids, (0..n).map(|i| format!("s{i}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_in_nothing_out() {
+        assert_eq!(embed(engine(mocks(1), 64), vec![]).unwrap(), VectorBlock::default());
+    }
+
+    /// Fails, or gives NaN, from the given batch on.
+    struct Faulty {
+        after: Mutex<usize>,
+        fault: Option<Fault>,
+    }
+
+    impl Encoder for Faulty {
+        fn dim(&self) -> usize {
+            5
+        }
+
+        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+            let mut after = self.after.lock().unwrap();
+            if *after > 0 {
+                *after -= 1;
+                thread::sleep(Duration::from_millis(1));
+                return Ok(vec![0.5; batch.len() * 5]);
+            }
+            match self.fault {
+                Some(fault) => Err(Error::new(fault, "planted")),
+                None => Ok(vec![f32::NAN; batch.len() * 5]),
+            }
+        }
+    }
+
+    fn faulty(after: usize, fault: Option<Fault>) -> Box<dyn Encoder> {
+        Box::new(Faulty { after: Mutex::new(after), fault })
+    }
+
+    #[test]
+    fn the_devices_failure_is_what_the_caller_gets_and_nobody_hangs() {
+        for after in [0, 1, 7] {
+            for others in [0, 2] {
+                let mut encoders = mocks(others);
+                encoders.push(faulty(after, Some(Fault::Torch)));
+                let error = embed(engine(encoders, 64), sequences(5000)).unwrap_err();
+                assert_eq!(error.fault(), Fault::Torch);
+            }
+        }
+        let error = embed(engine(vec![faulty(2, None)], 64), sequences(500)).unwrap_err();
+        assert_eq!(error.fault(), Fault::NonFinite);
+    }
+
+    #[test]
+    fn memory_is_worth_a_retry_only_when_a_batch_can_be_smaller() {
+        let fail = |tokens| embed(engine(vec![faulty(0, Some(Fault::OutOfMemory))], tokens), sequences(50)).unwrap_err();
+        assert_eq!(fail(1000).fault(), Fault::OutOfMemory);
+        assert_eq!(fail(1).fault(), Fault::TooLong);
+    }
+
+    #[test]
+    fn a_failing_reader_or_sink_stops_everybody() {
+        let mut input = sequences(5000);
+        input.push(Err(Error::new(Fault::InputCharacter, "planted")));
+        assert_eq!(embed(engine(mocks(2), 64), input).unwrap_err().fault(), Fault::InputCharacter);
+        let mut refuse = |_| Err(Error::new(Fault::NoSpace, "planted"));
+        let error = engine(mocks(2), 64).embed(sequences(40_000).into_iter(), &mut refuse).unwrap_err();
+        assert_eq!(error.fault(), Fault::NoSpace);
+        let empty = vec![Ok(Sequence { id: "e".into(), letters: vec![] })];
+        assert_eq!(embed(engine(mocks(1), 64), empty).unwrap_err().fault(), Fault::InputStage);
+    }
+}

@@ -1,0 +1,5 @@
+//! Where tokens meet a model: one engine for both encoders.
+
+mod engine;
+
+pub use engine::{Engine, Lanes, Sequence};

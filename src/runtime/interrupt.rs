@@ -1,0 +1,53 @@
+//! SIGINT, SIGTERM and SIGHUP: work stops at the next safe point; a second signal stops it at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{Error, Fault, Result};
+
+static FLAGS: OnceLock<Flags> = OnceLock::new();
+
+struct Flags {
+    interrupted: Arc<AtomicBool>,
+    terminated: Arc<AtomicBool>,
+}
+
+/// Installs the handlers. Without this call [`check`] never stops anything.
+///
+/// # Errors
+/// The operating system refuses a handler.
+pub fn install() -> io::Result<()> {
+    let flags = FLAGS.get_or_init(|| Flags { interrupted: Arc::default(), terminated: Arc::default() });
+    for (signal, code, stop) in [
+        (SIGINT, 130, &flags.interrupted),
+        (SIGTERM, 143, &flags.terminated),
+        (SIGHUP, 143, &flags.terminated),
+    ] {
+        // In this order: the first signal finds the flag down and raises it, the second exits.
+        flag::register_conditional_shutdown(signal, code, Arc::clone(stop))?;
+        flag::register(signal, Arc::clone(stop))?;
+    }
+    Ok(())
+}
+
+/// Says so if the user or the scheduler wants the process to stop. Called wherever stopping is safe.
+///
+/// # Errors
+/// A signal has arrived.
+pub fn check() -> Result<()> {
+    let Some(flags) = FLAGS.get() else { return Ok(()) };
+    let (fault, signal) = if flags.interrupted.load(Ordering::Relaxed) {
+        (Fault::Interrupted, "SIGINT")
+    } else if flags.terminated.load(Ordering::Relaxed) {
+        (Fault::Terminated, "SIGTERM or SIGHUP")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(fault, format!("stopped by {signal}"))
+        .advice("run the same command again: finished work is kept and the rest is done"))
+}

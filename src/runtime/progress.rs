@@ -1,0 +1,112 @@
+//! How far a stage is: a bar on a terminal, a line now and then in a log, nothing where nobody looks.
+
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Seconds between two lines of a log.
+const LINE_SECONDS: u64 = 15;
+
+/// Where progress goes.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Bars on a terminal.
+    Bars(MultiProgress),
+    /// Lines through the log.
+    Lines,
+    /// Nowhere.
+    Silent,
+}
+
+impl Progress {
+    /// Bars where stderr is a terminal, lines otherwise.
+    pub fn detect() -> Self {
+        if io::stderr().is_terminal() { Self::Bars(MultiProgress::new()) } else { Self::Lines }
+    }
+
+    /// What the logger must write around.
+    pub fn bars(&self) -> MultiProgress {
+        match self {
+            Self::Bars(bars) => bars.clone(),
+            _ => MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        }
+    }
+
+    /// Starts a task that counts `unit`s, up to `total` where that is known.
+    pub fn task(&self, name: &str, unit: &'static str, total: Option<u64>) -> Task {
+        let bar = match self {
+            Self::Bars(bars) => bars.add(ProgressBar::no_length()),
+            _ => ProgressBar::hidden(),
+        };
+        bar.set_style(style(total.is_some()));
+        bar.set_prefix(name.to_owned());
+        bar.set_message(unit);
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        if matches!(self, Self::Bars(_)) {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, last: Instant::now() }));
+        Task { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
+    }
+}
+
+fn style(bounded: bool) -> ProgressStyle {
+    let template = if bounded {
+        "{prefix:14} {bar:30} {human_pos}/{human_len} {msg} {per_sec} eta {eta}"
+    } else {
+        "{prefix:14} {spinner} {human_pos} {msg} {per_sec}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A task under way.
+pub struct Task {
+    bar: ProgressBar,
+    name: String,
+    unit: &'static str,
+    total: Option<u64>,
+    started: Instant,
+    lines: Option<Mutex<Lines>>,
+}
+
+struct Lines {
+    done: u64,
+    last: Instant,
+}
+
+impl Task {
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
+        self.bar.inc(n);
+        let Some(lines) = &self.lines else { return };
+        let mut lines = lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        lines.done += n;
+        if lines.last.elapsed() >= Duration::from_secs(LINE_SECONDS) {
+            lines.last = Instant::now();
+            log::info!("{}", self.line(lines.done));
+        }
+    }
+
+    fn line(&self, done: u64) -> String {
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let rate = done as f64 / seconds;
+        let unit = self.unit;
+        match self.total {
+            Some(total) => {
+                let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
+                format!("{}: {done} of {total} {unit}, {rate:.0} {unit}/s, about {left:.0} s left", self.name)
+            }
+            None => format!("{}: {done} {unit}, {rate:.0} {unit}/s", self.name),
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,92 @@
+//! The standard genetic code (NCBI table 1) over bytes of any case.
+//!
+//! A letter other than A, C, G, T is no base here: U, N and the other IUPAC codes make their codon unreadable.
+
+/// Amino acids and stops of the 64 codons, bases in the order T, C, A, G, the first base slowest.
+const AMINO_ACIDS: &[u8; 64] = b"FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG";
+
+/// A code that pushes every index it takes part in beyond the 64 codons.
+const NO_BASE: u8 = 64;
+
+const BASE: [u8; 256] = {
+    let mut table = [NO_BASE; 256];
+    let mut code = 0;
+    while code < 4 {
+        let letter = b"TCAG"[code];
+        table[letter as usize] = code as u8;
+        table[letter.to_ascii_lowercase() as usize] = code as u8;
+        code += 1;
+    }
+    table
+};
+
+const COMPLEMENT: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match (byte as u8).to_ascii_uppercase() {
+            b'A' => b'T',
+            b'C' => b'G',
+            b'G' => b'C',
+            b'T' => b'A',
+            other => other,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Amino acid of a codon, `*` for a stop, nothing when a letter is no base.
+#[inline]
+pub fn amino_acid(codon: [u8; 3]) -> Option<u8> {
+    let [first, second, third] = codon.map(|letter| usize::from(BASE[usize::from(letter)]));
+    AMINO_ACIDS.get(first << 4 | second << 2 | third).copied()
+}
+
+/// Appends the protein of a strand read from its first base; unreadable codons leave no trace.
+pub fn translate(strand: &[u8], protein: &mut Vec<u8>) {
+    protein.extend(strand.as_chunks::<3>().0.iter().filter_map(|codon| amino_acid(*codon)));
+}
+
+/// Replaces `reverse` by the reverse complement of `strand` in upper case.
+///
+/// Only A, C, G, T are complemented: the other letters keep their meaning of the forward strand, as in the
+/// original (R stays R).
+pub fn reverse_complement(strand: &[u8], reverse: &mut Vec<u8>) {
+    reverse.clear();
+    reverse.extend(strand.iter().rev().map(|byte| COMPLEMENT[usize::from(*byte)]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codons_of_every_kind() {
+        for (codon, expected) in [
+            (b"ATG", Some(b'M')),
+            (b"tgg", Some(b'W')),
+            (b"TAA", Some(b'*')),
+            (b"TAG", Some(b'*')),
+            (b"tGa", Some(b'*')),
+            (b"GGG", Some(b'G')),
+            (b"TTT", Some(b'F')),
+            (b"AAN", None),
+            (b"NAA", None),
+            (b"ANA", None),
+            (b"AUG", None),
+            (b"A-G", None),
+        ] {
+            assert_eq!(amino_acid(*codon), expected, "{}", String::from_utf8_lossy(codon));
+        }
+        let stops = AMINO_ACIDS.iter().filter(|letter| **letter == b'*').count();
+        assert_eq!(stops, 3);
+    }
+
+    #[test]
+    fn only_bases_are_complemented() {
+        let mut reverse = vec![1, 2, 3];
+        reverse_complement(b"acgtRYKMn-U", &mut reverse);
+        assert_eq!(reverse, b"U-NMKYRACGT");
+    }
+}

@@ -1,0 +1,293 @@
+//! The six readings of a window, and which of them are open.
+//!
+//! Most frames hold a stop codon, so stops are looked for first, in all six frames in one pass over the
+//! window that the compiler turns into vector instructions; only open frames are translated.
+
+use std::fmt;
+
+use super::codon::{reverse_complement, translate};
+
+/// One of six readings: three offsets on the strand as given, three on its reverse complement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Frame {
+    /// Forward from base 1.
+    F1,
+    /// Forward from base 2.
+    F2,
+    /// Forward from base 3.
+    F3,
+    /// Reverse complement from its base 1.
+    R1,
+    /// Reverse complement from its base 2.
+    R2,
+    /// Reverse complement from its base 3.
+    R3,
+}
+
+/// The strand a frame is read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strand {
+    /// As given.
+    Forward,
+    /// The reverse complement.
+    Reverse,
+}
+
+impl Frame {
+    /// Every frame, in the order of output.
+    pub const ALL: [Frame; 6] = [Frame::F1, Frame::F2, Frame::F3, Frame::R1, Frame::R2, Frame::R3];
+
+    /// The name as it ends a frame's id.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F1 => "F1",
+            Self::F2 => "F2",
+            Self::F3 => "F3",
+            Self::R1 => "R1",
+            Self::R2 => "R2",
+            Self::R3 => "R3",
+        }
+    }
+
+    /// The strand that is read.
+    pub fn strand(self) -> Strand {
+        match self {
+            Self::F1 | Self::F2 | Self::F3 => Strand::Forward,
+            Self::R1 | Self::R2 | Self::R3 => Strand::Reverse,
+        }
+    }
+
+    /// Bases of the strand before the first codon: 0, 1 or 2.
+    pub fn offset(self) -> usize {
+        match self {
+            Self::F1 | Self::R1 => 0,
+            Self::F2 | Self::R2 => 1,
+            Self::F3 | Self::R3 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A frame whose protein is not empty and holds no stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFrame<'a> {
+    /// Which of the six.
+    pub frame: Frame,
+    /// Bases of the strand from the frame's offset, upper case: three per residue and one more where the
+    /// strand has it. With unreadable codons this is shorter than what was read, as in the original.
+    pub nucleotides: &'a [u8],
+    /// Residues in one-letter code; codons with a letter other than A, C, G, T are left out.
+    pub protein: &'a [u8],
+}
+
+/// Finds the open frames of one window after the other in buffers that are used again.
+#[derive(Debug, Default)]
+pub struct SixFrames {
+    forward: Vec<u8>,
+    reverse: Vec<u8>,
+    proteins: Vec<u8>,
+    open: Vec<Span>,
+}
+
+/// An open frame and the place of its protein in the common buffer.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    frame: Frame,
+    start: usize,
+    end: usize,
+}
+
+impl SixFrames {
+    /// Empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The open frames of a window (any case, any letters), in the order F1 to R3.
+    pub fn read(&mut self, window: &[u8]) -> impl ExactSizeIterator<Item = OpenFrame<'_>> {
+        self.open.clear();
+        self.proteins.clear();
+        self.forward.clear();
+        self.reverse.clear();
+        for (frame, stop) in Frame::ALL.into_iter().zip(frames_with_stop(window)) {
+            // A window of one base has nothing at offset 2.
+            if stop || window.len() < frame.offset() {
+                continue;
+            }
+            let strand = match frame.strand() {
+                Strand::Forward if self.forward.is_empty() => {
+                    self.forward.extend(window.iter().map(u8::to_ascii_uppercase));
+                    &self.forward
+                }
+                Strand::Reverse if self.reverse.is_empty() => {
+                    reverse_complement(window, &mut self.reverse);
+                    &self.reverse
+                }
+                Strand::Forward => &self.forward,
+                Strand::Reverse => &self.reverse,
+            };
+            let start = self.proteins.len();
+            translate(&strand[frame.offset()..], &mut self.proteins);
+            let end = self.proteins.len();
+            if end > start {
+                self.open.push(Span { frame, start, end });
+            }
+        }
+        let Self { forward, reverse, proteins, open } = &*self;
+        open.iter().map(move |&Span { frame, start, end }| {
+            let strand = match frame.strand() {
+                Strand::Forward => forward,
+                Strand::Reverse => reverse,
+            };
+            let last = (frame.offset() + 3 * (end - start) + 1).min(strand.len());
+            OpenFrame { frame, nucleotides: &strand[frame.offset()..last], protein: &proteins[start..end] }
+        })
+    }
+}
+
+/// Codon starts looked at together: a multiple of 3, so that the lane decides the frame, and of 16.
+const BLOCK: usize = 48;
+/// The bytes those codons span.
+const SPAN: usize = BLOCK + 2;
+
+/// Which of the six frames hold a stop codon, in the order of [`Frame::ALL`].
+fn frames_with_stop(window: &[u8]) -> [bool; 6] {
+    let mut stops = Stops { forward: [0; BLOCK], reverse: [0; BLOCK] };
+    let mut rest = window;
+    while let Some(block) = rest.first_chunk::<SPAN>() {
+        stops.mark(block);
+        rest = &rest[BLOCK..];
+    }
+    // Zero is no base: the padding completes no codon.
+    let mut block = [0; SPAN];
+    block[..rest.len()].copy_from_slice(rest);
+    stops.mark(&block);
+
+    let mut found = [false; 6];
+    for (lane, (forward, reverse)) in stops.forward.iter().zip(&stops.reverse).enumerate() {
+        // A codon at `i` of the window ends at `length - i` on the other strand.
+        found[lane % 3] |= *forward != 0;
+        found[3 + (window.len() + BLOCK - lane) % 3] |= *reverse != 0;
+    }
+    found
+}
+
+/// Stop codons seen so far at each lane: all ones or zero per byte, so that comparisons need no shifts.
+struct Stops {
+    forward: [u8; BLOCK],
+    reverse: [u8; BLOCK],
+}
+
+impl Stops {
+    fn mark(&mut self, bytes: &[u8; SPAN]) {
+        let upper = bytes.map(|byte| byte & !0x20);
+        let is = |letter: u8| upper.map(|byte| if byte == letter { 0xFF } else { 0 });
+        let (a, c, g, t) = (is(b'A'), is(b'C'), is(b'G'), is(b'T'));
+        for i in 0..BLOCK {
+            // TAA TAG TGA, and their reverse complements TTA CTA TCA.
+            self.forward[i] |= t[i] & ((a[i + 1] & (a[i + 2] | g[i + 2])) | (g[i + 1] & a[i + 2]));
+            self.reverse[i] |= a[i + 2] & ((t[i + 1] & (t[i] | c[i])) | (c[i + 1] & t[i]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Row = (String, String, String);
+
+    fn rows(window: &[u8]) -> Vec<Row> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut six = SixFrames::new();
+        six.read(window).map(|open| (open.frame.to_string(), text(open.nucleotides), text(open.protein))).collect()
+    }
+
+    /// The rules as written down, letter by letter, with a codon table spelled out in another order.
+    fn restated(window: &str) -> Vec<Row> {
+        const RESIDUES: &str = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF";
+        let upper = window.to_uppercase();
+        let reverse: String = upper
+            .chars()
+            .rev()
+            .map(|letter| "ACGT".find(letter).map_or(letter, |i| "TGCA".chars().nth(i).unwrap()))
+            .collect();
+        let mut rows = Vec::new();
+        for (name, strand) in [("F", upper), ("R", reverse)] {
+            for offset in 0..3 {
+                let mut protein = String::new();
+                for i in (offset..strand.len()).step_by(3).filter(|i| i + 3 <= strand.len()) {
+                    let digits: Option<Vec<usize>> =
+                        strand[i..i + 3].chars().map(|letter| "ACGT".find(letter)).collect();
+                    if let Some(digits) = digits {
+                        protein.push(RESIDUES.chars().nth(digits[0] * 16 + digits[1] * 4 + digits[2]).unwrap());
+                    }
+                }
+                if !protein.is_empty() && !protein.contains('*') {
+                    let end = strand.len().min(offset + 3 * protein.len() + 1);
+                    rows.push((format!("{name}{}", offset + 1), strand[offset..end].to_owned(), protein));
+                }
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn small_windows_by_hand() {
+        let row = |name: &str, dna: &str, protein: &str| (name.to_owned(), dna.to_owned(), protein.to_owned());
+        for window in ["", "A", "AC", "NNNNNN", "NN"] {
+            assert_eq!(rows(window.as_bytes()), [], "{window}");
+        }
+        assert_eq!(rows(b"ACG"), [row("F1", "ACG", "T"), row("R1", "CGT", "R")]);
+        assert_eq!(
+            rows(b"atgTAA"),
+            [
+                row("F2", "TGTA", "C"),
+                row("F3", "GTAA", "V"),
+                row("R1", "TTACAT", "LH"),
+                row("R2", "TACA", "Y"),
+                row("R3", "ACAT", "T")
+            ]
+        );
+        assert_eq!(rows(b"ACGNACGTACGTACG")[0], row("F1", "ACGNACGTACGTA", "TVRT"));
+        assert_eq!(rows(b"ACGRTTGGA")[3], row("R1", "TCCAARC", "SR"));
+    }
+
+    #[test]
+    fn a_stop_is_found_at_every_place_of_a_window() {
+        for stop in ["TAA", "tag", "TgA", "TTA", "cta", "TCA"] {
+            for at in 0..200 {
+                for after in 0..6 {
+                    let window = format!("{}{stop}{}", "C".repeat(at), "G".repeat(after));
+                    assert_eq!(rows(window.as_bytes()), restated(&window), "{window}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn buffers_hold_nothing_of_the_window_before() {
+        let mut six = SixFrames::new();
+        assert_eq!(six.read(&b"GCC".repeat(100)).len(), 6);
+        assert_eq!(six.read(b"ACG").len(), 2);
+        assert_eq!(six.read(b"").len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn equal_to_the_rules_on_dna(window in "[ACGT]{0,120}|[ACGTacgt]{0,600}") {
+            prop_assert_eq!(rows(window.as_bytes()), restated(&window));
+        }
+
+        #[test]
+        fn equal_to_the_rules_on_any_letters(window in "[ACGTNRYKMSWBDHVUacgtnryu-]{0,80}|[ACGCGGCGCN-]{0,500}") {
+            prop_assert_eq!(rows(window.as_bytes()), restated(&window));
+        }
+    }
+}

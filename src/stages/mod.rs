@@ -1,0 +1,14 @@
+//! The stages of the pipeline: each reads what the one before it wrote, and proves that nothing got lost.
+//!
+//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process.
+
+pub mod chunk;
+pub mod embed;
+pub mod merge;
+pub mod predict;
+pub mod run;
+
+mod handover;
+mod legacy;
+mod rows;
+mod verdict;

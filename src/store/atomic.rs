@@ -1,0 +1,228 @@
+//! Files that appear under their final name whole or not at all.
+//!
+//! Temporary name in the same folder, write, flush to the device, checked close, rename, flush of the
+//! folder: the order restic's local backend uses. Dropping an unfinished file removes it.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+const SUFFIX: &str = ".partial";
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Size and content digest of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the content, in hexadecimal.
+    pub blake3: String,
+}
+
+impl FileDigest {
+    /// Reads a file and digests it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::reading(path, error))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(|error| Error::reading(path, error))?;
+        Ok(Self { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+    }
+
+    /// One digest for several files, in the given order.
+    pub fn of_all<'a>(digests: impl IntoIterator<Item = &'a FileDigest>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for digest in digests {
+            hasher.update(digest.blake3.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// A file being written under a temporary name; [`commit`](AtomicFile::commit) gives it its own.
+pub struct AtomicFile {
+    target: PathBuf,
+    partial: PathBuf,
+    writer: Option<BufWriter<File>>,
+    hasher: blake3::Hasher,
+}
+
+impl AtomicFile {
+    /// Starts a file that will be `target`.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(target: &Path) -> Result<Self> {
+        let partial = partial_path(target);
+        let file = File::create(&partial).map_err(|error| Error::writing(&partial, error))?;
+        Ok(Self {
+            target: target.to_owned(),
+            partial,
+            writer: Some(BufWriter::with_capacity(BUFFER_BYTES, file)),
+            hasher: blake3::Hasher::new(),
+        })
+    }
+
+    /// Final name.
+    pub fn path(&self) -> &Path {
+        &self.target
+    }
+
+    /// Makes the file durable and gives it its final name.
+    ///
+    /// # Errors
+    /// Anything the file system reports up to and including the close; the final name is untouched then.
+    pub fn commit(mut self) -> Result<FileDigest> {
+        self.publish().map_err(|error| Error::writing(&self.target, error))?;
+        Ok(FileDigest { bytes: self.hasher.count(), blake3: self.hasher.finalize().to_hex().to_string() })
+    }
+
+    fn publish(&mut self) -> io::Result<()> {
+        if let Some(writer) = self.writer.take() {
+            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.sync_all()?; // also brings up what a network file system reports only at close
+        }
+        fs::rename(&self.partial, &self.target)?;
+        sync_folder(&self.target)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let writer = self.writer.as_mut().ok_or_else(|| io::Error::other("file is closed"))?;
+        let written = writer.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.into_parts(); // nothing more is flushed into a file that goes
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Removes what dead processes of this machine left unfinished in `folder`.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn remove_abandoned(folder: &Path) -> Result<()> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if let Some(owner) = owner_of(&name.to_string_lossy()) {
+            if owner.0 == hostname() && !Path::new("/proc").join(owner.1.to_string()).exists() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file name is that of an unfinished file.
+pub fn is_partial(name: &str) -> bool {
+    owner_of(name).is_some()
+}
+
+fn partial_path(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{}.{}{SUFFIX}", hostname(), std::process::id()))
+}
+
+/// Host and process of an unfinished file's name.
+fn owner_of(name: &str) -> Option<(String, u32)> {
+    let stem = name.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    let (rest, process) = stem.rsplit_once('.')?;
+    let (_, host) = rest.rsplit_once('.')?;
+    Some((host.to_owned(), process.parse().ok()?))
+}
+
+/// First label of the host's name.
+fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let label = name.trim().split('.').next().unwrap_or_default();
+    if label.is_empty() { "localhost".to_owned() } else { label.to_owned() }
+}
+
+/// Makes a rename in the folder of `path` durable, where the file system can.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_only_when_committed_and_its_digest_is_that_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("shard.fna");
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.write_all(b"ACGT").unwrap();
+        assert!(!target.exists() && is_partial(&names(folder.path())[0]));
+        let digest = file.commit().unwrap();
+        assert_eq!(names(folder.path()), ["shard.fna"]);
+        assert_eq!(digest, FileDigest::of(&target).unwrap());
+        assert_eq!(digest.bytes, 4);
+    }
+
+    #[test]
+    fn an_abandoned_file_leaves_the_old_one_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("t");
+        fs::write(&target, "old").unwrap();
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.write_all(b"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["t"]);
+    }
+
+    #[test]
+    fn only_dead_processes_lose_their_unfinished_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = hostname();
+        let dead = format!(".a.{host}.4294967294{SUFFIX}");
+        let alive = format!(".a.{host}.{}{SUFFIX}", std::process::id());
+        let elsewhere = format!(".a.not-{host}.4294967294{SUFFIX}");
+        for name in [&dead, &alive, &elsewhere] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_abandoned(folder.path()).unwrap();
+        let mut left = vec![alive, elsewhere];
+        left.sort();
+        assert_eq!(names(folder.path()), left);
+    }
+
+    #[test]
+    fn a_full_device_is_an_error_with_its_own_identifier() {
+        let error = Error::writing(Path::new("x"), io::Error::from_raw_os_error(libc::ENOSPC));
+        assert_eq!(error.fault().id(), "VN-IO-NOSPACE");
+        let error = Error::writing(Path::new("x"), io::Error::from_raw_os_error(libc::EDQUOT));
+        assert_eq!(error.fault().id(), "VN-IO-QUOTA");
+    }
+}

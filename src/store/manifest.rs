@@ -1,0 +1,112 @@
+//! `manifest.json`: what a stage was asked, with what, and what it finished.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{AtomicFile, FileDigest};
+use crate::error::{Error, Fault, Result};
+
+/// Version of the manifest's layout.
+pub const FORMAT: u32 = 1;
+/// File name in a stage's folder.
+pub const FILE: &str = "manifest.json";
+
+/// The record of a stage's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout version.
+    pub format: u32,
+    /// Program and version that wrote it.
+    pub tool: String,
+    /// Name of the stage, as `embed-esm`.
+    pub stage: String,
+    /// Every setting that changes results.
+    pub settings: serde_json::Value,
+    /// The model used, if the stage uses one.
+    pub model: Option<ModelStamp>,
+    /// Finished output files by name.
+    pub shards: BTreeMap<String, ShardEntry>,
+    /// Counts that must add up, by name.
+    pub totals: BTreeMap<String, u64>,
+    /// Whether the stage finished.
+    pub complete: bool,
+}
+
+/// Which model made a file: enough to trace it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelStamp {
+    /// Name of the bundle.
+    pub bundle: String,
+    /// SHA-256 of the bundle's `bundle.yaml`, which lists the digest of every file.
+    pub digest: String,
+    /// Whether the weights were trained; if not, scores mean nothing.
+    pub trained: bool,
+}
+
+impl ModelStamp {
+    /// Short form for a table cell: `name@digest`, with `:untrained` where that is so.
+    pub fn cell(&self) -> String {
+        let short: String = self.digest.chars().take(12).collect();
+        format!("{}@{short}{}", self.bundle, if self.trained { "" } else { ":untrained" })
+    }
+}
+
+/// A finished output file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// Rows or records in the file.
+    pub rows: u64,
+    /// Its size and digest.
+    #[serde(flatten)]
+    pub file: FileDigest,
+    /// Digest of what it was made from.
+    pub input: String,
+}
+
+impl Manifest {
+    /// Reads the manifest of a folder; `None` where there is none.
+    ///
+    /// # Errors
+    /// The file is damaged or was written by another version's layout.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::reading(&path, error)),
+        };
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| {
+            Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
+                .file(&path)
+                .line(error.line() as u64)
+                .advice("run with --no-resume to start this stage again, or remove its folder")
+                .caused_by(error)
+        })?;
+        if manifest.format != FORMAT {
+            return Err(Error::new(Fault::CheckpointForeign, "the manifest has another layout")
+                .file(&path)
+                .expected(format!("format {FORMAT}"))
+                .found(format!("format {}, written by {}", manifest.format, manifest.tool))
+                .advice("use that version, another output folder, or --no-resume to start again"));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Replaces the manifest of a folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let mut file = AtomicFile::create(&path)?;
+        serde_json::to_writer_pretty(&mut file, self)
+            .map_err(std::io::Error::from)
+            .and_then(|()| file.write_all(b"\n"))
+            .map_err(|error| Error::writing(&path, error))?;
+        file.commit().map(|_| ())
+    }
+}

@@ -1,0 +1,158 @@
+//! Tab-separated tables: a header even when empty, and no text that could break a cell out of its row.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::atomic::{AtomicFile, FileDigest};
+use crate::error::{Error, Fault, Result};
+
+/// A table being written.
+pub struct TableWriter {
+    path: PathBuf,
+    csv: csv::Writer<AtomicFile>,
+    rows: u64,
+}
+
+impl TableWriter {
+    /// Starts a table with its header.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(path: &Path, header: &[&str]) -> Result<Self> {
+        let file = AtomicFile::create(path)?;
+        let mut csv = csv::WriterBuilder::new().delimiter(b'\t').has_headers(false).from_writer(file);
+        csv.write_record(header).map_err(|error| failed(path, error))?;
+        Ok(Self { path: path.to_owned(), csv, rows: 0 })
+    }
+
+    /// Appends a row: a struct with one field per column, in the order of the header.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn row(&mut self, row: &impl Serialize) -> Result<()> {
+        self.rows += 1;
+        self.csv.serialize(row).map_err(|error| failed(&self.path, error))
+    }
+
+    /// Rows so far, without the header.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Gives the table its name.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn commit(self) -> Result<FileDigest> {
+        let file = self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))?;
+        file.commit()
+    }
+}
+
+fn failed(path: &Path, error: csv::Error) -> Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => Error::writing(path, error),
+        other => Error::new(Fault::Bug, format!("a row of {} cannot be written: {other:?}", path.display())).file(path),
+    }
+}
+
+/// A table being read, row by row.
+pub struct TableReader<T> {
+    path: PathBuf,
+    rows: csv::DeserializeRecordsIntoIter<BufReader<File>, T>,
+}
+
+impl<T: DeserializeOwned> TableReader<T> {
+    /// Opens a table whose header is exactly `header`.
+    ///
+    /// # Errors
+    /// The file is missing, or is another table.
+    pub fn open(path: &Path, header: &[&str]) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::reading(path, error))?;
+        let mut csv = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(BufReader::new(file));
+        let found = csv.headers().map_err(|error| damaged(path, error))?.clone();
+        if found.iter().ne(header.iter().copied()) {
+            return Err(Error::new(Fault::InputStage, format!("{} is another table", path.display()))
+                .file(path)
+                .line(1)
+                .expected(header.join(" "))
+                .found(found.iter().collect::<Vec<_>>().join(" "))
+                .advice("name the folder that `virnucpro chunk` of this version wrote"));
+        }
+        Ok(Self { path: path.to_owned(), rows: csv.into_deserialize() })
+    }
+
+    /// The next row.
+    ///
+    /// # Errors
+    /// The row is damaged.
+    pub fn next_row(&mut self) -> Result<Option<T>> {
+        self.rows.next().transpose().map_err(|error| damaged(&self.path, error))
+    }
+}
+
+fn damaged(path: &Path, error: csv::Error) -> Error {
+    let line = error.position().map(csv::Position::line);
+    let described = Error::new(Fault::InputStage, format!("{} has a damaged row", path.display()))
+        .file(path)
+        .advice("run the stage that wrote it again");
+    let described = match line {
+        Some(line) => described.line(line),
+        None => described,
+    };
+    described.caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Row {
+        id: String,
+        start: u64,
+    }
+
+    #[test]
+    fn rows_come_back_whatever_the_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.tsv");
+        let mut table = TableWriter::create(&path, &["id", "start"]).unwrap();
+        let ids = ["a", "=1+1", "\"quoted", "a\tb", "a\nb", "", "'", "ü", "a\"b\tc"];
+        for (start, id) in ids.iter().enumerate() {
+            table.row(&Row { id: (*id).to_owned(), start: start as u64 }).unwrap();
+        }
+        assert_eq!(table.rows(), ids.len() as u64);
+        table.commit().unwrap();
+        let mut reader = TableReader::<Row>::open(&path, &["id", "start"]).unwrap();
+        for (start, id) in ids.iter().enumerate() {
+            assert_eq!(reader.next_row().unwrap(), Some(Row { id: (*id).to_owned(), start: start as u64 }));
+        }
+        assert_eq!(reader.next_row().unwrap(), None);
+    }
+
+    #[test]
+    fn an_empty_table_has_its_header_and_another_table_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.tsv");
+        TableWriter::create(&path, &["id", "start"]).unwrap().commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "id\tstart\n");
+        let error = TableReader::<Row>::open(&path, &["id", "end"]).err().unwrap();
+        assert_eq!((error.fault(), error.path()), (Fault::InputStage, Some(path.as_path())));
+    }
+
+    #[test]
+    fn a_damaged_row_is_named_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.tsv");
+        std::fs::write(&path, "id\tstart\na\t1\nb\tx\n").unwrap();
+        let mut reader = TableReader::<Row>::open(&path, &["id", "start"]).unwrap();
+        reader.next_row().unwrap();
+        assert!(reader.next_row().unwrap_err().report("v").contains("line 3"));
+    }
+}

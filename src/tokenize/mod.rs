@@ -1,0 +1,24 @@
+//! Sequences to token ids, special tokens included.
+//!
+//! [`EsmTokenizer`] reads proteins, [`DnabertTokenizer`] nucleotides. Neither truncates nor pads: the length
+//! of a sequence is the planner's business, and padding nobody's.
+
+mod dnabert;
+mod esm;
+
+pub use dnabert::DnabertTokenizer;
+pub use esm::{ALPHABET, EsmTokenizer};
+
+use crate::error::Result;
+
+/// Turns a sequence into the ids that an encoder looks up.
+pub trait Tokenize: Send + Sync {
+    /// Ids of `sequence`, the special tokens at both ends included.
+    ///
+    /// # Errors
+    /// Bytes that the tokeniser cannot read as text.
+    fn encode(&self, sequence: &[u8]) -> Result<Vec<u32>>;
+
+    /// Number of ids: every id of [`encode`](Self::encode) is below it. The encoder has as many embedding rows.
+    fn vocabulary(&self) -> usize;
+}
