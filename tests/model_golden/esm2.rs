@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use virnucpro::error::Fault;
 use virnucpro::model::Encoder;
-use virnucpro::model::esm2::{Config, Esm2, POOLED_RESIDUES};
+use virnucpro::model::esm2::{Config, Esm2};
 use virnucpro::model::nn::Point;
 use virnucpro::model::weights::Weights;
 use virnucpro::pack::TokenBatch;
@@ -47,7 +47,7 @@ pub fn pooled_records(vectors: &Stored) -> Vec<String> {
     let manifest: serde_json::Value = serde_json::from_str(&text("esm/manifest_esm.json")).unwrap();
     let over_residues = |record: &serde_json::Value| {
         let tokens = record["n_tokens"].as_u64().unwrap() as usize;
-        tokens > 2 && record["pooled_rows"] == serde_json::json!([1, 1 + POOLED_RESIDUES.min(tokens - 2)])
+        tokens > 2 && record["pooled_rows"] == serde_json::json!([1, 1 + (tokens - 2).min(1024)])
     };
     let records: Vec<String> = manifest["records"]
         .as_array()
