@@ -45,7 +45,16 @@ pub fn amino_acid(codon: [u8; 3]) -> Option<u8> {
 
 /// Appends the protein of a strand read from its first base; unreadable codons leave no trace.
 pub fn translate(strand: &[u8], protein: &mut Vec<u8>) {
-    protein.extend(strand.as_chunks::<3>().0.iter().filter_map(|codon| amino_acid(*codon)));
+    let codons = strand.as_chunks::<3>().0;
+    let mut end = protein.len();
+    protein.resize(end + codons.len(), 0);
+    for codon in codons {
+        let residue = amino_acid(*codon);
+        // Written always, kept when it is one: no branch to predict.
+        protein[end] = residue.unwrap_or(0);
+        end += usize::from(residue.is_some());
+    }
+    protein.truncate(end);
 }
 
 /// Replaces `reverse` by the reverse complement of `strand` in upper case.

@@ -185,13 +185,13 @@ struct Stops {
 
 impl Stops {
     fn mark(&mut self, bytes: &[u8; SPAN]) {
-        let upper = bytes.map(|byte| byte & !0x20);
-        let is = |letter: u8| upper.map(|byte| if byte == letter { 0xFF } else { 0 });
-        let (a, c, g, t) = (is(b'A'), is(b'C'), is(b'G'), is(b'T'));
+        let upper = |i: usize| bytes[i] & !0x20;
+        let is = |byte: u8, letter: u8| if byte == letter { 0xFFu8 } else { 0 };
         for i in 0..BLOCK {
-            // TAA TAG TGA, and their reverse complements TTA CTA TCA.
-            self.forward[i] |= t[i] & ((a[i + 1] & (a[i + 2] | g[i + 2])) | (g[i + 1] & a[i + 2]));
-            self.reverse[i] |= a[i + 2] & ((t[i + 1] & (t[i] | c[i])) | (c[i + 1] & t[i]));
+            let (x, y, z) = (upper(i), upper(i + 1), upper(i + 2));
+            let (t, a) = (is(x, b'T'), is(z, b'A'));
+            self.forward[i] |= t & ((is(y, b'A') & (a | is(z, b'G'))) | (is(y, b'G') & a));
+            self.reverse[i] |= a & ((is(y, b'T') & (t | is(x, b'C'))) | (is(y, b'C') & t));
         }
     }
 }

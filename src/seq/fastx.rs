@@ -1,0 +1,290 @@
+//! Records of FASTA and FASTQ files, one at a time.
+//!
+//! needletail divides the text into records; what it does not check is checked before it (`text`), and what
+//! it does not read is decompressed or refused before that (`decompress`, `sniff`). Memory is that of the
+//! longest record, held once, and of the digests of all identifiers.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use needletail::errors::{ParseError, ParseErrorKind};
+use needletail::parser::{FastaReader, FastqReader, FastxReader, SequenceRecord};
+
+use super::decompress::decompress;
+use super::letters::{Alphabet, Letters};
+use super::names::{Names, identifier};
+use super::sniff;
+use super::source::{Source, Watch};
+use super::summary::{Compression, Format, Note, Summary};
+use super::text::{CheckedText, Limits, Rules, Shared, line_and_name};
+use crate::error::{Error, Fault, Result};
+
+type Text = Box<dyn BufRead + Send>;
+
+/// Bytes read from the source at a time, and the parser's buffer to start with.
+const BUFFER: usize = 256 << 10;
+
+/// A record of the input.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Number of the record over all inputs, from 1: the key that no identifier can upset.
+    pub ordinal: u64,
+    /// Identifier, different from that of every other record.
+    pub id: &'a str,
+    /// Identifier as in the input: the first word of the header, dangerous characters escaped.
+    pub original_id: &'a str,
+    /// Line of the header, from 1.
+    pub line: u64,
+    sequence: SequenceRecord<'a>,
+}
+
+impl Record<'_> {
+    /// The sequence in one piece, letters as in the input; empty for a header without sequence.
+    pub fn bases(&self) -> &[u8] {
+        self.sequence.raw_seq()
+    }
+
+    /// Counts of the letters that deserve a word.
+    pub fn letters(&self) -> Letters {
+        Letters::count(self.bases())
+    }
+}
+
+/// Reads the records of one input.
+pub struct Reader {
+    parser: Box<dyn FastxReader>,
+    source: Source,
+    format: Format,
+    compression: Compression,
+    /// Line of the first record.
+    first_line: u64,
+    shared: Shared,
+    watch: Watch,
+    original_id: String,
+    id: String,
+    records: u64,
+    bases: u64,
+    state: State,
+}
+
+enum State {
+    Start,
+    Records,
+    Failed,
+    Read(Box<Summary>),
+}
+
+impl Reader {
+    /// Opens an input of sequences over `alphabet`: plain or compressed, FASTA or FASTQ, told by content.
+    ///
+    /// # Errors
+    /// The input is missing, empty, of another format or compression, or has text before the first header.
+    pub fn open(source: &Source, alphabet: Alphabet, limits: Limits) -> Result<Self> {
+        let (raw, watch) = source.open()?;
+        let shared = Shared::default();
+        let io_fault = |error| source.io_fault(error);
+
+        let (head, raw) = peek(Box::new(BufReader::with_capacity(BUFFER, raw))).map_err(io_fault)?;
+        let compression = sniff::compression(&head, source)?;
+        if let Source::Path(path) = source
+            && sniff::promised(path).is_some_and(|promised| promised != compression)
+        {
+            shared.lock().notes.push(Note::NameMismatch { content: compression });
+        }
+        let text: Text = match compression {
+            Compression::Plain => raw,
+            _ => Box::new(BufReader::with_capacity(BUFFER, decompress(raw, compression, source)?)),
+        };
+        let (head, mut text) = peek(text).map_err(io_fault)?;
+        if head.starts_with(b"\xEF\xBB\xBF") {
+            shared.lock().notes.push(Note::ByteOrderMark);
+            text.consume(3);
+        }
+        let line = skip_blank_lines(&mut text, source)?;
+        let (head, text) = peek(text).map_err(io_fault)?;
+        if head.is_empty() {
+            return Err(sniff::empty(source));
+        }
+        let format = sniff::format(&head, line, source)?;
+
+        let rules = Rules { source: source.clone(), format, alphabet, limits, line };
+        let checked = CheckedText::new(text, rules, shared.clone());
+        let parser: Box<dyn FastxReader> = match format {
+            Format::Fasta => Box::new(FastaReader::with_capacity(checked, BUFFER)),
+            Format::Fastq => Box::new(FastqReader::with_capacity(checked, BUFFER)),
+        };
+        Ok(Self {
+            parser,
+            source: source.clone(),
+            format,
+            compression,
+            first_line: line,
+            shared,
+            watch,
+            original_id: String::new(),
+            id: String::new(),
+            records: 0,
+            bases: 0,
+            state: State::Start,
+        })
+    }
+
+    /// The next record; its name is given by `names`, which all inputs of a run share.
+    ///
+    /// # Errors
+    /// The input is damaged, at the line that the error names; nothing follows an error.
+    pub fn next(&mut self, names: &mut Names) -> Option<Result<Record<'_>>> {
+        match self.state {
+            State::Start => {
+                names.begin(&self.source);
+                self.state = State::Records;
+            }
+            State::Records => {}
+            State::Failed | State::Read(_) => return None,
+        }
+        let parsed = self.parser.next();
+        let ordinal = self.records + 1;
+        // A fault ends the text early: the record it is in must not pass for whole.
+        let fault = {
+            let mut findings = self.shared.lock();
+            let reached = findings.fault.as_ref().is_some_and(|(record, _)| *record <= ordinal || parsed.is_none());
+            if reached { findings.fault.take() } else { None }
+        };
+        let result = match (fault, parsed) {
+            (Some((_, error)), _) => Err(error),
+            (None, Some(Err(error))) => Err(shape_fault(&error, &self.source, self.first_line)),
+            (None, Some(Ok(sequence))) => match admit(&sequence, &mut self.original_id, &mut self.id, names) {
+                Ok(line) => {
+                    self.records = ordinal;
+                    self.bases += sequence.raw_seq().len() as u64;
+                    let (id, original_id) = (&self.id, &self.original_id);
+                    return Some(Ok(Record { ordinal: names.records(), id, original_id, line, sequence }));
+                }
+                Err(error) => Err(error.file(self.source.to_string())),
+            },
+            (None, None) => self.watch.finish().and_then(|(bytes, digest)| {
+                let findings = self.shared.lock();
+                if findings.records != self.records {
+                    return Err(self
+                        .source
+                        .fault(Fault::Count, "records seen and records read differ: a defect of this program")
+                        .expected(findings.records.to_string())
+                        .found(self.records.to_string()));
+                }
+                Ok(Summary {
+                    format: self.format,
+                    compression: self.compression,
+                    records: self.records,
+                    bases: self.bases,
+                    bytes,
+                    digest,
+                    notes: findings.notes.clone(),
+                })
+            }),
+        };
+        match result {
+            Ok(summary) => {
+                self.state = State::Read(Box::new(summary));
+                None
+            }
+            Err(error) => {
+                self.state = State::Failed;
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// What was read; nothing before [`Reader::next`] has come to the end without an error.
+    pub fn summary(&self) -> Option<&Summary> {
+        match &self.state {
+            State::Read(summary) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// FASTA or FASTQ.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+}
+
+/// Names a record; the line of its header.
+fn admit(sequence: &SequenceRecord<'_>, original_id: &mut String, id: &mut String, names: &mut Names) -> Result<u64> {
+    let defect = || Error::new(Fault::Bug, "a header was lost between the checks and the parser");
+    let (line, word) = line_and_name(sequence.id()).ok_or_else(defect)?;
+    *original_id = identifier(word).ok_or_else(defect)?;
+    id.clone_from(original_id);
+    names.admit(id, line)?;
+    Ok(line)
+}
+
+/// The first bytes of a text, and the text with them.
+fn peek(mut text: Text) -> io::Result<(Vec<u8>, Text)> {
+    let mut head = Vec::with_capacity(sniff::HEAD);
+    text.by_ref().take(sniff::HEAD as u64).read_to_end(&mut head)?;
+    Ok((head.clone(), Box::new(Cursor::new(head).chain(text))))
+}
+
+/// Passes over blank lines; the line that follows, from 1.
+fn skip_blank_lines(text: &mut Text, source: &Source) -> Result<u64> {
+    let mut line = 1;
+    let mut blank = None;
+    loop {
+        let part = text.fill_buf().map_err(|error| source.io_fault(error))?;
+        let count = part.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let ended = count < part.len() || part.is_empty();
+        for byte in &part[..count] {
+            blank = (*byte != b'\n').then_some(*byte);
+            line += u64::from(*byte == b'\n');
+        }
+        let more = !part.is_empty() && ended;
+        text.consume(count);
+        match blank {
+            Some(byte) if more => {
+                return Err(source
+                    .fault(Fault::InputNoHeader, "the first header does not stand at the start of its line")
+                    .line(line)
+                    .expected("'>' (FASTA) or '@' (FASTQ)")
+                    .found(sniff::show(byte))
+                    .advice("remove the blanks before it"));
+            }
+            _ if ended => return Ok(line),
+            _ => {}
+        }
+    }
+}
+
+/// An error of the parser: the lines of a record do not fit together.
+fn shape_fault(error: &ParseError, source: &Source, first_line: u64) -> Error {
+    let line = first_line.saturating_sub(1) + error.position.line;
+    let (fault, message, line, advice) = match error.kind {
+        ParseErrorKind::InvalidStart => {
+            (Fault::InputFastq, "a FASTQ record does not start with '@'", line, "look at the record before this line")
+        }
+        ParseErrorKind::InvalidSeparator => (
+            Fault::InputFastq,
+            "the third line of a FASTQ record does not start with '+'",
+            line,
+            "only FASTQ of four lines a record is read; look at the record around this line",
+        ),
+        ParseErrorKind::UnequalLengths => (
+            Fault::InputFastq,
+            "the quality line of a FASTQ record is not as long as its sequence",
+            line + 3,
+            "the file is damaged or cut here: copy or download it again",
+        ),
+        ParseErrorKind::UnexpectedEnd => (
+            Fault::InputTruncated,
+            "the file ends in the middle of a FASTQ record",
+            line,
+            "the file was probably cut: copy or download it again",
+        ),
+        _ => (Fault::Bug, "the parser failed on checked text", line, "report this, with the file if possible"),
+    };
+    let name = error.position.id.as_ref().and_then(|id| identifier(line_and_name(id.as_bytes())?.1));
+    let fault = source.fault(fault, message).line(line).advice(advice);
+    let fault = if error.msg.is_empty() { fault } else { fault.caused_by(error.msg.clone()) };
+    match name {
+        Some(name) => fault.record(name),
+        None => fault,
+    }
+}

@@ -1,0 +1,173 @@
+//! What a file is, told by its first bytes, never by its name.
+
+use std::path::Path;
+
+use super::source::Source;
+use super::summary::{Compression, Format};
+use crate::error::{Error, Fault, Result};
+
+/// Bytes looked at: a tar header takes 512.
+pub(super) const HEAD: usize = 4096;
+
+const SUPPORTED: &str = "FASTA or FASTQ, plain or compressed with gzip, bzip2, xz or zstd";
+
+/// The compression, or the reason why the file is not read.
+pub(super) fn compression(head: &[u8], source: &Source) -> Result<Compression> {
+    Ok(match head {
+        [0x1F, 0x8B, ..] => Compression::Gzip,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+        [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+        // A stream may start with a skippable frame.
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Compression::Zstd,
+        _ => match foreign_compression(head) {
+            Some(name) => {
+                return Err(source
+                    .fault(Fault::InputCompression, format!("{source} is a {name} file, which is not read"))
+                    .expected(SUPPORTED)
+                    .advice("unpack it, and compress again with gzip or zstd if needed"));
+            }
+            None => Compression::Plain,
+        },
+    })
+}
+
+/// The compression that a name promises.
+pub(super) fn promised(path: &Path) -> Option<Compression> {
+    Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "gz" | "bgz" | "bgzf" => Compression::Gzip,
+        "bz2" => Compression::Bzip2,
+        "xz" => Compression::Xz,
+        "zst" | "zstd" => Compression::Zstd,
+        "fa" | "fna" | "fasta" | "fas" | "fq" | "fastq" => Compression::Plain,
+        _ => return None,
+    })
+}
+
+/// The format of a text that is not empty and starts with no blank line, or the reason why it is not read.
+pub(super) fn format(head: &[u8], line: u64, source: &Source) -> Result<Format> {
+    if let Some(error) = archive(head, source).or_else(|| foreign_text(head, source)) {
+        return Err(error.line(line));
+    }
+    match head {
+        [b'>', ..] => Ok(Format::Fasta),
+        [b'@', ..] => Ok(Format::Fastq),
+        [b';' | b'#', ..] if only_comments(head) => Err(empty(source)),
+        [byte, ..] if is_text(*byte) => Err(source
+            .fault(Fault::InputNoHeader, format!("{source} has text before the first header"))
+            .line(line)
+            .expected("'>' (FASTA) or '@' (FASTQ)")
+            .found(show(*byte))
+            .advice("give FASTA or FASTQ; remove what stands before the first record")),
+        _ => Err(binary(head.first().copied().unwrap_or(0), source).line(line)),
+    }
+}
+
+/// An error for a file without any record.
+pub(super) fn empty(source: &Source) -> Error {
+    source
+        .fault(Fault::InputEmpty, format!("no sequences in {source}"))
+        .expected("at least one FASTA or FASTQ record")
+        .advice("check the step that wrote this file")
+}
+
+/// An error for a byte of no text.
+pub(super) fn binary(byte: u8, source: &Source) -> Error {
+    source
+        .fault(Fault::InputBinary, format!("{source} holds bytes of no text"))
+        .expected(SUPPORTED)
+        .found(show(byte))
+        .advice("name the right file; if it is, copy or download it again")
+}
+
+/// A byte as in `0x3E '>'`.
+pub(super) fn show(byte: u8) -> String {
+    if byte.is_ascii_graphic() || byte == b' ' {
+        format!("0x{byte:02X} '{}'", char::from(byte))
+    } else {
+        format!("0x{byte:02X}")
+    }
+}
+
+/// Whether the head is all of the file and holds nothing but comments and blank lines.
+fn only_comments(head: &[u8]) -> bool {
+    let comment = |line: &[u8]| matches!(line.trim_ascii().first(), None | Some(b';' | b'#'));
+    head.len() < HEAD && head.split(|byte| *byte == b'\n').all(comment)
+}
+
+fn is_text(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte.is_ascii_whitespace() || byte >= 0x80
+}
+
+fn foreign_compression(head: &[u8]) -> Option<&'static str> {
+    Some(match head {
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => "zip",
+        [0x1F, 0x9D | 0xA0, ..] => "compress (.Z)",
+        [0x04, 0x22, 0x4D, 0x18, ..] | [0x02, 0x21, 0x4C, 0x18, ..] => "lz4",
+        [b'7', b'z', 0xBC, 0xAF, 0x27, 0x1C, ..] => "7z",
+        [b'R', b'a', b'r', b'!', 0x1A, 0x07, ..] => "rar",
+        [b'L', b'Z', b'I', b'P', ..] => "lzip",
+        [0x5D, 0, 0, _, _, 0xFF | 0, ..] => "lzma",
+        [0xFF, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => "snappy",
+        _ if is_tar(head) => "tar",
+        _ => return None,
+    })
+}
+
+fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
+/// An archive or a second compression inside the first.
+fn archive(head: &[u8], source: &Source) -> Option<Error> {
+    let name = match compression(head, source) {
+        Ok(Compression::Plain) => return None,
+        Ok(inner) => inner.to_string(),
+        Err(_) => foreign_compression(head)?.to_owned(),
+    };
+    Some(
+        source
+            .fault(Fault::InputCompression, format!("{source} holds a {name} file inside its compression"))
+            .expected(SUPPORTED)
+            .advice("unpack it first, and give the sequence files"),
+    )
+}
+
+/// A well-known format of another kind.
+fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
+    let starts =
+        |prefix: &str| head.len() >= prefix.len() && head[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
+    let error = |fault, name: &str, advice: &str| {
+        Some(source.fault(fault, format!("{source} is {name}")).expected(SUPPORTED).advice(advice))
+    };
+    let zero_in_ascii = matches!(head, [0, b'>' | b'@', ..] | [b'>' | b'@', 0, ..]);
+    if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) || zero_in_ascii {
+        return error(Fault::InputEncoding, "text in UTF-16 or UTF-32", "save it as plain ASCII or UTF-8 text");
+    }
+    let binary = [("\u{7f}ELF", "an executable (ELF)"), ("%PDF-", "a PDF document"), ("\u{89}PNG", "an image")];
+    if let Some((_, name)) = binary.iter().find(|(prefix, _)| starts(prefix)) {
+        return error(Fault::InputBinary, name, "name the right file");
+    }
+    let convert = "convert it to FASTA first";
+    let sam = "write its reads as FASTQ first, as with `samtools fastq`";
+    let texts = [
+        ("BAM\u{1}", "a BAM file", sam),
+        ("CRAM", "a CRAM file", sam),
+        ("@HD\tVN:", "a SAM file", sam),
+        ("@SQ\tSN:", "a SAM file", sam),
+        ("@RG\tID:", "a SAM file", sam),
+        ("@PG\tID:", "a SAM file", sam),
+        ("@CO\t", "a SAM file", sam),
+        ("LOCUS  ", "a GenBank file", convert),
+        ("ID   ", "an EMBL file", convert),
+        ("##gff-version", "a GFF file", "give the sequences, not the annotation"),
+        ("##fileformat=VCF", "a VCF file", "give the sequences, not the variants"),
+        ("#NEXUS", "a NEXUS file", convert),
+        ("CLUSTAL", "a CLUSTAL alignment", convert),
+        ("<!DOCTYPE", "a web page", "the download gave a page instead of the file: fetch it again"),
+        ("<html", "a web page", "the download gave a page instead of the file: fetch it again"),
+        ("<?xml", "an XML file", convert),
+        ("version https://git-lfs", "a Git-LFS pointer", "the file itself is not here: run `git lfs pull`"),
+    ];
+    let (_, name, advice) = texts.iter().find(|(prefix, ..)| starts(prefix))?;
+    error(Fault::InputFormat, name, advice)
+}

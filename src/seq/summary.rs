@@ -1,0 +1,99 @@
+//! What is known of an input once it has been read.
+
+use std::fmt;
+
+/// The text format of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `>` headers and sequence lines.
+    Fasta,
+    /// Records of four lines.
+    Fastq,
+}
+
+/// The compression of an input, told by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// None.
+    Plain,
+    /// gzip, of one or more members; BGZF is one kind.
+    Gzip,
+    /// bzip2, of one or more streams.
+    Bzip2,
+    /// xz, of one or more streams.
+    Xz,
+    /// Zstandard, of one or more frames.
+    Zstd,
+}
+
+/// An input as it was read, to the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// FASTA or FASTQ.
+    pub format: Format,
+    /// How it was compressed.
+    pub compression: Compression,
+    /// Records, empty ones among them.
+    pub records: u64,
+    /// Bases of all records.
+    pub bases: u64,
+    /// Size as stored.
+    pub bytes: u64,
+    /// BLAKE3 digest of the bytes as stored.
+    pub digest: blake3::Hash,
+    /// What a user may want to know, and is no error.
+    pub notes: Vec<Note>,
+}
+
+/// A peculiarity of an input that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A UTF-8 byte order mark before the first header was skipped.
+    ByteOrderMark,
+    /// The name promises another compression than the content has.
+    NameMismatch {
+        /// What the content is.
+        content: Compression,
+    },
+    /// The last line has no line end: the file may be cut.
+    NoFinalNewline,
+    /// A header ends in what looks like a sequence: a line end may be missing.
+    SequenceInHeader {
+        /// The first such line.
+        line: u64,
+    },
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fasta => "FASTA",
+            Self::Fastq => "FASTQ",
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "not compressed",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByteOrderMark => f.write_str("a byte order mark at the start was skipped"),
+            Self::NameMismatch { content } => write!(f, "the name promises otherwise, but the content is {content}"),
+            Self::NoFinalNewline => f.write_str("the last line has no line end; check that the file is whole"),
+            Self::SequenceInHeader { line } => {
+                write!(f, "the header in line {line} ends in what looks like a sequence; a line end may be missing")
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! From a bundle to running models: which file feeds which part.
+
+use crate::bundle::{Bundle, Family, SearchPath};
+use crate::config::{self, Part};
+use crate::embed::{Engine, Lanes};
+use crate::error::{Error, Fault, Result};
+use crate::model::mock::{MockEncoder, MockHead};
+use crate::model::{Encoder, Head};
+use crate::runtime::machine;
+use crate::store::ModelStamp;
+use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
+use crate::units::{Precision, Tokens};
+
+/// Tokens of an automatic batch on a CPU: outputs stay small enough for the caches and the allocator
+/// (measured in `docs/numerics.md`).
+const CPU_BATCH_TOKENS: usize = 1024;
+/// Tokens of an automatic batch on a GPU.
+const GPU_BATCH_TOKENS: usize = 16_384;
+
+/// Opens the bundle a command names.
+///
+/// # Errors
+/// There is no such bundle, or it is damaged.
+pub fn bundle(model: &config::Model) -> Result<Bundle> {
+    Bundle::open(&model.name, &SearchPath::standard(model.search.clone()))
+}
+
+/// How manifests and tables name a bundle.
+pub fn stamp(bundle: &Bundle) -> ModelStamp {
+    let spec = bundle.spec();
+    ModelStamp { bundle: spec.name.clone(), digest: bundle.digest().to_string(), trained: spec.trained }
+}
+
+/// An engine for one part of a bundle, on every device asked for, and the number format it computes in.
+///
+/// # Errors
+/// A device is missing, the bundle is damaged, or this build has no libtorch.
+pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<(Engine, Precision)> {
+    let family = match part {
+        Part::Dnabert => bundle.spec().dnabert.family,
+        Part::Esm => bundle.spec().esm.family,
+    };
+    let tokenizer: Box<dyn Tokenize> = match family {
+        Family::Dnabert => {
+            let name = "dnabert/tokenizer.json";
+            Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
+        }
+        _ => Box::new(EsmTokenizer::new()),
+    };
+    let devices = devices(family, bundle, part, compute)?;
+    let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
+    let automatic = if devices.on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
+    let lanes = Lanes {
+        batch_tokens: compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt - 1).min(20)).max(1))),
+        prefetch: compute.prefetch,
+        workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
+    };
+    log::info!(
+        "{} of {} on {}, {}, {} tokens per batch",
+        if part == Part::Dnabert { "DNABERT-S" } else { "ESM-2" },
+        stamp(bundle).cell(),
+        devices.name,
+        devices.precision,
+        lanes.batch_tokens
+    );
+    Ok((Engine::new(tokenizer, devices.encoders, lanes), devices.precision))
+}
+
+/// Encoders, one per device.
+struct Devices {
+    encoders: Vec<Box<dyn Encoder>>,
+    precision: Precision,
+    on_gpu: bool,
+    name: String,
+}
+
+fn devices(family: Family, bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Devices> {
+    if family == Family::Mock {
+        let dim = match part {
+            Part::Dnabert => bundle.spec().dnabert.dim,
+            Part::Esm => bundle.spec().esm.dim,
+        };
+        let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
+        return Ok(Devices { encoders, precision: Precision::F32, on_gpu: false, name: "no device (mock)".to_owned() });
+    }
+    torch::encoders(family, bundle, compute)
+}
+
+/// The head of a bundle, on the first device asked for, in f32.
+///
+/// # Errors
+/// As for [`engine`].
+pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+    let spec = bundle.spec().head;
+    if spec.family == Family::Mock {
+        return Ok(Box::new(MockHead::new(spec.dim as usize)));
+    }
+    torch::head(bundle, compute)
+}
+
+#[cfg(feature = "torch")]
+mod torch {
+    use super::*;
+    use crate::model::classifier::Classifier;
+    use crate::model::dnabert::{self, Dnabert};
+    use crate::model::esm2::{self, Esm2};
+    use crate::model::weights::Weights;
+    use crate::runtime::device::{Compute, set_threads};
+    use crate::units::Auto;
+
+    pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
+        let places = Compute::resolve(&compute.device, compute.dtype)?;
+        set_threads(compute.threads.or_else(|| machine::cpus().value));
+        let encoders =
+            places.iter().map(|place| encoder(family, bundle, place)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<String> = places.iter().map(ToString::to_string).collect();
+        let first = places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))?;
+        Ok(Devices { encoders, precision: first.precision(), on_gpu: first.is_gpu(), name: names.join(", ") })
+    }
+
+    fn encoder(family: Family, bundle: &Bundle, place: &Compute) -> Result<Box<dyn Encoder>> {
+        let folder = if family == Family::Dnabert { "dnabert" } else { "esm" };
+        let (config_name, weights_name) = (format!("{folder}/config.json"), format!("{folder}/model.safetensors"));
+        let json = bundle.file(&config_name)?;
+        let json = str::from_utf8(&json).map_err(|error| {
+            Error::new(Fault::ModelConfig, "the configuration is no text").file(bundle.path_of(&config_name)).caused_by(error)
+        })?;
+        let bytes = bundle.file(&weights_name)?;
+        let source = bundle.path_of(&weights_name);
+        let weights = Weights::parse(&bytes, &source.to_string_lossy(), place)?;
+        let in_config = |error: Error| error.file(bundle.path_of(&config_name));
+        Ok(match family {
+            Family::Dnabert => {
+                Box::new(Dnabert::load(&weights, &dnabert::Config::from_json(json).map_err(in_config)?)?)
+            }
+            _ => Box::new(Esm2::load(&weights, &esm2::Config::from_json(json).map_err(in_config)?)?),
+        })
+    }
+
+    pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+        let places = Compute::resolve(&compute.device, Auto::Value(Precision::F32))?;
+        set_threads(compute.threads.or_else(|| machine::cpus().value));
+        let place = places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))?;
+        let bytes = bundle.file("head.safetensors")?;
+        let source = bundle.path_of("head.safetensors");
+        Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), place)?)?))
+    }
+}
+
+#[cfg(not(feature = "torch"))]
+mod torch {
+    use super::*;
+
+    fn absent() -> Error {
+        Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
+            .advice("install the full build: cargo build --release with the default features")
+    }
+
+    pub fn encoders(_: Family, _: &Bundle, _: &config::Compute) -> Result<Devices> {
+        Err(absent())
+    }
+
+    pub fn head(_: &Bundle, _: &config::Compute) -> Result<Box<dyn Head>> {
+        Err(absent())
+    }
+}
