@@ -8,19 +8,21 @@ must pass. Prints a table and exits with 1 if a mistake went unnoticed or could 
     python3 scripts/planted_mistakes.py            all of them
     python3 scripts/planted_mistakes.py rotary     those whose name holds a word
 
-CARGO_TARGET_DIR is used as it is set, else the target folder of this working tree: dependencies are not
-built again.
+The copy and what is built of it lie in a folder `planted-mistakes` of the target folder. Dependencies are
+copied from there, not built again. The copy needs a target folder of its own: Cargo takes two copies of a
+package for the same one, and would take a mistake's build for the original's.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+WORK = TARGET / "planted-mistakes"
 
 ESM = ["--test", "model_golden", "esm2::"]
 DNABERT = ["--test", "model_golden", "dnabert::"]
@@ -91,12 +93,18 @@ MISTAKES = [
     Mistake("ReLU left out", "src/model/classifier.rs", [(".f_relu()?", "")], HEAD),
     Mistake("classes swapped", "src/model/classifier.rs", [("&[others, virus]", "&[virus, others]")], HEAD),
     Mistake("padding obeyed by the tokeniser", TOKENISER_FILE, [("    bpe.with_padding(None);\n", "")], TOKENISER),
-    Mistake("truncation obeyed by the tokeniser", TOKENISER_FILE, [("    bpe.with_truncation(None)?;\n", "")], TOKENISER),
+    Mistake(
+        "truncation obeyed by the tokeniser", TOKENISER_FILE, [("    bpe.with_truncation(None)?;\n", "")], TOKENISER
+    ),
 ]
 
 
 def copy_tree(to: Path) -> None:
-    """Copies what git knows or would take up."""
+    """Copies what git knows or would take up, and on the first run the dependencies built so far."""
+    if to.exists():
+        shutil.rmtree(to)
+    if (TARGET / "debug").is_dir() and not (WORK / "target").exists():
+        shutil.copytree(TARGET / "debug", WORK / "target" / "debug", symlinks=True)
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
     )
@@ -104,12 +112,12 @@ def copy_tree(to: Path) -> None:
         source, target = ROOT / name, to / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copyfile(source, target)  # without its time: newer than anything built
 
 
 def environment() -> dict[str, str]:
     env = dict(os.environ)
-    env.setdefault("CARGO_TARGET_DIR", str(ROOT / "target"))
+    env["CARGO_TARGET_DIR"] = str(WORK / "target")
     env.setdefault("LIBTORCH", str(ROOT / "vendor/libtorch"))
     env.setdefault("VIRNUCPRO_SHARED", str(ROOT / "../shared"))
     env["RUST_BACKTRACE"] = "0"
@@ -165,20 +173,19 @@ def main() -> int:
     if not chosen:
         print("no mistake of that name")
         return 1
-    with tempfile.TemporaryDirectory(prefix="planted-mistakes-") as folder:
-        tree = Path(folder) / "virnucpro"
-        copy_tree(tree)
-        for tests in {tuple(m.tests) for m in chosen}:
-            outcome, detail = run_tests(tree, list(tests))
-            if outcome != "passed":
-                print(f"`cargo test {' '.join(tests)}` does not pass without a mistake:\n{detail}")
-                return 1
-        print("mistake | test | caught\n--- | --- | ---")
-        all_caught = True
-        for mistake in chosen:
-            detail, caught = verdict(tree, mistake)
-            all_caught &= caught
-            print(f"{mistake.name} | {detail} | {'yes' if caught else 'NO'}", flush=True)
+    tree = WORK / "tree"
+    copy_tree(tree)
+    for tests in {tuple(m.tests) for m in chosen}:
+        outcome, detail = run_tests(tree, list(tests))
+        if outcome != "passed":
+            print(f"`cargo test {' '.join(tests)}` does not pass without a mistake:\n{detail}")
+            return 1
+    print("mistake | test | caught\n--- | --- | ---")
+    all_caught = True
+    for mistake in chosen:
+        detail, caught = verdict(tree, mistake)
+        all_caught &= caught
+        print(f"{mistake.name} | {detail} | {'yes' if caught else 'NO'}", flush=True)
     return 0 if all_caught else 1
 
 
