@@ -31,15 +31,27 @@ pub fn stamp(bundle: &Bundle) -> ModelStamp {
     ModelStamp { bundle: spec.name.clone(), digest: bundle.digest().to_string(), trained: spec.trained }
 }
 
-/// An engine for one part of a bundle, on every device asked for, and the number format it computes in.
+/// The number format that a part of a bundle computes in, without loading it.
+///
+/// # Errors
+/// As for [`engine`].
+pub fn precision(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Precision> {
+    if family(bundle, part) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+}
+
+fn family(bundle: &Bundle, part: Part) -> Family {
+    match part {
+        Part::Dnabert => bundle.spec().dnabert.family,
+        Part::Esm => bundle.spec().esm.family,
+    }
+}
+
+/// An engine for one part of a bundle, on every device asked for.
 ///
 /// # Errors
 /// A device is missing, the bundle is damaged, or this build has no libtorch.
-pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<(Engine, Precision)> {
-    let family = match part {
-        Part::Dnabert => bundle.spec().dnabert.family,
-        Part::Esm => bundle.spec().esm.family,
-    };
+pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Engine> {
+    let family = family(bundle, part);
     let tokenizer: Box<dyn Tokenize> = match family {
         Family::Dnabert => {
             let name = "dnabert/tokenizer.json";
@@ -63,7 +75,7 @@ pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<
         devices.precision,
         lanes.batch_tokens
     );
-    Ok((Engine::new(tokenizer, devices.encoders, lanes), devices.precision))
+    Ok(Engine::new(tokenizer, devices.encoders, lanes))
 }
 
 /// Encoders, one per device.
@@ -108,13 +120,21 @@ mod torch {
     use crate::runtime::device::{Compute, set_threads};
     use crate::units::Auto;
 
+    pub fn precision(compute: &config::Compute) -> Result<Precision> {
+        Ok(first(&Compute::resolve(&compute.device, compute.dtype)?)?.precision())
+    }
+
+    fn first(places: &[Compute]) -> Result<&Compute> {
+        places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))
+    }
+
     pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Compute::resolve(&compute.device, compute.dtype)?;
         set_threads(compute.threads.or_else(|| machine::cpus().value));
         let encoders =
             places.iter().map(|place| encoder(family, bundle, place)).collect::<Result<Vec<_>>>()?;
         let names: Vec<String> = places.iter().map(ToString::to_string).collect();
-        let first = places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))?;
+        let first = first(&places)?;
         Ok(Devices { encoders, precision: first.precision(), on_gpu: first.is_gpu(), name: names.join(", ") })
     }
 
@@ -140,10 +160,9 @@ mod torch {
     pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
         let places = Compute::resolve(&compute.device, Auto::Value(Precision::F32))?;
         set_threads(compute.threads.or_else(|| machine::cpus().value));
-        let place = places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))?;
         let bytes = bundle.file("head.safetensors")?;
         let source = bundle.path_of("head.safetensors");
-        Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), place)?)?))
+        Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), first(&places)?)?)?))
     }
 }
 
@@ -154,6 +173,10 @@ mod torch {
     fn absent() -> Error {
         Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
             .advice("install the full build: cargo build --release with the default features")
+    }
+
+    pub fn precision(_: &config::Compute) -> Result<Precision> {
+        Err(absent())
     }
 
     pub fn encoders(_: Family, _: &Bundle, _: &config::Compute) -> Result<Devices> {
