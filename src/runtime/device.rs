@@ -50,6 +50,11 @@ impl Compute {
         devices.into_iter().map(|device| Self::on(device, precision)).collect()
     }
 
+    /// Whether this is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.device.is_cuda()
+    }
+
     /// Number format of weights and matrix products.
     pub fn precision(&self) -> Precision {
         match self.kind {
@@ -350,6 +355,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stdout)] // says that it skips
     fn without_a_gpu_the_request_fails_and_auto_takes_the_cpu() {
         if has_nvidia_device(Path::new("/dev")) {
             println!("skipped: this machine has an NVIDIA device");
