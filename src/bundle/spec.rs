@@ -92,6 +92,16 @@ pub enum Pooling {
     First1024Residues,
 }
 
+impl Pooling {
+    /// As it stands in `bundle.yaml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AllTokens => "all-tokens",
+            Self::First1024Residues => "first-1024-residues",
+        }
+    }
+}
+
 /// Size and digest of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

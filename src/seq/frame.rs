@@ -141,7 +141,7 @@ impl SixFrames {
                 self.open.push(Span { frame, start, end });
             }
         }
-        let Self { forward, reverse, proteins, open } = &*self;
+        let Self { forward, reverse, proteins, open, .. } = &*self;
         open.iter().map(move |&Span { frame, start, end }| {
             let strand = match frame.strand() {
                 Strand::Forward => forward,

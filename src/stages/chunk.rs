@@ -344,7 +344,7 @@ impl Legacy {
     }
 
     fn commit(self) -> Result<[(String, u64, FileDigest); 3]> {
-        let commit = |name: &str, file: LegacyFile| Ok((name.to_owned(), file.rows(), file.commit()?));
+        let commit = |name: &str, file: LegacyFile| -> Result<_> { Ok((name.to_owned(), file.rows(), file.commit()?)) };
         Ok([
             commit(&self.windows.0, self.windows.1)?,
             commit(Self::NUCLEOTIDES, self.nucleotides)?,

@@ -57,31 +57,59 @@ pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<
             let name = "dnabert/tokenizer.json";
             Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
         }
-        _ => Box::new(EsmTokenizer::new()),
+        _ => Box::new(EsmTokenizer),
     };
     let devices = devices(family, bundle, part, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
-    let automatic = if devices.on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
     let lanes = Lanes {
-        batch_tokens: compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt - 1).min(20)).max(1))),
+        batch_tokens: batch_tokens(compute, devices.on_gpu),
         prefetch: compute.prefetch,
         workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
     };
     log::info!(
-        "{} of {} on {}, {}, {} tokens per batch",
+        "{} of {} on {}, {} tokens per batch",
         if part == Part::Dnabert { "DNABERT-S" } else { "ESM-2" },
         stamp(bundle).cell(),
         devices.name,
-        devices.precision,
         lanes.batch_tokens
     );
     Ok(Engine::new(tokenizer, devices.encoders, lanes))
 }
 
+/// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> Tokens {
+    let automatic = if on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
+    compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt.max(1) - 1).min(20)).max(1)))
+}
+
+/// Where models would run, for `info`.
+pub struct Places {
+    /// The devices.
+    pub describe: String,
+    /// How attention is computed there.
+    pub attention: String,
+    /// Number format.
+    pub precision: Precision,
+    /// GPUs among the devices.
+    pub gpus: usize,
+}
+
+/// Where models would run.
+///
+/// # Errors
+/// A device is missing, or this build has no libtorch.
+pub fn places(compute: &config::Compute) -> Result<Places> {
+    torch::places(compute)
+}
+
+/// The version of libtorch this build wants, or that it has none.
+pub fn libtorch() -> String {
+    torch::VERSION.to_owned()
+}
+
 /// Encoders, one per device.
 struct Devices {
     encoders: Vec<Box<dyn Encoder>>,
-    precision: Precision,
     on_gpu: bool,
     name: String,
 }
@@ -93,7 +121,7 @@ fn devices(family: Family, bundle: &Bundle, part: Part, compute: &config::Comput
             Part::Esm => bundle.spec().esm.dim,
         };
         let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
-        return Ok(Devices { encoders, precision: Precision::F32, on_gpu: false, name: "no device (mock)".to_owned() });
+        return Ok(Devices { encoders, on_gpu: false, name: "no device (mock)".to_owned() });
     }
     torch::encoders(family, bundle, compute)
 }
@@ -118,7 +146,52 @@ mod torch {
     use crate::model::esm2::{self, Esm2};
     use crate::model::weights::Weights;
     use crate::runtime::device::{Compute, set_threads};
+    use crate::pack::TokenBatch;
     use crate::units::Auto;
+    use std::cell::Cell;
+
+    pub const VERSION: &str = "2.11.0";
+
+    pub fn places(compute: &config::Compute) -> Result<Places> {
+        let places = Compute::resolve(&compute.device, compute.dtype)?;
+        let gpus = places.iter().filter(|place| place.is_gpu()).count();
+        let attention = if gpus > 0 {
+            "scaled dot product, kernel chosen by libtorch; exact-length batches, no mask"
+        } else {
+            "scaled dot product, CPU flash kernel of libtorch; exact-length batches, no mask"
+        };
+        Ok(Places {
+            describe: names(&places),
+            attention: attention.to_owned(),
+            precision: first(&places)?.precision(),
+            gpus,
+        })
+    }
+
+    fn names(places: &[Compute]) -> String {
+        places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// An encoder that computes on a number of threads, whichever thread it is called from.
+    struct OnThreads {
+        encoder: Box<dyn Encoder>,
+        threads: usize,
+    }
+
+    impl Encoder for OnThreads {
+        fn dim(&self) -> usize {
+            self.encoder.dim()
+        }
+
+        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+            thread_local!(static SET: Cell<usize> = const { Cell::new(0) });
+            // libtorch keeps the number per calling thread.
+            if SET.replace(self.threads) != self.threads {
+                set_threads(self.threads);
+            }
+            self.encoder.embed(batch)
+        }
+    }
 
     pub fn precision(compute: &config::Compute) -> Result<Precision> {
         Ok(first(&Compute::resolve(&compute.device, compute.dtype)?)?.precision())
@@ -130,12 +203,13 @@ mod torch {
 
     pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Compute::resolve(&compute.device, compute.dtype)?;
-        set_threads(compute.threads.or_else(|| machine::cpus().value));
-        let encoders =
-            places.iter().map(|place| encoder(family, bundle, place)).collect::<Result<Vec<_>>>()?;
-        let names: Vec<String> = places.iter().map(ToString::to_string).collect();
-        let first = first(&places)?;
-        Ok(Devices { encoders, precision: first.precision(), on_gpu: first.is_gpu(), name: names.join(", ") })
+        let threads = compute.threads.or_else(|| machine::cpus().value);
+        let encoders = places.iter().map(|place| {
+            let encoder = encoder(family, bundle, place)?;
+            Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
+        });
+        let encoders = encoders.collect::<Result<Vec<_>>>()?;
+        Ok(Devices { encoders, on_gpu: first(&places)?.is_gpu(), name: names(&places) })
     }
 
     fn encoder(family: Family, bundle: &Bundle, place: &Compute) -> Result<Box<dyn Encoder>> {
@@ -173,6 +247,12 @@ mod torch {
     fn absent() -> Error {
         Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
             .advice("install the full build: cargo build --release with the default features")
+    }
+
+    pub const VERSION: &str = "none: this build runs mock bundles only";
+
+    pub fn places(_: &config::Compute) -> Result<Places> {
+        Err(absent())
     }
 
     pub fn precision(_: &config::Compute) -> Result<Precision> {

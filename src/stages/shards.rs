@@ -42,7 +42,7 @@ impl<'a> ShardWriter<'a> {
             Some(shard) => shard,
             None => {
                 let stem = format!("shard-{:05}", self.finished.len() + 1);
-                let start = |name: String| Ok((name.clone(), AtomicFile::create(&self.dir.path(&name))?));
+                let start = |name: String| AtomicFile::create(&self.dir.path(&name)).map(|file| (name, file));
                 self.open.insert(OpenShard {
                     frames: 0,
                     nucleotides: start(format!("{stem}.fna"))?,
