@@ -50,11 +50,6 @@ impl Compute {
         devices.into_iter().map(|device| Self::on(device, precision)).collect()
     }
 
-    /// Whether this is a GPU.
-    pub fn is_gpu(&self) -> bool {
-        self.device.is_cuda()
-    }
-
     /// Number format of weights and matrix products.
     pub fn precision(&self) -> Precision {
         match self.kind {
