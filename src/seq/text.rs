@@ -98,22 +98,25 @@ impl CheckedText {
         Self { text, checker, done: false }
     }
 
-    fn advance(&mut self, out: &mut [u8]) -> Result<usize> {
+    /// Fills `out` as far as one chunk of text reaches; the bytes written, also when an error ends the text.
+    fn advance(&mut self, out: &mut [u8]) -> (usize, Result<()>) {
         loop {
             let written = self.checker.flush(out);
             if written > 0 || self.done || out.is_empty() {
-                return Ok(written);
+                return (written, Ok(()));
             }
-            let chunk = self.text.fill_buf().map_err(|error| self.checker.rules.source.io_fault(error))?;
-            if chunk.is_empty() {
-                self.done = true;
-                self.checker.end()?;
-                continue;
-            }
-            let (used, written) = self.checker.check(chunk, out)?;
-            self.text.consume(used);
-            if written > 0 {
-                return Ok(written);
+            let mut progress = Progress::default();
+            let result = match self.text.fill_buf() {
+                Ok([]) => {
+                    self.done = true;
+                    self.checker.end()
+                }
+                Ok(chunk) => self.checker.check(chunk, out, &mut progress),
+                Err(error) => Err(self.checker.rules.source.io_fault(error)),
+            };
+            self.text.consume(progress.used);
+            if progress.written > 0 || result.is_err() {
+                return (progress.written, result);
             }
         }
     }
@@ -121,13 +124,20 @@ impl CheckedText {
 
 impl Read for CheckedText {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.advance(out).or_else(|error| {
+        let (written, result) = self.advance(out);
+        if let Err(error) = result {
             self.done = true;
-            let mut findings = self.checker.shared.lock();
-            findings.fault = Some((self.checker.records, error));
-            Ok(0)
-        })
+            self.checker.shared.lock().fault = Some((self.checker.records, error));
+        }
+        Ok(written)
     }
+}
+
+/// Bytes of a chunk that were read, and bytes that were written for them.
+#[derive(Default)]
+struct Progress {
+    used: usize,
+    written: usize,
 }
 
 /// Where in a line the checker is.
@@ -196,39 +206,34 @@ impl Checker {
         count
     }
 
-    /// Reads from `chunk` while there is room in `out`; bytes read and bytes written.
-    fn check(&mut self, chunk: &[u8], out: &mut [u8]) -> Result<(usize, usize)> {
-        let (mut used, mut written) = (0, 0);
-        while used < chunk.len() && written < out.len() {
-            let rest = &chunk[used..];
+    /// Reads from `chunk` while there is room in `out`.
+    fn check(&mut self, chunk: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<()> {
+        while progress.used < chunk.len() && progress.written < out.len() {
+            let rest = &chunk[progress.used..];
+            let room = &mut out[progress.written..];
             match self.part {
-                Part::LineStart => used += self.begin_line(rest[0]),
-                Part::Header | Part::Separator => used += self.take_words(rest)?,
+                Part::LineStart => self.begin_line(rest[0]),
+                Part::Header | Part::Separator => progress.used += self.take_words(rest)?,
                 Part::Bases | Part::Quality => {
-                    let table = if self.part == Part::Quality { &QUALITY } else { self.rules.alphabet.table() };
-                    // A run never reaches past the room in `out`.
-                    let room = out.len() - written;
-                    let count = if self.blanks.is_none() { run(table, &rest[..rest.len().min(room)]) } else { 0 };
-                    out[written..written + count].copy_from_slice(&rest[..count]);
-                    self.take(count)?;
-                    used += count;
-                    written += count;
-                    if count < rest.len() && count < room {
+                    let count = self.take_letters(rest, room)?;
+                    progress.used += count;
+                    progress.written += count;
+                    if count < rest.len() && count < room.len() {
                         self.take_other(&rest[count..])?;
-                        used += 1;
+                        progress.used += 1;
                     }
                 }
             }
-            written += self.flush(&mut out[written..]);
+            progress.written += self.flush(&mut out[progress.written..]);
+            if let Some(last) = progress.used.checked_sub(1) {
+                self.newline_last = chunk[last] == b'\n';
+            }
         }
-        if let Some(last) = used.checked_sub(1) {
-            self.newline_last = chunk[last] == b'\n';
-        }
-        Ok((used, written))
+        Ok(())
     }
 
-    /// Decides what a line is by its first byte; 1 if that byte is used up.
-    fn begin_line(&mut self, first: u8) -> usize {
+    /// Decides what a line is by its first byte.
+    fn begin_line(&mut self, first: u8) {
         self.column = 0;
         self.part = match (self.rules.format, self.expected) {
             (Format::Fasta, _) if first == b'>' => Part::Header,
@@ -238,7 +243,6 @@ impl Checker {
             (Format::Fastq, FastqLine::Separator) => Part::Separator,
             (Format::Fastq, FastqLine::Quality) => Part::Quality,
         };
-        0
     }
 
     /// Reads of a header or separator line what is there of it.
@@ -255,7 +259,14 @@ impl Checker {
         Ok(words.len() + 1)
     }
 
-    fn take(&mut self, count: usize) -> Result<()> {
+    /// Copies the letters that `rest` starts with, as many as there is room for.
+    fn take_letters(&mut self, rest: &[u8], room: &mut [u8]) -> Result<usize> {
+        if self.blanks.is_some() {
+            return Ok(0);
+        }
+        let table = if self.part == Part::Quality { &QUALITY } else { self.rules.alphabet.table() };
+        let count = run(table, &rest[..rest.len().min(room.len())]);
+        room[..count].copy_from_slice(&rest[..count]);
         self.column += count as u64;
         if self.part == Part::Bases {
             self.bases += count as u64;
@@ -266,7 +277,7 @@ impl Checker {
                     .advice("split the record, or check that the file is what it should be"));
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Reads one byte that is no letter; `rest` starts with it.
@@ -425,7 +436,7 @@ impl Checker {
                 .found(found)
                 .advice("the file is damaged here, or a record has not exactly four lines");
         }
-        if self.rules.alphabet == Alphabet::Nucleotide && self.is_protein(rest) {
+        if self.is_protein(rest) {
             return self
                 .fault(Fault::InputProtein, format!("{} holds proteins", self.rules.source).as_str())
                 .expected("nucleotide sequences")
@@ -451,6 +462,9 @@ impl Checker {
 
     /// Whether the rest of the line reads like a protein: two letters of amino acids and 5 % of them.
     fn is_protein(&self, rest: &[u8]) -> bool {
+        if (self.rules.alphabet, self.rules.format) != (Alphabet::Nucleotide, Format::Fasta) {
+            return false;
+        }
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let letters = line.iter().filter(|byte| byte.is_ascii_alphabetic() || **byte == b'*').count();
         let protein = line.iter().filter(|byte| is_protein_only(**byte)).count();
