@@ -2,6 +2,8 @@
 //!
 //! One row per case; `F..` numbers the fault in the project's catalogue.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -291,6 +293,7 @@ fn fastq_text() {
             "@a\nACGT\n+\nIIII\n@b\nAC!T\n+\nIIII\n",
             Refuse(Fault::InputCharacter, 6, "0x21 '!' at column 3"),
         ),
+        row("a sequence line missing", "@a\n+\nIIII\n", Refuse(Fault::InputCharacter, 2, "four lines")),
         row("wrong quality", "@a\nACGT\n+\nI II\n", Refuse(Fault::InputFastq, 4, "0x20 ' ' at column 2")),
         row("no id", "@ \nACGT\n+\nIIII\n", Refuse(Fault::InputNoId, 1, "after '@'")),
         row("CR alone", "@a\rACGT\r+\rIIII\r", Refuse(Fault::InputCarriageReturn, 1, "0x0D")),
