@@ -10,6 +10,8 @@
 //!
 //! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
+pub mod bundle;
+pub mod cli;
 pub mod config;
 pub mod embed;
 pub mod error;
@@ -17,6 +19,7 @@ pub mod model;
 pub mod pack;
 pub mod runtime;
 pub mod seq;
+pub mod stages;
 pub mod store;
 pub mod tokenize;
 pub mod units;

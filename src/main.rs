@@ -1,1 +1,88 @@
-fn main() {}
+//! Parse, set up messages, run, and say how it ended. The only place that chooses an exit code.
+
+use std::io::Write;
+use std::panic;
+use std::process::ExitCode;
+
+use virnucpro::bundle::SearchPath;
+use virnucpro::bundle::import::{Request, Training};
+use virnucpro::cli::{self, Asked, ImportArgs, LogFormat, LogLevel, ModelsCommand, Task};
+use virnucpro::error::{Error, Fault, Result};
+use virnucpro::runtime::logging::{self, Format};
+use virnucpro::runtime::progress::Progress;
+use virnucpro::runtime::interrupt;
+use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run};
+
+fn main() -> ExitCode {
+    let mut command = "virnucpro".to_owned();
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut command)));
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(Error::new(Fault::Bug, "the program panicked: a defect of this program").advice("please report this"))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // stderr may be gone; the exit code is what counts then.
+            let _ = writeln!(std::io::stderr(), "{}\n{}", error.report(&command), error.json());
+            ExitCode::from(error.fault().exit_code())
+        }
+    }
+}
+
+fn work(command: &mut String) -> Result<()> {
+    let (global, task) = match cli::parse(std::env::args_os().collect())? {
+        Asked::Text(text) => return cli::print(&text),
+        Asked::Work { global, command: name, task } => {
+            *command = name;
+            (global, task)
+        }
+    };
+    let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
+    let level = match global.log_level {
+        _ if global.quiet => log::LevelFilter::Error,
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
+    };
+    let format = if global.log_format == LogFormat::Json { Format::Json } else { Format::Text };
+    logging::install(level, format, progress.bars());
+    if let Err(error) = interrupt::install() {
+        log::warn!("signals will end the program at once: {error}");
+    }
+    match *task {
+        Task::Run(settings) => {
+            let manifest = run::run(&settings, &progress)?;
+            if global.quiet { Ok(()) } else { cli::print(&report::verdicts(&settings.predict.output, &manifest)?) }
+        }
+        Task::Chunk(settings) => chunk::chunk(&settings, &progress).map(drop),
+        Task::Embed(settings) => embed::embed(&settings, &progress).map(drop),
+        Task::Merge(settings) => merge::merge(&settings, &progress).map(drop),
+        Task::Predict(settings) => predict::predict(&settings, &progress).map(drop),
+        Task::Info(model, compute) => cli::print(&info::info(&model, &compute)?),
+        Task::Models(command, folders) => {
+            let search = SearchPath::standard(folders);
+            cli::print(&match command {
+                ModelsCommand::List => models::list(&search)?,
+                ModelsCommand::Verify { model } => models::verify(&model, &search)?,
+                ModelsCommand::Path { model } => models::path(&model, &search)?,
+                ModelsCommand::Import(args) => models::import(&request(args))?,
+            })
+        }
+    }
+}
+
+fn request(args: ImportArgs) -> Request {
+    Request {
+        name: args.name,
+        version: args.version,
+        training: if args.untrained { Training::Untrained } else { Training::Trained },
+        licence: args.licence,
+        source: args.source,
+        window: args.window,
+        dnabert: args.dnabert,
+        esm: args.esm,
+        head: args.head,
+        out: args.output,
+    }
+}

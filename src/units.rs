@@ -161,6 +161,37 @@ impl fmt::Display for Precision {
     }
 }
 
+/// What happens to the second record of one identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// It gets a number: `x__2`.
+    Rename,
+    /// It ends the run.
+    Error,
+}
+
+impl FromStr for Duplicates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "rename" => Ok(Self::Rename),
+            "error" => Ok(Self::Error),
+            _ => Err(format!("'{text}' is unknown; rename or error are")),
+        }
+    }
+}
+
+impl fmt::Display for Duplicates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rename => "rename",
+            Self::Error => "error",
+        })
+    }
+}
+
 /// What to do with finished work in an output folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {

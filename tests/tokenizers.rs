@@ -1,5 +1,7 @@
 //! Token ids against those of the reference programs; skipped, saying so, where the reference data are absent.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;

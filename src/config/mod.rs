@@ -2,11 +2,16 @@
 //!
 //! Defaults, configuration file, environment and flags are layered in `cli`; what arrives here is final.
 
+pub mod file;
+mod sheet;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
+use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens};
+
+pub use sheet::{STDIN, inputs};
 
 /// Window length where neither the user nor a bundle gives one, in bases.
 pub const DEFAULT_WINDOW: usize = 500;
@@ -14,22 +19,12 @@ pub const DEFAULT_WINDOW: usize = 500;
 pub const DEFAULT_SHARD_FRAMES: usize = 10_000;
 
 /// An input of sequences: a file, or `-` for standard input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Name of the sample; the file's name where no sample sheet gives one.
     pub sample: String,
     /// The file.
     pub path: PathBuf,
-}
-
-/// What happens to the second record of one identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Duplicates {
-    /// It gets a number: `x__2`.
-    Rename,
-    /// It ends the run.
-    Error,
 }
 
 /// `chunk`.
@@ -39,8 +34,8 @@ pub struct Chunk {
     pub inputs: Vec<Input>,
     /// Folder of windows.
     pub output: PathBuf,
-    /// Window length in bases, at least 1.
-    pub window: usize,
+    /// Window length in bases, at least 3; `run` takes the bundle's where it is not given.
+    pub window: Option<usize>,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.

@@ -308,7 +308,7 @@ mod tests {
 
     fn engine(encoders: Vec<Box<dyn Encoder>>, tokens: usize) -> Engine {
         let lanes = Lanes { batch_tokens: Tokens(tokens), prefetch: 2, workers: 3 };
-        Engine::new(Box::new(EsmTokenizer::new()), encoders, lanes)
+        Engine::new(Box::new(EsmTokenizer), encoders, lanes)
     }
 
     fn mocks(n: usize) -> Vec<Box<dyn Encoder>> {

@@ -99,10 +99,10 @@ impl Alibi {
 
     /// [1, H, T, T].
     fn bias(&self, length: usize) -> Result<Tensor> {
-        if let Some((known, bias)) = &*self.last.borrow() {
-            if *known == length {
-                return Ok(bias.shallow_clone());
-            }
+        if let Some((known, bias)) = &*self.last.borrow()
+            && *known == length
+        {
+            return Ok(bias.shallow_clone());
         }
         let tokens = length as i64;
         let stride = (tokens + BIAS_ALIGNMENT - 1) / BIAS_ALIGNMENT * BIAS_ALIGNMENT;

@@ -55,7 +55,7 @@ impl Head for MockHead {
     }
 
     fn score(&self, vectors: &[f32]) -> Result<Vec<Score>> {
-        if self.dim == 0 || vectors.len() % self.dim != 0 {
+        if self.dim == 0 || !vectors.len().is_multiple_of(self.dim) {
             return Err(Error::new(Fault::ModelMismatch, "vectors of another width than the head takes")
                 .expected(format!("rows of {} values", self.dim))
                 .found(format!("{} values in all", vectors.len())));

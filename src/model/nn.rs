@@ -76,24 +76,24 @@ impl LayerNorm {
     }
 }
 
-/// A row of a table for every id.
+/// A row of a table for every id; f32, since the LayerNorm that may follow enlarges what rounding leaves.
 pub(super) struct Embedding {
     table: Tensor,
 }
 
 impl Embedding {
     pub(super) fn load(weights: &Weights<'_>, rows: usize, width: usize) -> Result<Self> {
-        Ok(Self { table: weights.get("weight", &[rows, width])? })
+        Ok(Self { table: weights.in_f32().get("weight", &[rows, width])? })
     }
 
     /// Ids [B, T] to f32 [B, T, D].
     pub(super) fn forward(&self, ids: &Tensor) -> Result<Tensor> {
-        Ok(Tensor::f_embedding(&self.table, ids, -1, false, false)?.f_to_kind(Kind::Float)?)
+        Ok(Tensor::f_embedding(&self.table, ids, -1, false, false)?)
     }
 
     /// Row `index`, f32 [D].
     pub(super) fn row(&self, index: i64) -> Result<Tensor> {
-        Ok(self.table.f_select(0, index)?.f_to_kind(Kind::Float)?)
+        Ok(self.table.f_select(0, index)?)
     }
 }
 

@@ -59,6 +59,11 @@ impl Compute {
         }
     }
 
+    /// Whether the device is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.device != Device::Cpu
+    }
+
     fn on(device: Device, precision: Auto<Precision>) -> Result<Self> {
         let automatic = if device == Device::Cpu { Precision::F32 } else { Precision::Bf16 };
         let kind = match precision.or_else(|| automatic) {

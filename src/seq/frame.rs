@@ -92,6 +92,7 @@ pub struct SixFrames {
     reverse: Vec<u8>,
     proteins: Vec<u8>,
     open: Vec<Span>,
+    stopped: bool,
 }
 
 /// An open frame and the place of its protein in the common buffer.
@@ -114,7 +115,9 @@ impl SixFrames {
         self.proteins.clear();
         self.forward.clear();
         self.reverse.clear();
-        for (frame, stop) in Frame::ALL.into_iter().zip(frames_with_stop(window)) {
+        let stops = frames_with_stop(window);
+        self.stopped = stops.contains(&true);
+        for (frame, stop) in Frame::ALL.into_iter().zip(stops) {
             // A window of one base has nothing at offset 2.
             if stop || window.len() < frame.offset() {
                 continue;
@@ -138,7 +141,7 @@ impl SixFrames {
                 self.open.push(Span { frame, start, end });
             }
         }
-        let Self { forward, reverse, proteins, open } = &*self;
+        let Self { forward, reverse, proteins, open, .. } = &*self;
         open.iter().map(move |&Span { frame, start, end }| {
             let strand = match frame.strand() {
                 Strand::Forward => forward,
@@ -147,6 +150,11 @@ impl SixFrames {
             let last = (frame.offset() + 3 * (end - start) + 1).min(strand.len());
             OpenFrame { frame, nucleotides: &strand[frame.offset()..last], protein: &proteins[start..end] }
         })
+    }
+
+    /// Whether a frame of the window read last holds a stop codon.
+    pub fn stopped(&self) -> bool {
+        self.stopped
     }
 }
 

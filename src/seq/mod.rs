@@ -16,7 +16,7 @@ mod window;
 pub use fastx::{Reader, Record};
 pub use frame::{Frame, OpenFrame, SixFrames, Strand};
 pub use letters::{Alphabet, Letters};
-pub use names::{Duplicates, Names};
+pub use names::Names;
 pub use source::Source;
 pub use summary::{Compression, Format, Note, Summary};
 pub use text::Limits;

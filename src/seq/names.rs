@@ -6,16 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::source::Source;
 use crate::error::{Error, Fault, Result, is_bidi};
-
-/// What to do about two records of one identifier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Duplicates {
-    /// The second becomes `x__2`, the third `x__3`.
-    #[default]
-    Rename,
-    /// The second is an error.
-    Error,
-}
+use crate::units::Duplicates;
 
 /// The identifiers given so far, over all inputs of a run.
 ///

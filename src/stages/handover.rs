@@ -70,7 +70,10 @@ fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// Digests a file, and checks it against the manifest beside it if that one names it.
-fn prove(path: &Path) -> Result<Handed> {
+///
+/// # Errors
+/// The file is missing, or is not what its manifest records.
+pub fn prove(path: &Path) -> Result<Handed> {
     let digest = FileDigest::of(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -4,11 +4,16 @@
 
 pub mod chunk;
 pub mod embed;
+pub mod info;
 pub mod merge;
+pub mod models;
 pub mod predict;
+pub mod report;
 pub mod run;
 
 mod handover;
 mod legacy;
+mod load;
 mod rows;
+mod shards;
 mod verdict;

@@ -4,7 +4,7 @@
 //! folder: the order restic's local backend uses. Dropping an unfinished file removes it.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,8 @@ impl FileDigest {
 pub struct AtomicFile {
     target: PathBuf,
     partial: PathBuf,
-    writer: Option<BufWriter<File>>,
+    file: Option<File>,
+    buffer: Vec<u8>,
     hasher: blake3::Hasher,
 }
 
@@ -64,7 +65,8 @@ impl AtomicFile {
         Ok(Self {
             target: target.to_owned(),
             partial,
-            writer: Some(BufWriter::with_capacity(BUFFER_BYTES, file)),
+            file: Some(file),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
             hasher: blake3::Hasher::new(),
         })
     }
@@ -79,37 +81,47 @@ impl AtomicFile {
     /// # Errors
     /// Anything the file system reports up to and including the close; the final name is untouched then.
     pub fn commit(mut self) -> Result<FileDigest> {
-        self.publish().map_err(|error| Error::writing(&self.target, error))?;
+        let target = self.target.clone();
+        self.publish().map_err(|error| Error::writing(&target, error))?;
         Ok(FileDigest { bytes: self.hasher.count(), blake3: self.hasher.finalize().to_hex().to_string() })
     }
 
     fn publish(&mut self) -> io::Result<()> {
-        if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        self.drain()?;
+        if let Some(file) = self.file.take() {
             file.sync_all()?; // also brings up what a network file system reports only at close
         }
-        fs::rename(&self.partial, &self.target)?;
+        fs::rename(&self.partial, &self.target).inspect_err(|_| drop(fs::remove_file(&self.partial)))?;
         sync_folder(&self.target)
+    }
+
+    /// Digests and writes what the buffer holds: both like large pieces.
+    fn drain(&mut self) -> io::Result<()> {
+        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))?;
+        file.write_all(&self.buffer)?;
+        self.hasher.update(&self.buffer);
+        self.buffer.clear();
+        Ok(())
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let writer = self.writer.as_mut().ok_or_else(|| io::Error::other("file is closed"))?;
-        let written = writer.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.drain()?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.as_mut().map_or(Ok(()), Write::flush)
+        Ok(()) // what matters is the commit
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.into_parts(); // nothing more is flushed into a file that goes
+        if self.file.take().is_some() {
             let _ = fs::remove_file(&self.partial);
         }
     }

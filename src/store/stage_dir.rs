@@ -25,6 +25,7 @@ pub struct Fingerprint {
 pub struct StageDir {
     folder: PathBuf,
     manifest: Manifest,
+    was_complete: bool,
 }
 
 impl StageDir {
@@ -46,7 +47,8 @@ impl StageDir {
         match known {
             Some(manifest) => {
                 refuse_foreign(folder, &manifest, &fingerprint)?;
-                Ok(Self { folder: folder.to_owned(), manifest: Manifest { complete: false, ..manifest } })
+                let was_complete = manifest.complete;
+                Ok(Self { folder: folder.to_owned(), manifest: Manifest { complete: false, ..manifest }, was_complete })
             }
             None => {
                 refuse_strangers(folder)?;
@@ -66,7 +68,7 @@ impl StageDir {
             totals: BTreeMap::new(),
             complete: false,
         };
-        Self { folder: folder.to_owned(), manifest }
+        Self { folder: folder.to_owned(), manifest, was_complete: false }
     }
 
     /// Path of an output file.
@@ -95,6 +97,34 @@ impl StageDir {
             self.manifest.shards.remove(name);
         }
         Ok(proved.then_some(entry))
+    }
+
+    /// Whether an earlier run finished the stage with files made from `input`, and all of them still say so.
+    ///
+    /// # Errors
+    /// A file is there but cannot be read.
+    pub fn all_done(&mut self, input: &str) -> Result<bool> {
+        let names: Vec<String> = self.manifest.shards.keys().cloned().collect();
+        let mut done = self.was_complete;
+        for name in names {
+            done = done && self.done(&name, input)?.is_some();
+        }
+        Ok(done)
+    }
+
+    /// Notes a finished file without writing the manifest yet: for files that only count together.
+    pub fn note(&mut self, name: &str, entry: ShardEntry) {
+        self.manifest.shards.insert(name.to_owned(), entry);
+    }
+
+    /// Ends a stage that an earlier run has finished.
+    ///
+    /// # Errors
+    /// The manifest cannot be written.
+    pub fn keep(mut self) -> Result<Manifest> {
+        self.manifest.complete = true;
+        self.manifest.write(&self.folder)?;
+        Ok(self.manifest)
     }
 
     /// Records a finished file. The manifest on disk names it from here on.

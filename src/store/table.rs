@@ -38,6 +38,15 @@ impl TableWriter {
         self.csv.serialize(row).map_err(|error| failed(&self.path, error))
     }
 
+    /// Appends a row of text cells, in the order of the header: for tables with a row per window.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn cells<const N: usize>(&mut self, cells: [&[u8]; N]) -> Result<()> {
+        self.rows += 1;
+        self.csv.write_record(cells).map_err(|error| failed(&self.path, error))
+    }
+
     /// Rows so far, without the header.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -1,0 +1,151 @@
+//! The bytes of a model file, and what stands there when it is none.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::error::{Error, Fault, Result};
+
+/// Bytes of a model file: mapped from disk, read, or part of the executable.
+pub struct ModelBytes(Held);
+
+enum Held {
+    Mapped(Mmap),
+    Read(Vec<u8>),
+    Embedded(&'static [u8]),
+}
+
+impl ModelBytes {
+    /// Maps the file, or reads it where the file system cannot map.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`] for a file that is not there, is a folder or cannot be opened; [`Fault::Read`].
+    pub fn open(path: &Path) -> Result<Self> {
+        // Asked before opening: opening a named pipe would wait for a writer.
+        let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
+        if !metadata.is_file() {
+            return Err(unreadable(path, ErrorKind::IsADirectory.into()));
+        }
+        let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+        #[allow(unsafe_code)]
+        // SAFETY: nobody writes to an installed model file: import puts a whole folder in place by one rename.
+        // A file cut short under the map ends the process (SIGBUS); it cannot make this program read elsewhere.
+        let mapped = unsafe { Mmap::map(&file) };
+        if let Ok(map) = mapped {
+            return Ok(Self(Held::Mapped(map)));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
+        Ok(Self(Held::Read(bytes)))
+    }
+
+    /// Bytes that are part of the executable.
+    pub(super) fn embedded(bytes: &'static [u8]) -> Self {
+        Self(Held::Embedded(bytes))
+    }
+}
+
+impl Deref for ModelBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Mapped(map) => map,
+            Held::Read(bytes) => bytes,
+            Held::Embedded(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for ModelBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// An error for a model file that cannot be opened or read.
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let (fault, advice) = match error.kind() {
+        ErrorKind::NotFound => (Fault::ModelMissing, "check the path; a link may point to nothing"),
+        ErrorKind::PermissionDenied => (Fault::ModelMissing, "make the file readable for this user"),
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory => (Fault::ModelMissing, "a file must stand here"),
+        _ => (Fault::Read, "check the disk or the network file system, then run the same command again"),
+    };
+    Error::new(fault, format!("cannot read the model file {}", path.display()))
+        .file(path)
+        .advice(advice)
+        .caused_by(error)
+}
+
+/// Refuses what commonly stands in place of a model file: a Git-LFS pointer or a web page.
+///
+/// # Errors
+/// [`Fault::ModelPointer`].
+pub(super) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
+    let text = bytes.get(..bytes.len().min(512)).unwrap_or_default();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start().to_ascii_lowercase();
+    let page = ["<!doctype", "<!--", "<?xml", "<html", "<head", "<error"];
+    let (found, advice) = if text.starts_with(b"version https://git-lfs") {
+        (
+            "a Git-LFS pointer, which only names the file",
+            "run 'git lfs pull' in the folder it came from, or download the file",
+        )
+    } else if page.iter().any(|tag| text.starts_with(tag.as_bytes())) {
+        ("a web page", "download the file itself: the link led to a page about it, a login or an error")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Fault::ModelPointer, "this is not the model file itself").file(path).found(found).advice(advice))
+}
+
+/// Text of a small file of a model (configuration, list of symbols), at most 64 MiB.
+///
+/// # Errors
+/// As [`ModelBytes::open`], [`refuse_pointer`], and [`Fault::ModelFormat`] for what is no text.
+pub(super) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str> {
+    refuse_pointer(bytes, path)?;
+    let wrong = |found: String| Error::new(Fault::ModelFormat, "this is no text file").file(path).found(found);
+    if bytes.len() > 64 << 20 {
+        return Err(wrong(format!("{} bytes", bytes.len())).expected("at most 64 MiB"));
+    }
+    std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_or_page_is_told_from_a_file() {
+        let path = Path::new("model.safetensors");
+        for bytes in
+            [&b"version https://git-lfs.github.com/spec/v1\noid"[..], b"\n <!DOCTYPE html>", b"\xef\xbb\xbf<html>"]
+        {
+            assert_eq!(refuse_pointer(bytes, path).unwrap_err().fault(), Fault::ModelPointer);
+        }
+        for bytes in [&b""[..], b"\x10\0\0\0\0\0\0\0{}", b"<cls>\n<pad>", b"{\"a\": \"<\"}"] {
+            assert!(refuse_pointer(bytes, path).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_file_is_mapped_and_an_empty_one_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        for content in [&b"weights"[..], b""] {
+            let path = folder.path().join("file");
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(&*ModelBytes::open(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_or_a_folder_is_a_missing_model() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("none"), folder.path().join("none/none")] {
+            assert_eq!(ModelBytes::open(&path).err().map(|error| error.fault()), Some(Fault::ModelMissing));
+        }
+    }
+}

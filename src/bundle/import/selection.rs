@@ -1,0 +1,196 @@
+//! The tensors of a checkpoint that go into a bundle, under their names there.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use safetensors::Dtype;
+
+use super::names::{self, Fate};
+use super::source::{Checkpoint, TensorInfo};
+use crate::error::{Error, Fault, Result};
+
+/// Tensors by their name in the bundle.
+pub(super) struct Selection<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Place in the checkpoint.
+    kept: BTreeMap<String, usize>,
+    dropped: Vec<String>,
+}
+
+impl<'a> Selection<'a> {
+    /// Sorts the tensors of `checkpoint` by their `fate`; `kind` is named in errors.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`] for tensors that are not known, stand twice or hold no floating-point numbers.
+    pub(super) fn choose(checkpoint: &'a Checkpoint, kind: &str, fate: impl Fn(&str) -> Option<Fate>) -> Result<Self> {
+        let refused = |message: String| Error::new(Fault::ModelTensors, message).file(checkpoint.path());
+        let (mut kept, mut dropped, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for (index, TensorInfo { name, dtype, .. }) in checkpoint.tensors().tensors().iter().enumerate() {
+            match fate(name) {
+                None => unknown.push(name.as_str()),
+                Some(Fate::Drop) => dropped.push(name.clone()),
+                Some(Fate::Keep(_)) if !matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16) => {
+                    return Err(refused("a tensor holds no floating-point numbers".to_owned())
+                        .record(name)
+                        .expected("f32, bf16, f16 or f64")
+                        .found(format!("{dtype:?}").to_lowercase())
+                        .advice("quantised checkpoints are not read: take the one they were made of"));
+                }
+                Some(Fate::Keep(own)) => {
+                    if kept.insert(own.clone(), index).is_some() {
+                        return Err(refused("the checkpoint holds a tensor under two names".to_owned()).record(own));
+                    }
+                }
+            }
+        }
+        if unknown.is_empty() && !kept.is_empty() {
+            return Ok(Self { checkpoint, kept, dropped });
+        }
+        let advice = if unknown.len() >= kept.len() {
+            "this is a model of another kind: check which path was given for which part"
+        } else {
+            "a tensor that is left out would change the results: take the model as its authors published it"
+        };
+        Err(refused(format!("the tensors are not those of {kind}"))
+            .expected(format!("tensors of {kind} and no others"))
+            .found(format!("{} tensors that are not known: {}", unknown.len(), first_ten(&unknown)))
+            .advice(advice))
+    }
+
+    /// The file the tensors come from.
+    pub(super) fn path(&self) -> &Path {
+        self.checkpoint.path()
+    }
+
+    /// Number of tensors.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The tensors in order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a TensorInfo)> {
+        let tensors = self.checkpoint.tensors().tensors();
+        self.kept.iter().filter_map(move |(name, &index)| Some((name.as_str(), tensors.get(index)?)))
+    }
+
+    /// Values of a tensor, little-endian; empty when there is none of this name.
+    ///
+    /// # Errors
+    /// Whatever reading takes.
+    pub(super) fn bytes(&self, name: &str) -> Result<Cow<'a, [u8]>> {
+        match self.kept.get(name) {
+            Some(&index) => self.checkpoint.tensors().bytes(index),
+            None => Ok(Cow::Borrowed(&[])),
+        }
+    }
+
+    /// Names, in the checkpoint, of the tensors that were left out.
+    pub(super) fn into_dropped(self) -> Vec<String> {
+        self.dropped
+    }
+
+    /// Number formats of the tensors, the most frequent first.
+    pub(super) fn dtypes(&self) -> String {
+        let mut counts: BTreeMap<Dtype, usize> = BTreeMap::new();
+        self.iter().for_each(|(_, tensor)| *counts.entry(tensor.dtype).or_default() += 1);
+        let mut dtypes: Vec<_> = counts.into_iter().collect();
+        dtypes.sort_by_key(|&(dtype, count)| std::cmp::Reverse((count, dtype)));
+        let names: Vec<_> = dtypes.into_iter().map(|(dtype, _)| format!("{dtype:?}").to_lowercase()).collect();
+        names.join(", ")
+    }
+
+    /// Length of a tensor of one dimension.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`], [`Fault::ModelShape`].
+    pub(super) fn vector(&self, name: &str) -> Result<usize> {
+        match self.shape(name)? {
+            &[length] if length > 0 => Ok(length),
+            shape => Err(self.misshapen(name, "[n]", shape)),
+        }
+    }
+
+    /// Rows and columns of a tensor of two dimensions.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`], [`Fault::ModelShape`].
+    pub(super) fn matrix(&self, name: &str) -> Result<(usize, usize)> {
+        match self.shape(name)? {
+            &[rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
+            shape => Err(self.misshapen(name, "[rows, columns]", shape)),
+        }
+    }
+
+    /// Number of layers: those that are there are counted from 0 without a gap.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`].
+    pub(super) fn layers(&self) -> Result<usize> {
+        let layers: BTreeSet<usize> = self.kept.keys().filter_map(|name| names::layer_of(name)).collect();
+        let gap = layers.iter().enumerate().find(|&(place, &layer)| place != layer);
+        match gap {
+            None if !layers.is_empty() => Ok(layers.len()),
+            None => Err(self.missing(&["encoder.layer.0"])),
+            Some((place, _)) => Err(self.missing(&[format!("encoder.layer.{place}")])),
+        }
+    }
+
+    /// Checks that every tensor of `wanted` is there and has its shape, and that there are no others.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`], [`Fault::ModelShape`].
+    pub(super) fn require(&self, wanted: &[(String, Vec<usize>)]) -> Result<()> {
+        let missing: Vec<_> =
+            wanted.iter().map(|(name, _)| name.as_str()).filter(|name| !self.kept.contains_key(*name)).collect();
+        if !missing.is_empty() {
+            return Err(self.missing(&missing));
+        }
+        for (name, expected) in wanted {
+            let shape = self.shape(name)?;
+            if shape != expected {
+                return Err(self.misshapen(name, &format!("{expected:?}"), shape));
+            }
+        }
+        let names: BTreeSet<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let extra: Vec<_> = self.kept.keys().map(String::as_str).filter(|name| !names.contains(name)).collect();
+        if extra.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Fault::ModelTensors, "tensors are left over").file(self.path()).found(first_ten(&extra)))
+    }
+
+    fn shape(&self, name: &str) -> Result<&[usize]> {
+        let index = self.kept.get(name).ok_or_else(|| self.missing(&[name]))?;
+        let tensor = self.checkpoint.tensors().tensors().get(*index).ok_or_else(|| self.missing(&[name]))?;
+        Ok(&tensor.shape)
+    }
+
+    fn missing<S: AsRef<str>>(&self, names: &[S]) -> Error {
+        let advice = if names.iter().any(|name| name.as_ref().ends_with("inv_freq")) {
+            "inv_freq must come from the checkpoint: the published one is rounded, and computing it anew changes every \
+             vector; take a checkpoint that holds it"
+        } else {
+            "the checkpoint is not complete, or of a model of another kind"
+        };
+        let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+        Error::new(Fault::ModelTensors, format!("{} tensors are missing", names.len()))
+            .file(self.path())
+            .expected(first_ten(&names))
+            .advice(advice)
+    }
+
+    fn misshapen(&self, name: &str, expected: &str, shape: &[usize]) -> Error {
+        Error::new(Fault::ModelShape, "a tensor has another shape than the rest of the model asks for")
+            .file(self.path())
+            .record(name)
+            .expected(expected)
+            .found(format!("{shape:?}"))
+            .advice("the checkpoint is damaged or was put together of two models")
+    }
+}
+
+fn first_ten(names: &[&str]) -> String {
+    let shown = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 10 { format!("{shown}, and {} more", names.len() - 10) } else { shown }
+}

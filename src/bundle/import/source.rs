@@ -1,0 +1,281 @@
+//! Checkpoints as they are published: names, shapes, number formats and bytes of tensors.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+use crate::bundle::bytes::{self, ModelBytes};
+use crate::error::{Error, Fault, Result};
+
+/// Tensors of a checkpoint, whatever the format of its files.
+pub trait TensorSource {
+    /// The tensors, in order of their names.
+    fn tensors(&self) -> &[TensorInfo];
+
+    /// Values of tensor `index`, little-endian, row-major; empty when there is no such tensor.
+    ///
+    /// # Errors
+    /// Whatever reading takes.
+    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>>;
+}
+
+/// A tensor without its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Name in the checkpoint.
+    pub name: String,
+    /// Number format.
+    pub dtype: Dtype,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// A checkpoint and the folder it stands in.
+pub struct Checkpoint {
+    path: PathBuf,
+    folder: PathBuf,
+    tensors: Box<dyn TensorSource>,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint: a file, or a folder with a file of one of the `names`.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`].
+    pub fn open(path: &Path, names: &[&str]) -> Result<Self> {
+        let (folder, file) = if path.is_dir() {
+            let file = names.iter().map(|name| path.join(name)).find(|file| file.exists());
+            (path, file.ok_or_else(|| no_checkpoint(path, names))?)
+        } else {
+            (path.parent().unwrap_or_else(|| Path::new("")), path.to_owned())
+        };
+        let tensors = Box::new(Safetensors::open(&file)?);
+        Ok(Self { path: file, folder: folder.to_owned(), tensors })
+    }
+
+    /// The file of tensors.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its tensors.
+    pub fn tensors(&self) -> &dyn TensorSource {
+        &*self.tensors
+    }
+
+    /// Path of a file beside the tensors, as `config.json`.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The file beside the tensors, if there is one.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`] for one that cannot be opened; [`Fault::Read`].
+    pub fn read_beside(&self, name: &str) -> Result<Option<ModelBytes>> {
+        let path = self.beside(name);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            _ => ModelBytes::open(&path).map(Some),
+        }
+    }
+}
+
+const READ: &str = "a .safetensors file, or a folder with model.safetensors";
+
+fn no_checkpoint(folder: &Path, names: &[&str]) -> Error {
+    let is_checkpoint = |name: &String| {
+        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".index.json"].iter().any(|end| name.ends_with(end))
+    };
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    found.retain(is_checkpoint);
+    found.sort();
+    let fault = if found.is_empty() { Fault::ModelMissing } else { Fault::ModelFormat };
+    let found = if found.is_empty() { "no file of weights".to_owned() } else { found.join(", ") };
+    Error::new(fault, format!("there is no {} in {}", names.join(" or "), folder.display()))
+        .file(folder)
+        .expected(READ)
+        .found(found)
+        .advice("give the folder of the model, or name the file of weights; other formats must be converted first")
+}
+
+/// A file in the safetensors format.
+struct Safetensors {
+    bytes: ModelBytes,
+    tensors: Vec<TensorInfo>,
+    ranges: Vec<Range<usize>>,
+}
+
+/// Bytes of the header's length, which stands before the header.
+const LENGTH: usize = 8;
+/// The largest header of a real model, 15 billion parameters, is below 200 KB.
+const MAX_HEADER: u64 = 16 << 20;
+const MAX_TENSORS: usize = 100_000;
+
+impl Safetensors {
+    fn open(path: &Path) -> Result<Self> {
+        let bytes = ModelBytes::open(path)?;
+        let refused = |found: String| {
+            Error::new(Fault::ModelFormat, "this is no complete safetensors file")
+                .file(path)
+                .expected("the safetensors format")
+                .found(found)
+                .advice("the file may be cut short or damaged: download it again and compare its size")
+        };
+        refuse_other_formats(&bytes, path)?;
+        check_header(&bytes).map_err(|found| refused(format!("{} bytes, {found}", bytes.len())))?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| refused(format!("{} bytes", bytes.len())).caused_by(error))?;
+        let start = LENGTH + header;
+        let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
+        infos.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let ranges = infos.iter().map(|(_, info)| start + info.data_offsets.0..start + info.data_offsets.1).collect();
+        let tensors =
+            infos.into_iter().map(|(name, info)| TensorInfo { name, dtype: info.dtype, shape: info.shape.clone() });
+        let tensors = tensors.collect();
+        Ok(Self { bytes, tensors, ranges })
+    }
+}
+
+impl TensorSource for Safetensors {
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        let range = self.ranges.get(index).cloned().unwrap_or_default();
+        Ok(Cow::Borrowed(self.bytes.get(range).unwrap_or_default()))
+    }
+}
+
+/// Recognises what users give instead of a safetensors file.
+fn refuse_other_formats(bytes: &[u8], path: &Path) -> Result<()> {
+    bytes::refuse_pointer(bytes, path)?;
+    let found = match bytes {
+        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => "a PyTorch checkpoint (.pt, .pth, .bin)",
+        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file",
+        [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
+        // As a number, eight characters of text would be a header of exabytes.
+        start if start.len() >= LENGTH && start.iter().take(LENGTH).all(|b| matches!(b, b' '..=b'~' | b'\n')) => "text",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Fault::ModelFormat, "this is no safetensors file")
+        .file(path)
+        .expected(READ)
+        .found(found)
+        .advice("take the safetensors file of the model, or convert the checkpoint with its authors' tools"))
+}
+
+/// Bounds the work a header can cause before it is parsed, and refuses names that stand twice, which the format
+/// forbids and parsers let pass.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH>().ok_or("too short for a header")?;
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER {
+        return Err(format!("a header of {length} bytes"));
+    }
+    let header = rest.get(..length as usize).ok_or_else(|| format!("a header of {length} bytes, cut"))?;
+    let mut json = serde_json::Deserializer::from_slice(header);
+    json.deserialize_map(UniqueNames).map_err(|error| format!("a header that cannot be read: {error}"))
+}
+
+struct UniqueNames;
+
+impl<'de> Visitor<'de> for UniqueNames {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an entry per tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            if names.len() >= MAX_TENSORS {
+                return Err(serde::de::Error::custom(format!("more than {MAX_TENSORS} tensors")));
+            }
+            if let Some(name) = names.replace(name) {
+                return Err(serde::de::Error::custom(format!("the name {name} stands twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(content: &[u8]) -> Result<Safetensors> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        std::fs::write(&path, content).unwrap();
+        Safetensors::open(&path)
+    }
+
+    fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    }
+
+    const HEADER: &str = r#"{"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}}"#;
+
+    #[test]
+    fn tensors_come_in_order_of_their_names_with_their_own_bytes() {
+        let source = open(&with_header(HEADER, b"bbbbaaaa")).unwrap();
+        let names: Vec<_> = source.tensors().iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!((&*source.bytes(0).unwrap(), &*source.bytes(1).unwrap()), (&b"aaaa"[..], &b"bbbb"[..]));
+    }
+
+    #[test]
+    fn what_is_no_safetensors_file_is_refused() {
+        let twice = HEADER.replace("\"a\"", "\"b\"");
+        // Covers the data without a hole whichever of the two entries is taken.
+        let again = HEADER.replace("}}", r#"},"b":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#);
+        let overlap = HEADER.replace("[4,8]", "[0,4]");
+        let cases = [
+            (vec![], Fault::ModelFormat),
+            (b"short".to_vec(), Fault::ModelFormat),
+            (with_header(HEADER, b"bbbbaaa"), Fault::ModelFormat),
+            (with_header(HEADER, b"bbbbaaaa "), Fault::ModelFormat),
+            (with_header(&twice, b"bbbbaaaa"), Fault::ModelFormat),
+            (with_header(&overlap, b"bbbbaaaa"), Fault::ModelFormat),
+            (with_header(&again, b"bbbbaaaa"), Fault::ModelFormat),
+            (with_header("[]", b""), Fault::ModelFormat),
+            (with_header(&"[".repeat(100_000), b""), Fault::ModelFormat),
+            ((1u64 << 63).to_le_bytes().to_vec(), Fault::ModelFormat),
+            (b"PK\x03\x04archive/data.pkl".to_vec(), Fault::ModelFormat),
+            (b"\x80\x02}q\x00(X".to_vec(), Fault::ModelFormat),
+            (b"{\"error\":\"Repository not found\"}".to_vec(), Fault::ModelFormat),
+            (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Fault::ModelPointer),
+            (b"<!doctype html><html>".to_vec(), Fault::ModelPointer),
+        ];
+        for (content, fault) in cases {
+            let error = open(&content).err().unwrap_or_else(|| panic!("{content:?} is accepted"));
+            assert_eq!(error.fault(), fault, "{}", String::from_utf8_lossy(&content[..content.len().min(40)]));
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        let whole = with_header(HEADER, b"bbbbaaaa");
+        for length in 0..whole.len() {
+            assert_eq!(open(&whole[..length]).err().map(|error| error.fault()), Some(Fault::ModelFormat), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_folder_says_what_it_holds_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = || Checkpoint::open(folder.path(), &["model.safetensors"]).err().map(|error| error.fault());
+        assert_eq!(fault(), Some(Fault::ModelMissing));
+        std::fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
+        assert_eq!(fault(), Some(Fault::ModelFormat));
+    }
+}

@@ -1,0 +1,184 @@
+//! Bundles: a classifier with the encoders and the tokeniser it was trained on, as one checked folder.
+//!
+//! ```text
+//! bundle.yaml               what it is, and size and SHA-256 of every file     (spec)
+//! dnabert/config.json  dnabert/model.safetensors  dnabert/tokenizer.json
+//! esm/config.json      esm/model.safetensors
+//! head.safetensors
+//! ```
+//! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
+//! makes a bundle of what is published. The digest of `bundle.yaml` stands for the whole bundle.
+
+mod bytes;
+mod digest;
+pub mod import;
+mod mini;
+mod search;
+mod spec;
+
+use std::path::{Path, PathBuf};
+
+pub use bytes::ModelBytes;
+pub use digest::Digest;
+pub use search::{Listed, SearchPath};
+pub use spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+
+use crate::error::{Error, Fault, Result};
+use search::Meant;
+
+/// A bundle whose structure and file sizes were checked.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    spec: Spec,
+    digest: Digest,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Embedded,
+}
+
+impl Bundle {
+    /// Opens a bundle by folder or by name; see [`SearchPath`].
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`], and those of [`open_folder`](Self::open_folder).
+    pub fn open(name_or_folder: &str, search: &SearchPath) -> Result<Self> {
+        match search::resolve(name_or_folder, search)? {
+            Meant::Embedded => Self::mini(),
+            Meant::Folder(folder) => Self::open_folder(&folder),
+        }
+    }
+
+    /// Opens the bundle in `folder`: `bundle.yaml` is read, every file is there and has the size it should have.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`], [`Fault::ModelDigest`] for a file
+    /// of another size, [`Fault::ModelMismatch`].
+    pub fn open_folder(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            return Err(Error::new(Fault::ModelMissing, format!("there is no bundle {}", folder.display()))
+                .file(folder)
+                .expected(format!("a folder with {BUNDLE_YAML}"))
+                .advice("check the path; 'virnucpro models list' shows the bundles known by name"));
+        }
+        Self::read(Place::Folder(folder.to_owned()))
+    }
+
+    /// The bundle inside the executable: random weights, for tests and demonstrations.
+    ///
+    /// # Errors
+    /// None but a defect of this program.
+    pub fn mini() -> Result<Self> {
+        Self::read(Place::Embedded)
+    }
+
+    fn read(place: Place) -> Result<Self> {
+        let yaml = place.bytes(BUNDLE_YAML)?;
+        let spec = Spec::parse(&yaml, &place.path_of(BUNDLE_YAML))?;
+        let bundle = Self { spec, digest: Digest::of(&yaml), place };
+        for name in bundle.spec.files.keys() {
+            bundle.file(name)?;
+        }
+        Ok(bundle)
+    }
+
+    /// What `bundle.yaml` says.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// SHA-256 of `bundle.yaml`, and so, by the digests in it, of everything.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The folder; none for the embedded bundle.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder),
+            Place::Embedded => None,
+        }
+    }
+
+    /// Where a file of the bundle stands, for messages: a made-up path for the embedded bundle.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.place.path_of(name)
+    }
+
+    /// Content of a file, as `esm/model.safetensors`; its size is checked.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`]; [`Fault::ModelDigest`] for another size, [`Fault::ModelPointer`]; [`Fault::Read`].
+    pub fn file(&self, name: &str) -> Result<ModelBytes> {
+        let record = self.record(name)?;
+        let bytes = self.place.bytes(name)?;
+        if bytes.len() as u64 != record.bytes {
+            let path = self.path_of(name);
+            bytes::refuse_pointer(&bytes, &path)?;
+            return Err(damaged("has another size than recorded", &path)
+                .expected(format!("{} bytes", record.bytes))
+                .found(format!("{} bytes", bytes.len())));
+        }
+        Ok(bytes)
+    }
+
+    /// Compares size and SHA-256 of every file with what is recorded.
+    ///
+    /// # Errors
+    /// Those of [`verify_file`](Self::verify_file), for the first file that differs.
+    pub fn verify(&self) -> Result<()> {
+        self.spec.files.keys().try_for_each(|name| self.verify_file(name))
+    }
+
+    /// Compares size and SHA-256 of one file with what is recorded.
+    ///
+    /// # Errors
+    /// [`Fault::ModelDigest`], and those of [`file`](Self::file).
+    pub fn verify_file(&self, name: &str) -> Result<()> {
+        let (bytes, record) = (self.file(name)?, self.record(name)?);
+        let found = Digest::of(&bytes);
+        if found == record.sha256 {
+            return Ok(());
+        }
+        Err(damaged("has another content than recorded", &self.path_of(name))
+            .expected(format!("sha256 {}", record.sha256))
+            .found(format!("sha256 {found}")))
+    }
+
+    fn record(&self, name: &str) -> Result<&FileRecord> {
+        self.spec.files.get(name).ok_or_else(|| {
+            Error::new(Fault::ModelMissing, format!("the bundle '{}' has no file {name}", self.spec.name))
+                .file(self.path_of(name))
+                .advice("a part of family mock has no files; take a bundle with real models")
+        })
+    }
+}
+
+fn damaged(how: &str, path: &Path) -> Error {
+    Error::new(Fault::ModelDigest, format!("a file of the bundle {how}"))
+        .file(path)
+        .advice("the file is damaged or was exchanged: import or fetch the bundle again")
+}
+
+impl Place {
+    fn path_of(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.join(name),
+            Self::Embedded => Path::new("<embedded>").join(mini::NAME).join(name),
+        }
+    }
+
+    fn bytes(&self, name: &str) -> Result<ModelBytes> {
+        match self {
+            Self::Folder(_) => ModelBytes::open(&self.path_of(name)),
+            Self::Embedded => {
+                let file = mini::FILES.iter().find(|(path, _)| *path == name);
+                let missing = || Error::new(Fault::Bug, format!("the embedded bundle has no {name}"));
+                file.map(|(_, bytes)| ModelBytes::embedded(bytes)).ok_or_else(missing)
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Where bundles are looked for by name.
+
+use std::path::{Path, PathBuf};
+
+use super::spec::{self, BUNDLE_YAML};
+use super::{Bundle, mini};
+use crate::error::{Error, Fault, Result};
+
+/// Folders that hold bundles, one folder each, in the order they are looked through.
+///
+/// [`standard`](Self::standard) is: the folders given by the user; `$XDG_DATA_HOME/virnucpro/models`
+/// (`~/.local/share/virnucpro/models` where the variable is unset); `../share/virnucpro/models` beside the folder of
+/// the executable; `/usr/share/virnucpro/models`. The embedded `mini` comes before them all: its name always means
+/// the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchPath(Vec<PathBuf>);
+
+impl SearchPath {
+    /// These folders and no others.
+    pub fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut kept: Vec<PathBuf> = Vec::new();
+        for folder in folders {
+            if !folder.as_os_str().is_empty() && !kept.contains(&folder) {
+                kept.push(folder);
+            }
+        }
+        Self(kept)
+    }
+
+    /// The given folders, then the standard ones. Reads `XDG_DATA_HOME` and `HOME`.
+    pub fn standard(given: impl IntoIterator<Item = PathBuf>) -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let data_home = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+        let prefix = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share")));
+        let roots = [data_home, prefix, Some(PathBuf::from("/usr/share"))];
+        let models = roots.into_iter().flatten().map(|root| root.join("virnucpro/models"));
+        Self::of(given.into_iter().chain(models))
+    }
+
+    /// The folders in order.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// The folder of the bundle `name`, if one of the folders has it.
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        self.0.iter().map(|folder| folder.join(name)).find(|folder| folder.join(BUNDLE_YAML).is_file())
+    }
+
+    /// Every bundle that can be asked for by name, in order of the names; those that cannot be read with their error.
+    ///
+    /// # Errors
+    /// A folder of the search path that is there and cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let embedded = Listed { name: mini::NAME.to_owned(), path: None, bundle: Bundle::mini() };
+        let mut listed = vec![embedded];
+        for folder in &self.0 {
+            let entries = match folder.read_dir() {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::reading(folder, error)),
+            };
+            for entry in entries {
+                let path = entry.map_err(|error| Error::reading(folder, error))?.path();
+                let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| spec::is_name(name))
+                else {
+                    continue;
+                };
+                let known = listed.iter().any(|bundle| bundle.name == name);
+                if !known && path.join(BUNDLE_YAML).is_file() {
+                    let bundle = Bundle::open_folder(&path);
+                    listed.push(Listed { name: name.to_owned(), path: Some(path), bundle });
+                }
+            }
+        }
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    }
+}
+
+/// A bundle that was found.
+pub struct Listed {
+    /// Name it is asked for by.
+    pub name: String,
+    /// Its folder; none for the embedded bundle.
+    pub path: Option<PathBuf>,
+    /// The bundle, or why it cannot be used.
+    pub bundle: Result<Bundle>,
+}
+
+/// What a user means by the name or path of a bundle.
+pub(super) enum Meant {
+    Embedded,
+    Folder(PathBuf),
+}
+
+/// Resolves a name or path: a path has a separator or is `.` or `..`; a name is the embedded bundle, else one of the
+/// search path, else a bundle's folder of this name in the working folder.
+pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Meant> {
+    let folder = Path::new(name_or_folder);
+    if name_or_folder.contains('/') || matches!(name_or_folder, "." | "..") {
+        return Ok(Meant::Folder(folder.to_owned()));
+    }
+    if name_or_folder == mini::NAME {
+        return Ok(Meant::Embedded);
+    }
+    if spec::is_name(name_or_folder)
+        && let Some(found) = search.find(name_or_folder)
+    {
+        return Ok(Meant::Folder(found));
+    }
+    if folder.join(BUNDLE_YAML).is_file() {
+        return Ok(Meant::Folder(folder.to_owned()));
+    }
+    let folders: Vec<_> = search.folders().iter().map(|folder| folder.display().to_string()).collect();
+    Err(Error::new(Fault::ModelMissing, format!("there is no bundle named '{name_or_folder}'"))
+        .expected(format!("a folder of this name in {}", folders.join(", ")))
+        .advice(
+            "'virnucpro models list' shows the bundles; set VIRNUCPRO_MODELS or give the path of the bundle's folder",
+        ))
+}

@@ -1,0 +1,180 @@
+//! Defaults < configuration file < environment < flags, resolved here and nowhere else.
+//!
+//! clap knows defaults, environment and flags. Values of the configuration file become defaults before it
+//! parses, so they pass the same checks and give the same messages.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
+
+use super::options::Global;
+use super::{Cli, Task};
+use crate::config::file::{self, Options};
+use crate::error::{Error, Fault, Result};
+
+/// Options that say how to parse, not what to do; not part of a configuration.
+const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Asked {
+    /// Text for stdout and nothing else: help, version, configuration.
+    Text(String),
+    /// Work.
+    Work {
+        /// Options of every command.
+        global: Global,
+        /// Name of the command, as `virnucpro chunk`.
+        command: String,
+        /// What to do.
+        task: Box<Task>,
+    },
+}
+
+/// Parses the arguments of a process, its name first.
+///
+/// # Errors
+/// [`Fault::Usage`] for arguments, [`Fault::Config`] for a configuration file that cannot be followed.
+pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
+    let mut command = Cli::command();
+    command.build();
+    let from_file = match config_path(&arguments) {
+        Some(path) => file::read(&path).map(|options| Some((path, options)))?,
+        None => None,
+    };
+    if let Some((path, options)) = &from_file {
+        check_known(&command, options).map_err(|error| error.file(path))?;
+        command = with_defaults(Cli::command(), options);
+    }
+    let matches = match command.clone().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Asked::Text(error.render().ansi().to_string()));
+        }
+        Err(error) => return Err(usage(&error)),
+    };
+    let typed = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
+    if typed.global.print_config {
+        command.build();
+        let options = from_file.map(|(_, options)| options).unwrap_or_default();
+        return Ok(Asked::Text(listing(&command, &matches, &options)));
+    }
+    let name = matches.subcommand_name().unwrap_or_default();
+    let (command, global) = (format!("virnucpro {name}"), typed.global);
+    Ok(Asked::Work { global, command, task: Box::new(typed.command.task()?) })
+}
+
+/// clap's message as an error of the contract: usage is 64, not clap's 2.
+fn usage(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let text = text.trim_start_matches("error: ");
+    let message = text.split("\n\n").next().unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let advice = tip.map_or_else(|| "see --help".to_owned(), |tip| format!("{tip}; see --help"));
+    Error::new(Fault::Usage, message).advice(advice)
+}
+
+/// The configuration file named on the command line, or else in the environment.
+fn config_path(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut arguments = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
+            return Some(path.into());
+        }
+    }
+    std::env::var_os("VIRNUCPRO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The options of a command that a configuration file can hold, by long name.
+fn settings(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+    let named = command.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument)));
+    named.filter(|(name, _)| !NOT_SETTINGS.contains(name))
+}
+
+/// One file serves all commands: an option must be known to one of them.
+fn check_known(command: &Command, options: &Options) -> Result<()> {
+    let all = command.get_subcommands().flat_map(settings).chain(settings(command));
+    let known: BTreeMap<&str, &Arg> = all.collect();
+    let Some(unknown) = options.keys().find(|name| !known.contains_key(name.as_str())) else { return Ok(()) };
+    let nearest = known.keys().min_by_key(|name| distance(name, unknown)).copied().unwrap_or_default();
+    Err(Error::new(Fault::Config, format!("the configuration file has an option that no command has: {unknown}"))
+        .found(unknown.clone())
+        .advice(format!("did you mean {nearest}? `virnucpro run --print-config x -o y` prints all options")))
+}
+
+/// Edits that turn `a` into `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The command line with the file's values as defaults.
+fn with_defaults(mut command: Command, options: &Options) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    command = apply(command, options);
+    for name in names {
+        command = command.mut_subcommand(name, |sub| apply(sub, options));
+    }
+    command
+}
+
+fn apply(command: Command, options: &Options) -> Command {
+    let ids: Vec<(String, Vec<String>)> = settings(&command)
+        .filter_map(|(name, argument)| Some((argument.get_id().to_string(), options.get(name)?.clone())))
+        .collect();
+    ids.into_iter().fold(command, |command, (id, values)| {
+        command.mut_arg(id, |argument| argument.required(false).default_values(values))
+    })
+}
+
+/// Every option of the command used, as a configuration file with the source of each value.
+fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> String {
+    let Some((name, matches)) = matches.subcommand() else { return String::new() };
+    let mut text = format!("# virnucpro {name}: value of every option, and where it comes from\n");
+    let Some(command) = command.find_subcommand(name) else { return text };
+    for (name, argument) in settings(command) {
+        let id = argument.get_id().as_str();
+        let values: Vec<String> = matches
+            .try_get_raw(id)
+            .ok()
+            .flatten()
+            .map(|values| values.map(|value| quoted(value)).collect())
+            .unwrap_or_default();
+        let source = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ if from_file.contains_key(name) => "file",
+            _ => "default",
+        };
+        match &values[..] {
+            [] => text.push_str(&format!("# {name}: not set\n")),
+            [value] => text.push_str(&format!("{name}: {value}  # {source}\n")),
+            values => text.push_str(&format!("{name}: [{}]  # {source}\n", values.join(", "))),
+        }
+    }
+    text
+}
+
+/// A value as YAML: quoted unless it is plain beyond doubt.
+fn quoted(value: &OsStr) -> String {
+    let value = value.to_string_lossy();
+    let plain = !value.is_empty()
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        && value.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if plain { value.into_owned() } else { format!("'{}'", value.replace('\'', "''")) }
+}

@@ -1,0 +1,92 @@
+//! What a user types, turned into settings. No work is done here.
+
+mod layers;
+mod models;
+mod options;
+mod output;
+mod stages;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+use crate::error::Result;
+
+pub use layers::{Asked, parse};
+pub use models::{ImportArgs, ModelsCommand};
+pub use options::{LogFormat, LogLevel};
+pub use output::print;
+
+/// The command line as typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "virnucpro",
+    version,
+    about = "Finds viral DNA in metagenomic reads and contigs",
+    long_about = "Finds viral DNA in metagenomic reads and contigs.\n\n\
+        Each sequence is cut into windows of 300 or 500 bp; each window is read in six frames; each frame without a \
+        stop codon is embedded as nucleotides (DNABERT-S) and as protein (ESM-2), and a classifier scores both \
+        together. `run` does it all on one machine; the other commands are its stages, for workflow engines.",
+    after_help = "Exit codes: 0 complete, 1 failure, 3 checkpoint, 4 out of memory (retry smaller), 64 usage, 65 bad \
+        input,\n66 input missing, 69 device unavailable, 78 bad model or configuration, 130/143 interrupted (resumable)"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: options::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole pipeline on this machine: sequences in, tables of verdicts out
+    Run(stages::RunArgs),
+    /// Cut sequences into windows and write their open frames as shards
+    Chunk(stages::ChunkArgs),
+    /// DNABERT-S vectors of nucleotide sequences
+    EmbedDnabert(stages::EmbedDnabertArgs),
+    /// ESM-2 vectors of proteins
+    EmbedEsm(stages::EmbedEsmArgs),
+    /// Join DNABERT-S and ESM-2 vectors by id
+    Merge(stages::MergeArgs),
+    /// Score merged vectors; verdicts per frame, window and sequence
+    Predict(stages::PredictArgs),
+    /// List, import, verify and find model bundles
+    Models(models::ModelsArgs),
+    /// What this machine and this build offer, and what is derived from it
+    Info(stages::InfoArgs),
+}
+
+/// A command with its final settings.
+#[derive(Debug)]
+pub enum Task {
+    /// `run`.
+    Run(Box<config::Run>),
+    /// `chunk`.
+    Chunk(config::Chunk),
+    /// `embed-dnabert`, `embed-esm`.
+    Embed(config::Embed),
+    /// `merge`.
+    Merge(config::Merge),
+    /// `predict`.
+    Predict(config::Predict),
+    /// `models`.
+    Models(ModelsCommand, Vec<std::path::PathBuf>),
+    /// `info`.
+    Info(config::Model, config::Compute),
+}
+
+impl Command {
+    fn task(self) -> Result<Task> {
+        Ok(match self {
+            Self::Run(args) => Task::Run(Box::new(args.settings()?)),
+            Self::Chunk(args) => Task::Chunk(args.settings()?),
+            Self::EmbedDnabert(args) => Task::Embed(args.settings()),
+            Self::EmbedEsm(args) => Task::Embed(args.settings()),
+            Self::Merge(args) => Task::Merge(args.settings()),
+            Self::Predict(args) => Task::Predict(args.settings()?),
+            Self::Models(args) => args.task(),
+            Self::Info(args) => args.task(),
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! Groups of options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::config;
+use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Messages and configuration")]
+pub struct Global {
+    /// YAML file of options by their long names; weaker than the environment and flags
+    #[arg(long, global = true, value_name = "FILE", env = "VIRNUCPRO_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print every option with its value and where it comes from, as a configuration file, and stop
+    #[arg(long, global = true)]
+    pub print_config: bool,
+    /// Least severe messages shown
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "VIRNUCPRO_LOG_LEVEL")]
+    pub log_level: LogLevel,
+    /// Form of messages on stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "VIRNUCPRO_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// No progress, no messages but errors, no table on stdout
+    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET")]
+    pub quiet: bool,
+}
+
+/// Severity of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// Things to look at.
+    Warn,
+    /// What is done.
+    Info,
+    /// How it is done.
+    Debug,
+}
+
+/// Form of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for a person.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Where results go and what happens to finished work there.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Folder to write to; made if it is not there
+    #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT")]
+    pub output: PathBuf,
+    /// Keep finished work of the same input, settings and model
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        env = "VIRNUCPRO_RESUME"
+    )]
+    resume: bool,
+    /// Do all work again (as --resume=false)
+    #[arg(long, env = "VIRNUCPRO_NO_RESUME")]
+    no_resume: bool,
+}
+
+impl Output {
+    /// What to do with finished work.
+    pub fn resume(&self) -> Resume {
+        if self.resume && !self.no_resume { Resume::Keep } else { Resume::StartOver }
+    }
+}
+
+/// Which bundle.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct Model {
+    /// Model bundle: a folder, or a name that `virnucpro models list` shows
+    #[arg(short, long, value_name = "BUNDLE", default_value = "mini", env = "VIRNUCPRO_MODEL")]
+    model: String,
+    /// Folders that hold bundles, before the usual places
+    #[arg(long, value_name = "DIR", value_delimiter = ':', env = "VIRNUCPRO_MODELS")]
+    models: Vec<PathBuf>,
+}
+
+impl Model {
+    /// Settings.
+    pub fn settings(&self) -> config::Model {
+        config::Model { name: self.model.clone(), search: self.models.clone() }
+    }
+}
+
+/// Where and how models run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Compute")]
+pub struct Compute {
+    /// auto, cpu, cuda, cuda:1 or cuda:0,2
+    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE")]
+    device: DeviceChoice,
+    /// Number format of the encoders: auto (f32 on a CPU, bf16 on a GPU), f32, bf16 or f16
+    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE")]
+    dtype: Auto<Precision>,
+    /// Threads of a computation; auto: the processors this job may use
+    #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
+    threads: Auto<usize>,
+    /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU, 16k on a GPU
+    #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
+    batch_tokens: Auto<Tokens>,
+    /// Nth try of this task: an automatic batch is divided by 2^(N-1)
+    #[arg(long, value_name = "N", default_value = "1", env = "VIRNUCPRO_ATTEMPT", value_parser = clap::value_parser!(u32).range(1..=20))]
+    attempt: u32,
+    /// Batches kept ready per device
+    #[arg(long, value_name = "N", default_value = "4", env = "VIRNUCPRO_PREFETCH", value_parser = small_count)]
+    prefetch: usize,
+    /// Threads that tokenise; auto: min(cpus / gpus, 8)
+    #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_DATALOADER_WORKERS", value_parser = at_least_one)]
+    dataloader_workers: Auto<usize>,
+}
+
+impl Compute {
+    /// Settings.
+    pub fn settings(&self) -> config::Compute {
+        config::Compute {
+            device: self.device.clone(),
+            dtype: self.dtype,
+            threads: self.threads,
+            batch_tokens: self.batch_tokens,
+            attempt: self.attempt,
+            prefetch: self.prefetch,
+            dataloader_workers: self.dataloader_workers,
+        }
+    }
+}
+
+/// How sequences are cut.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Windows")]
+pub struct Windows {
+    /// Frames per shard, the unit that workflows scatter
+    #[arg(long, value_name = "N", default_value_t = config::DEFAULT_SHARD_FRAMES, env = "VIRNUCPRO_SHARD_FRAMES", value_parser = shard_frames)]
+    pub shard_frames: usize,
+    /// Second record of one id: 'rename' it (x__2) or make it an 'error'
+    #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES")]
+    pub duplicates: crate::units::Duplicates,
+    /// An input without sequences gives empty tables instead of an error
+    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY")]
+    pub allow_empty: bool,
+}
+
+/// The original program's files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Legacy {
+    /// Write the original program's files too
+    #[arg(long, env = "VIRNUCPRO_LEGACY")]
+    pub legacy: bool,
+}
+
+/// Cut-offs of the verdict per sequence.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Verdicts")]
+pub struct Tiers {
+    /// A sequence is 'viral' from this share of viral windows on
+    #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_VIRAL_SHARE", value_parser = share)]
+    viral_share: f64,
+    /// It is 'mixed' from this share on, below it 'non-viral'
+    #[arg(long, value_name = "SHARE", default_value = "0.1", env = "VIRNUCPRO_MIXED_SHARE", value_parser = share)]
+    mixed_share: f64,
+}
+
+impl Tiers {
+    /// Settings.
+    ///
+    /// # Errors
+    /// The cut-offs are in the wrong order.
+    pub fn settings(&self) -> crate::error::Result<config::Tiers> {
+        if self.mixed_share > self.viral_share {
+            return Err(crate::error::Error::new(
+                crate::error::Fault::Usage,
+                "--mixed-share is larger than --viral-share",
+            )
+            .expected(format!("at most {}", self.viral_share))
+            .found(self.mixed_share.to_string()));
+        }
+        Ok(config::Tiers { viral: self.viral_share, mixed: self.mixed_share })
+    }
+}
+
+/// A window's length in bases.
+pub fn window(text: &str) -> Result<usize, String> {
+    in_range(text, 3, 1_000_000)
+}
+
+fn shard_frames(text: &str) -> Result<usize, String> {
+    in_range(text, 1, 10_000_000)
+}
+
+fn small_count(text: &str) -> Result<usize, String> {
+    in_range(text, 1, 1024)
+}
+
+fn at_least_one(text: &str) -> Result<Auto<usize>, String> {
+    if text == "auto" { Ok(Auto::Auto) } else { in_range(text, 1, 1024).map(Auto::Value) }
+}
+
+fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a whole number from {least} to {most} is expected")),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1 is expected".to_owned()),
+    }
+}

@@ -1,0 +1,312 @@
+//! Arguments of the stages.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Task;
+use super::options::{Compute, Legacy, Model, Output, Tiers, Windows, window};
+use crate::config::{self, Part};
+use crate::error::Result;
+
+const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a .tsv sample sheet with \
+                  the columns `sample` and `file`";
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "The whole pipeline on this machine: sequences in, tables of verdicts out.\n\n\
+        The output folder gets windows/, dnabert/, esm/, merged/ and predictions/, the same as the stages write one by \
+        one. Run it again and finished work is kept.",
+    after_help = "Examples:\n  \
+        virnucpro run contigs.fa.gz -o out\n  \
+        virnucpro run sample1.fq.gz sample2.fq.gz --model vnp-500 --device cuda -o out\n  \
+        zcat reads.fq.gz | virnucpro run - --window 300 -o out"
+)]
+pub struct RunArgs {
+    #[arg(value_name = "IN", required = true, help = IN)]
+    inputs: Vec<PathBuf>,
+    /// Window length in bases; the bundle's if not given
+    #[arg(long, value_name = "N", env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
+    window: Option<usize>,
+    #[command(flatten)]
+    windows: Windows,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    legacy: Legacy,
+    #[command(flatten)]
+    tiers: Tiers,
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl RunArgs {
+    /// Settings.
+    ///
+    /// # Errors
+    /// The arguments contradict each other, or a sample sheet cannot be read.
+    pub fn settings(self) -> Result<config::Run> {
+        let (resume, root) = (self.output.resume(), &self.output.output);
+        let (model, compute) = (self.model.settings(), self.compute.settings());
+        let embed = |part, folder: &str| config::Embed {
+            part,
+            shards: vec![root.join("windows")],
+            output: root.join(folder),
+            model: model.clone(),
+            compute: compute.clone(),
+            resume,
+        };
+        Ok(config::Run {
+            dnabert: embed(Part::Dnabert, "dnabert"),
+            esm: embed(Part::Esm, "esm"),
+            merge: config::Merge {
+                dnabert: vec![root.join("dnabert")],
+                esm: vec![root.join("esm")],
+                output: root.join("merged"),
+                resume,
+            },
+            predict: config::Predict {
+                merged: vec![root.join("merged")],
+                windows: root.join("windows"),
+                output: root.join("predictions"),
+                model: model.clone(),
+                compute: compute.clone(),
+                tiers: self.tiers.settings()?,
+                legacy: self.legacy.legacy,
+                resume,
+            },
+            chunk: config::Chunk {
+                inputs: config::inputs(&self.inputs)?,
+                output: root.join("windows"),
+                window: self.window,
+                shard_frames: self.windows.shard_frames,
+                duplicates: self.windows.duplicates,
+                allow_empty: self.windows.allow_empty,
+                legacy: self.legacy.legacy,
+                resume,
+            },
+        })
+    }
+}
+
+/// `chunk`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Cut sequences into windows and write their open frames as shards.\n\n\
+        Writes windows.tsv (a row for every window), inputs.tsv (a row for every record) and shards of paired FASTA: \
+        shard-00001.fna with nucleotides, shard-00001.faa with proteins, the same ids in the same order. It does not \
+        look at any model.",
+    after_help = "Examples:\n  \
+        virnucpro chunk contigs.fa.gz -o out/windows\n  \
+        virnucpro chunk samples.tsv --window 300 --shard-frames 50000 -o out/windows\n  \
+        samtools fasta reads.bam | virnucpro chunk - -o out/windows"
+)]
+pub struct ChunkArgs {
+    #[arg(value_name = "IN", required = true, help = IN)]
+    inputs: Vec<PathBuf>,
+    /// Window length in bases
+    #[arg(long, value_name = "N", default_value_t = config::DEFAULT_WINDOW, env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
+    window: usize,
+    #[command(flatten)]
+    windows: Windows,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    legacy: Legacy,
+}
+
+impl ChunkArgs {
+    /// Settings.
+    ///
+    /// # Errors
+    /// A sample sheet cannot be read.
+    pub fn settings(self) -> Result<config::Chunk> {
+        Ok(config::Chunk {
+            inputs: config::inputs(&self.inputs)?,
+            resume: self.output.resume(),
+            output: self.output.output,
+            window: Some(self.window),
+            shard_frames: self.windows.shard_frames,
+            duplicates: self.windows.duplicates,
+            allow_empty: self.windows.allow_empty,
+            legacy: self.legacy.legacy,
+        })
+    }
+}
+
+/// What both embed commands take.
+#[derive(Debug, Args)]
+struct Embed {
+    /// FASTA files, or folders that `chunk` wrote
+    #[arg(value_name = "SHARD", required = true)]
+    shards: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Embed {
+    fn settings(self, part: Part) -> config::Embed {
+        config::Embed {
+            part,
+            shards: self.shards,
+            resume: self.output.resume(),
+            output: self.output.output,
+            model: self.model.settings(),
+            compute: self.compute.settings(),
+        }
+    }
+}
+
+/// `embed-dnabert`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "DNABERT-S vectors of nucleotide sequences.\n\n\
+        Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over all tokens of the last \
+        layer. Any nucleotide FASTA is accepted.",
+    after_help = "Examples:\n  \
+        virnucpro embed-dnabert out/windows -o out/dnabert\n  \
+        virnucpro embed-dnabert shard-00007.fna --model vnp-500 --device cuda:0 --attempt 2 -o dnabert"
+)]
+pub struct EmbedDnabertArgs {
+    #[command(flatten)]
+    embed: Embed,
+}
+
+impl EmbedDnabertArgs {
+    /// Settings.
+    pub fn settings(self) -> config::Embed {
+        self.embed.settings(Part::Dnabert)
+    }
+}
+
+/// `embed-esm`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "ESM-2 vectors of proteins.\n\n\
+        Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over the first 1024 residues \
+        of the last layer. Any protein FASTA is accepted.",
+    after_help = "Examples:\n  \
+        virnucpro embed-esm out/windows -o out/esm\n  \
+        virnucpro embed-esm proteins.faa --model vnp-500 --dtype bf16 -o esm"
+)]
+pub struct EmbedEsmArgs {
+    #[command(flatten)]
+    embed: Embed,
+}
+
+impl EmbedEsmArgs {
+    /// Settings.
+    pub fn settings(self) -> config::Embed {
+        self.embed.settings(Part::Esm)
+    }
+}
+
+/// `merge`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
+        Both sides must hold the same ids, each once; their order and their shards do not matter. Writes one Parquet \
+        file per DNABERT-S file, with the vectors side by side: DNABERT-S first.",
+    after_help = "Examples:\n  \
+        virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged\n  \
+        virnucpro merge --dnabert d/shard-00007.parquet --esm e/shard-00007.parquet -o merged"
+)]
+pub struct MergeArgs {
+    /// DNABERT-S vectors: files or folders
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    dnabert: Vec<PathBuf>,
+    /// ESM-2 vectors: files or folders
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    esm: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl MergeArgs {
+    /// Settings.
+    pub fn settings(self) -> config::Merge {
+        config::Merge {
+            dnabert: self.dnabert,
+            esm: self.esm,
+            resume: self.output.resume(),
+            output: self.output.output,
+        }
+    }
+}
+
+/// `predict`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Score merged vectors; verdicts per frame, window and sequence.\n\n\
+        Writes frames.tsv, windows.tsv, sequences.tsv and summary.json. Every window and every sequence of the input has \
+        its row, those without a score with the reason.",
+    after_help = "Examples:\n  \
+        virnucpro predict out/merged --windows out/windows -o out/predictions\n  \
+        virnucpro predict merged/*.parquet --windows windows --model vnp-500 --viral-share 0.7 -o predictions"
+)]
+pub struct PredictArgs {
+    /// Merged vectors: files or folders
+    #[arg(value_name = "MERGED", required = true)]
+    merged: Vec<PathBuf>,
+    /// Folder that `chunk` wrote; `windows` beside the first MERGED if not given
+    #[arg(long, value_name = "DIR", env = "VIRNUCPRO_WINDOWS")]
+    windows: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    legacy: Legacy,
+    #[command(flatten)]
+    tiers: Tiers,
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl PredictArgs {
+    /// Settings.
+    ///
+    /// # Errors
+    /// The arguments contradict each other.
+    pub fn settings(self) -> Result<config::Predict> {
+        let beside = self.merged.first().map(|merged| merged.with_file_name("windows")).unwrap_or_default();
+        Ok(config::Predict {
+            windows: self.windows.unwrap_or(beside),
+            merged: self.merged,
+            resume: self.output.resume(),
+            output: self.output.output,
+            model: self.model.settings(),
+            compute: self.compute.settings(),
+            tiers: self.tiers.settings()?,
+            legacy: self.legacy.legacy,
+        })
+    }
+}
+
+/// `info`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "What this machine and this build offer, and what is derived from it: devices, libtorch, memory, \
+        threads and workers, each with the reason.",
+    after_help = "Examples:\n  virnucpro info\n  virnucpro info --device cuda --model vnp-500"
+)]
+pub struct InfoArgs {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl InfoArgs {
+    /// Settings.
+    pub fn task(self) -> Task {
+        Task::Info(self.model.settings(), self.compute.settings())
+    }
+}

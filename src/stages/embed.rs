@@ -1,0 +1,144 @@
+//! `embed-dnabert` and `embed-esm`: one stage over one engine. FASTA in, vectors out, file by file.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::handover::{Handed, take_over};
+use super::load;
+use crate::bundle::Bundle;
+use crate::config::{self, Part};
+use crate::embed::{Engine, Sequence};
+use crate::error::{Error, Fault, Result};
+use crate::runtime::progress::{Progress, Task};
+use crate::seq::{Alphabet, Limits, Names, Reader, Source};
+use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, VectorWriter};
+use crate::units::{Duplicates, Precision};
+
+/// Runs the stage.
+///
+/// # Errors
+/// An input, the bundle or a device is missing or damaged; or a file cannot be written.
+pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
+    let bundle = load::bundle(&settings.model)?;
+    let part = PartOf::bundle(&bundle, settings.part);
+    let shards = take_over(&settings.shards, part.extension)?;
+    let precision = load::precision(&bundle, settings.part, &settings.compute)?;
+    let fingerprint = Fingerprint {
+        stage: part.stage,
+        settings: json!({ "dtype": precision, "pooling": part.pooling, "dim": part.dim }),
+        model: Some(load::stamp(&bundle)),
+    };
+    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let total = shards.iter().map(|shard| shard.rows).sum::<Option<u64>>();
+    let task = progress.task(part.stage, "frames", total);
+    let mut engine = None; // loaded for the first shard that is left to do
+    let (mut names, mut frames, mut kept) = (Vec::new(), 0, 0);
+    for shard in &shards {
+        let name = format!("{}.parquet", shard.stem);
+        let entry = match dir.done(&name, &shard.digest.blake3)? {
+            Some(entry) => {
+                kept += 1;
+                task.add(entry.rows);
+                entry
+            }
+            None => {
+                let engine = match &mut engine {
+                    Some(engine) => engine,
+                    None => engine.insert(load::engine(&bundle, settings.part, &settings.compute)?),
+                };
+                let metadata = part.metadata(&bundle, precision, shard);
+                let writer = VectorWriter::create(&dir.path(&name), engine.dim(), &metadata)?;
+                let (rows, file) = embed_shard(engine, shard, part.alphabet, (writer, &task))?;
+                let entry = ShardEntry { rows, file, input: shard.digest.blake3.clone() };
+                dir.record(&name, entry.clone())?;
+                entry
+            }
+        };
+        frames += entry.rows;
+        names.push(name);
+    }
+    log::info!("{}: {frames} frames in {} shards, {kept} of them kept from before", part.stage, names.len());
+    dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
+}
+
+/// What distinguishes the two stages.
+struct PartOf {
+    stage: &'static str,
+    extension: &'static str,
+    alphabet: Alphabet,
+    pooling: &'static str,
+    dim: u32,
+}
+
+impl PartOf {
+    fn bundle(bundle: &Bundle, part: Part) -> Self {
+        let spec = bundle.spec();
+        match part {
+            Part::Dnabert => Self {
+                stage: "embed-dnabert",
+                extension: "fna",
+                alphabet: Alphabet::Nucleotide,
+                pooling: spec.dnabert.pooling.name(),
+                dim: spec.dnabert.dim,
+            },
+            Part::Esm => Self {
+                stage: "embed-esm",
+                extension: "faa",
+                alphabet: Alphabet::Protein,
+                pooling: spec.esm.pooling.name(),
+                dim: spec.esm.dim,
+            },
+        }
+    }
+
+    /// What the vector file says of itself.
+    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &Handed) -> BTreeMap<String, String> {
+        let stamp = load::stamp(bundle);
+        let pairs = [
+            ("tool", concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("stage", self.stage.to_owned()),
+            ("bundle", stamp.bundle),
+            ("bundle_digest", stamp.digest),
+            ("trained", stamp.trained.to_string()),
+            ("pooling", self.pooling.to_owned()),
+            ("dtype", precision.to_string()),
+            ("input_blake3", shard.digest.blake3.clone()),
+        ];
+        pairs.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+}
+
+/// Embeds one file; the number of vectors is that of its records.
+fn embed_shard(
+    engine: &mut Engine,
+    shard: &Handed,
+    alphabet: Alphabet,
+    (mut writer, task): (VectorWriter, &Task),
+) -> Result<(u64, FileDigest)> {
+    let source = Source::from(shard.path.clone());
+    let mut reader = Reader::open(&source, alphabet, Limits::default())?;
+    let mut names = Names::new(Duplicates::Error);
+    let sequences = std::iter::from_fn(|| {
+        let record = reader.next(&mut names)?;
+        Some(record.map(|record| Sequence { id: record.id.to_owned(), letters: record.bases().to_vec() }))
+    });
+    let mut sink = |block: crate::store::VectorBlock| {
+        let rows = block.ids.len() as u64;
+        writer.push(block)?;
+        task.add(rows);
+        Ok(())
+    };
+    let embedded = engine.embed(sequences, &mut sink).map_err(|error| {
+        if error.path().is_none() { error.file(&shard.path) } else { error }
+    })?;
+    let records = reader.summary().map_or(0, |summary| summary.records);
+    let expected = shard.rows.unwrap_or(records);
+    if [records, embedded, writer.rows()] != [expected; 3] {
+        return Err(Error::new(Fault::Count, "frames in and vectors out differ in number")
+            .file(&shard.path)
+            .expected(expected.to_string())
+            .found(format!("{records} records, {embedded} vectors, {} rows", writer.rows())));
+    }
+    Ok((expected, writer.commit()?))
+}

@@ -1,0 +1,269 @@
+//! From a bundle to running models: which file feeds which part.
+
+use crate::bundle::{Bundle, Family, SearchPath};
+use crate::config::{self, Part};
+use crate::embed::{Engine, Lanes};
+use crate::error::{Error, Fault, Result};
+use crate::model::mock::{MockEncoder, MockHead};
+use crate::model::{Encoder, Head};
+use crate::runtime::machine;
+use crate::store::ModelStamp;
+use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
+use crate::units::{Precision, Tokens};
+
+/// Tokens of an automatic batch on a CPU: outputs stay small enough for the caches and the allocator
+/// (measured in `docs/numerics.md`).
+const CPU_BATCH_TOKENS: usize = 1024;
+/// Tokens of an automatic batch on a GPU.
+const GPU_BATCH_TOKENS: usize = 16_384;
+
+/// Opens the bundle a command names.
+///
+/// # Errors
+/// There is no such bundle, or it is damaged.
+pub fn bundle(model: &config::Model) -> Result<Bundle> {
+    Bundle::open(&model.name, &SearchPath::standard(model.search.clone()))
+}
+
+/// How manifests and tables name a bundle.
+pub fn stamp(bundle: &Bundle) -> ModelStamp {
+    let spec = bundle.spec();
+    ModelStamp { bundle: spec.name.clone(), digest: bundle.digest().to_string(), trained: spec.trained }
+}
+
+/// The number format that a part of a bundle computes in, without loading it.
+///
+/// # Errors
+/// As for [`engine`].
+pub fn precision(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Precision> {
+    if family(bundle, part) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+}
+
+fn family(bundle: &Bundle, part: Part) -> Family {
+    match part {
+        Part::Dnabert => bundle.spec().dnabert.family,
+        Part::Esm => bundle.spec().esm.family,
+    }
+}
+
+/// An engine for one part of a bundle, on every device asked for.
+///
+/// # Errors
+/// A device is missing, the bundle is damaged, or this build has no libtorch.
+pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Engine> {
+    let family = family(bundle, part);
+    let tokenizer: Box<dyn Tokenize> = match family {
+        Family::Dnabert => {
+            let name = "dnabert/tokenizer.json";
+            Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
+        }
+        _ => Box::new(EsmTokenizer),
+    };
+    let devices = devices(family, bundle, part, compute)?;
+    let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
+    let lanes = Lanes {
+        batch_tokens: batch_tokens(compute, devices.on_gpu),
+        prefetch: compute.prefetch,
+        workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
+    };
+    log::info!(
+        "{} of {} on {}, {} tokens per batch",
+        if part == Part::Dnabert { "DNABERT-S" } else { "ESM-2" },
+        stamp(bundle).cell(),
+        devices.name,
+        lanes.batch_tokens
+    );
+    Ok(Engine::new(tokenizer, devices.encoders, lanes))
+}
+
+/// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> Tokens {
+    let automatic = if on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
+    compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt.max(1) - 1).min(20)).max(1)))
+}
+
+/// Where models would run, for `info`.
+pub struct Places {
+    /// The devices.
+    pub describe: String,
+    /// How attention is computed there.
+    pub attention: String,
+    /// Number format.
+    pub precision: Precision,
+    /// GPUs among the devices.
+    pub gpus: usize,
+}
+
+/// Where models would run.
+///
+/// # Errors
+/// A device is missing, or this build has no libtorch.
+pub fn places(compute: &config::Compute) -> Result<Places> {
+    torch::places(compute)
+}
+
+/// The version of libtorch this build wants, or that it has none.
+pub fn libtorch() -> String {
+    torch::VERSION.to_owned()
+}
+
+/// Encoders, one per device.
+struct Devices {
+    encoders: Vec<Box<dyn Encoder>>,
+    on_gpu: bool,
+    name: String,
+}
+
+fn devices(family: Family, bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<Devices> {
+    if family == Family::Mock {
+        let dim = match part {
+            Part::Dnabert => bundle.spec().dnabert.dim,
+            Part::Esm => bundle.spec().esm.dim,
+        };
+        let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
+        return Ok(Devices { encoders, on_gpu: false, name: "no device (mock)".to_owned() });
+    }
+    torch::encoders(family, bundle, compute)
+}
+
+/// The head of a bundle, on the first device asked for, in f32.
+///
+/// # Errors
+/// As for [`engine`].
+pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+    let spec = bundle.spec().head;
+    if spec.family == Family::Mock {
+        return Ok(Box::new(MockHead::new(spec.dim as usize)));
+    }
+    torch::head(bundle, compute)
+}
+
+#[cfg(feature = "torch")]
+mod torch {
+    use super::*;
+    use crate::model::classifier::Classifier;
+    use crate::model::dnabert::{self, Dnabert};
+    use crate::model::esm2::{self, Esm2};
+    use crate::model::weights::Weights;
+    use crate::runtime::device::{Compute, set_threads};
+    use crate::pack::TokenBatch;
+    use crate::units::Auto;
+    use std::cell::Cell;
+
+    pub const VERSION: &str = "2.11.0";
+
+    pub fn places(compute: &config::Compute) -> Result<Places> {
+        let places = Compute::resolve(&compute.device, compute.dtype)?;
+        let gpus = places.iter().filter(|place| place.is_gpu()).count();
+        let attention = if gpus > 0 {
+            "scaled dot product, kernel chosen by libtorch; exact-length batches, no mask"
+        } else {
+            "scaled dot product, CPU flash kernel of libtorch; exact-length batches, no mask"
+        };
+        Ok(Places {
+            describe: names(&places),
+            attention: attention.to_owned(),
+            precision: first(&places)?.precision(),
+            gpus,
+        })
+    }
+
+    fn names(places: &[Compute]) -> String {
+        places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// An encoder that computes on a number of threads, whichever thread it is called from.
+    struct OnThreads {
+        encoder: Box<dyn Encoder>,
+        threads: usize,
+    }
+
+    impl Encoder for OnThreads {
+        fn dim(&self) -> usize {
+            self.encoder.dim()
+        }
+
+        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+            thread_local!(static SET: Cell<usize> = const { Cell::new(0) });
+            // libtorch keeps the number per calling thread.
+            if SET.replace(self.threads) != self.threads {
+                set_threads(self.threads);
+            }
+            self.encoder.embed(batch)
+        }
+    }
+
+    pub fn precision(compute: &config::Compute) -> Result<Precision> {
+        Ok(first(&Compute::resolve(&compute.device, compute.dtype)?)?.precision())
+    }
+
+    fn first(places: &[Compute]) -> Result<&Compute> {
+        places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))
+    }
+
+    pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
+        let places = Compute::resolve(&compute.device, compute.dtype)?;
+        let threads = compute.threads.or_else(|| machine::cpus().value);
+        let encoders = places.iter().map(|place| {
+            let encoder = encoder(family, bundle, place)?;
+            Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
+        });
+        let encoders = encoders.collect::<Result<Vec<_>>>()?;
+        Ok(Devices { encoders, on_gpu: first(&places)?.is_gpu(), name: names(&places) })
+    }
+
+    fn encoder(family: Family, bundle: &Bundle, place: &Compute) -> Result<Box<dyn Encoder>> {
+        let folder = if family == Family::Dnabert { "dnabert" } else { "esm" };
+        let (config_name, weights_name) = (format!("{folder}/config.json"), format!("{folder}/model.safetensors"));
+        let json = bundle.file(&config_name)?;
+        let json = str::from_utf8(&json).map_err(|error| {
+            Error::new(Fault::ModelConfig, "the configuration is no text").file(bundle.path_of(&config_name)).caused_by(error)
+        })?;
+        let bytes = bundle.file(&weights_name)?;
+        let source = bundle.path_of(&weights_name);
+        let weights = Weights::parse(&bytes, &source.to_string_lossy(), place)?;
+        let in_config = |error: Error| error.file(bundle.path_of(&config_name));
+        Ok(match family {
+            Family::Dnabert => {
+                Box::new(Dnabert::load(&weights, &dnabert::Config::from_json(json).map_err(in_config)?)?)
+            }
+            _ => Box::new(Esm2::load(&weights, &esm2::Config::from_json(json).map_err(in_config)?)?),
+        })
+    }
+
+    pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+        let places = Compute::resolve(&compute.device, Auto::Value(Precision::F32))?;
+        set_threads(compute.threads.or_else(|| machine::cpus().value));
+        let bytes = bundle.file("head.safetensors")?;
+        let source = bundle.path_of("head.safetensors");
+        Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), first(&places)?)?)?))
+    }
+}
+
+#[cfg(not(feature = "torch"))]
+mod torch {
+    use super::*;
+
+    fn absent() -> Error {
+        Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
+            .advice("install the full build: cargo build --release with the default features")
+    }
+
+    pub const VERSION: &str = "none: this build runs mock bundles only";
+
+    pub fn places(_: &config::Compute) -> Result<Places> {
+        Err(absent())
+    }
+
+    pub fn precision(_: &config::Compute) -> Result<Precision> {
+        Err(absent())
+    }
+
+    pub fn encoders(_: Family, _: &Bundle, _: &config::Compute) -> Result<Devices> {
+        Err(absent())
+    }
+
+    pub fn head(_: &Bundle, _: &config::Compute) -> Result<Box<dyn Head>> {
+        Err(absent())
+    }
+}

@@ -1,0 +1,383 @@
+//! `predict`: scores of frames, verdicts of windows and records. Every window and record of the input has its
+//! row, those without a score with the reason.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::handover::{Handed, prove, take_over};
+use super::legacy::LegacyFile;
+use super::load;
+use super::merge::model_of;
+use super::rows::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
+use super::verdict::{SequenceTally, Tier, Verdict, WindowScore};
+use crate::bundle::Bundle;
+use crate::config::{self, Tiers};
+use crate::error::{Error, Fault, Result};
+use crate::model::{Head, Score};
+use crate::runtime::interrupt;
+use crate::runtime::progress::{Progress, Task};
+use crate::store::{
+    AtomicFile, FileDigest, Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter,
+    VectorBlocks, VectorReader, float32_text,
+};
+
+/// Rows scored at a time.
+const BLOCK_ROWS: usize = 1024;
+
+const FRAMES: &str = "frames.tsv";
+const WINDOWS: &str = "windows.tsv";
+const SEQUENCES: &str = "sequences.tsv";
+const SUMMARY: &str = "summary.json";
+const LEGACY_FRAMES: &str = "prediction_results.txt";
+const LEGACY_WINDOWS: &str = "prediction_results_highestscore.csv";
+
+/// What came out, for the last lines of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records by verdict.
+    pub tiers: BTreeMap<Tier, u64>,
+    /// Windows by status.
+    pub statuses: BTreeMap<WindowStatus, u64>,
+    /// Windows called viral.
+    pub viral_windows: u64,
+    /// Frames scored.
+    pub frames: u64,
+}
+
+/// Runs the stage.
+///
+/// # Errors
+/// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
+pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
+    let bundle = load::bundle(&settings.model)?;
+    let model = load::stamp(&bundle);
+    let merged = take_over(&settings.merged, "parquet")?;
+    check_origin(&merged, &bundle, &model)?;
+    let (windows, inputs) = (settings.windows.join(WINDOWS), settings.windows.join("inputs.tsv"));
+    let mut sources = vec![prove(&windows)?, prove(&inputs)?];
+    check_window(&settings.windows, &bundle)?;
+    sources.extend(merged.iter().cloned());
+    let input = FileDigest::of_all(sources.iter().map(|file| &file.digest));
+
+    let mut names = vec![FRAMES, WINDOWS, SEQUENCES, SUMMARY];
+    if settings.legacy {
+        names.extend([LEGACY_FRAMES, LEGACY_WINDOWS]);
+    }
+    let fingerprint = Fingerprint {
+        stage: "predict",
+        settings: json!({ "tiers": settings.tiers, "legacy": settings.legacy }),
+        model: Some(model.clone()),
+    };
+    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let mut done = true;
+    for name in &names {
+        done &= dir.done(name, &input)?.is_some();
+    }
+    let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    if done {
+        let totals = dir.manifest().totals.clone();
+        return dir.finish(&owned, totals);
+    }
+    let total = merged.iter().map(|file| file.rows).sum::<Option<u64>>();
+    let task = progress.task("predict", "frames", total);
+    let head = load::head(&bundle, &settings.compute)?;
+    let mut scores = FrameScores::new(&merged, head, &task);
+    let mut tables = Tables::create(&dir, settings.legacy)?;
+    let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
+    pass.records(&windows, &inputs, &mut scores)?;
+    let counts = pass.counts;
+    let totals = totals(&counts);
+    let summary = Summary::of(&model, settings.tiers, &counts);
+    for (name, entry) in tables.commit(&dir, &summary, &input)? {
+        dir.record(name, entry)?;
+    }
+    dir.finish(&owned, totals)
+}
+
+/// Refuses vectors of another bundle or width.
+fn check_origin(merged: &[Handed], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
+    let width = bundle.spec().head.dim as usize;
+    for file in merged {
+        let reader = VectorReader::open(&file.path)?;
+        if reader.dim() != width {
+            return Err(Error::new(Fault::ModelMismatch, "the vectors do not fit the head")
+                .file(&file.path)
+                .expected(format!("vectors of width {width}, for {}", model.cell()))
+                .found(format!("width {}", reader.dim()))
+                .advice("name the bundle that the vectors were made with"));
+        }
+        if let Some(made_with) = model_of(&reader.metadata()).filter(|found| found != model) {
+            return Err(Error::new(Fault::ModelMismatch, "the vectors were made with another bundle")
+                .file(&file.path)
+                .expected(model.cell())
+                .found(made_with.cell())
+                .advice("name that bundle with --model, or embed again with this one"));
+        }
+    }
+    Ok(())
+}
+
+/// A head is trained for one window length; another one is the user's choice, said aloud.
+fn check_window(folder: &Path, bundle: &Bundle) -> Result<()> {
+    let Some(manifest) = Manifest::read(folder)? else { return Ok(()) };
+    if !manifest.complete {
+        return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not finished", folder.display()))
+            .file(folder)
+            .advice("run `virnucpro chunk` to its end first"));
+    }
+    let (cut, trained) = (manifest.settings["window"].as_u64(), u64::from(bundle.spec().window));
+    if let Some(cut) = cut.filter(|&cut| cut != trained) {
+        log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
+    }
+    Ok(())
+}
+
+/// Scores of all frames, in the order of the merged files.
+struct FrameScores<'a> {
+    files: vec::IntoIter<PathBuf>,
+    blocks: Option<VectorBlocks>,
+    head: Box<dyn Head>,
+    ready: VecDeque<(String, Score)>,
+    task: &'a Task,
+}
+
+impl<'a> FrameScores<'a> {
+    fn new(merged: &[Handed], head: Box<dyn Head>, task: &'a Task) -> Self {
+        let files: Vec<PathBuf> = merged.iter().map(|file| file.path.clone()).collect();
+        Self { files: files.into_iter(), blocks: None, head, ready: VecDeque::new(), task }
+    }
+
+    fn next(&mut self) -> Result<Option<(String, Score)>> {
+        while self.ready.is_empty() {
+            match self.blocks.as_mut().and_then(Iterator::next) {
+                Some(block) => {
+                    interrupt::check()?;
+                    let block = block?;
+                    let scores = self.head.score(&block.values)?;
+                    if scores.len() != block.ids.len() {
+                        return Err(Error::new(Fault::Count, "vectors in and scores out differ in number"));
+                    }
+                    self.task.add(scores.len() as u64);
+                    self.ready.extend(block.ids.into_iter().zip(scores));
+                }
+                None => match self.files.next() {
+                    Some(path) => self.blocks = Some(VectorReader::open(&path)?.into_blocks(BLOCK_ROWS)?),
+                    None => return Ok(None),
+                },
+            }
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    /// The score of the frame that must come now.
+    fn expect(&mut self, id: &str) -> Result<Score> {
+        let mismatch = |found: String| {
+            Error::new(Fault::MergeIds, "the merged vectors do not follow the windows")
+                .expected(id.to_owned())
+                .found(found)
+                .advice("name all merged shards of these windows, and the windows they were cut from")
+        };
+        match self.next()? {
+            Some((found, score)) if found == id => {
+                if !(score.others.is_finite() && score.virus.is_finite()) {
+                    return Err(Error::new(Fault::NonFinite, "the head gave a score that is not finite").record(id));
+                }
+                Ok(score)
+            }
+            Some((found, _)) => Err(mismatch(found)),
+            None => Err(mismatch("no more vectors".to_owned())),
+        }
+    }
+
+    fn expect_end(&mut self) -> Result<()> {
+        match self.next()? {
+            None => Ok(()),
+            Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that no window has")
+                .record(found)
+                .advice("name the folder of windows that the vectors were made from")),
+        }
+    }
+}
+
+/// The output tables.
+struct Tables {
+    frames: TableWriter,
+    windows: TableWriter,
+    sequences: TableWriter,
+    legacy: Option<(LegacyFile, Vec<(String, Verdict)>)>,
+}
+
+impl Tables {
+    fn create(dir: &StageDir, legacy: bool) -> Result<Self> {
+        let header = "Sequence_ID\tPrediction\tscore1\tscore2\n";
+        let legacy = legacy.then(|| LegacyFile::create(&dir.path(LEGACY_FRAMES), header)).transpose()?;
+        Ok(Self {
+            frames: TableWriter::create(&dir.path(FRAMES), &FrameScoreRow::HEADER)?,
+            windows: TableWriter::create(&dir.path(WINDOWS), &WindowVerdictRow::HEADER)?,
+            sequences: TableWriter::create(&dir.path(SEQUENCES), &SequenceVerdictRow::HEADER)?,
+            legacy: legacy.map(|file| (file, Vec::new())),
+        })
+    }
+
+    fn commit(self, dir: &StageDir, summary: &Summary, input: &str) -> Result<Vec<(&'static str, ShardEntry)>> {
+        let entry = |rows, file| ShardEntry { rows, file, input: input.to_owned() };
+        let mut entries = Vec::new();
+        for (name, table) in [(FRAMES, self.frames), (WINDOWS, self.windows), (SEQUENCES, self.sequences)] {
+            entries.push((name, entry(table.rows(), table.commit()?)));
+        }
+        if let Some((frames, verdicts)) = self.legacy {
+            entries.push((LEGACY_FRAMES, entry(frames.rows(), frames.commit()?)));
+            let mut windows = LegacyFile::create(&dir.path(LEGACY_WINDOWS), "Modified_ID\tIs_Virus\n")?;
+            windows.windows(verdicts)?;
+            entries.push((LEGACY_WINDOWS, entry(windows.rows(), windows.commit()?)));
+        }
+        let path = dir.path(SUMMARY);
+        let mut file = AtomicFile::create(&path)?;
+        serde_json::to_writer_pretty(&mut file, summary)
+            .map_err(|error| Error::writing(&path, std::io::Error::from(error)))?;
+        entries.push((SUMMARY, entry(1, file.commit()?)));
+        Ok(entries)
+    }
+}
+
+/// One pass over the records: input row, its windows, their frames.
+struct Pass<'a> {
+    tables: &'a mut Tables,
+    model: &'a str,
+    tiers: Tiers,
+    counts: Counts,
+}
+
+impl Pass<'_> {
+    fn records(&mut self, windows: &Path, inputs: &Path, scores: &mut FrameScores<'_>) -> Result<()> {
+        let mut records = TableReader::<InputRow>::open(inputs, &InputRow::HEADER)?;
+        let mut rows = TableReader::<WindowRow>::open(windows, &WindowRow::HEADER)?;
+        while let Some(record) = records.next_row()? {
+            let mut tally = SequenceTally::default();
+            for _ in 0..record.windows {
+                let row = rows.next_row()?.filter(|row| row.sequence == record.sequence).ok_or_else(|| {
+                    Error::new(Fault::Count, "inputs.tsv and windows.tsv do not belong together")
+                        .file(windows)
+                        .record(&record.sequence)
+                        .expected(format!("{} windows of this sequence", record.windows))
+                        .advice("run `virnucpro chunk` again")
+                })?;
+                tally.add(self.window(row, scores)?);
+            }
+            self.sequence(record, tally)?;
+        }
+        if let Some(row) = rows.next_row()? {
+            return Err(Error::new(Fault::Count, "windows.tsv has windows of a sequence that inputs.tsv lacks")
+                .file(windows)
+                .record(row.window));
+        }
+        scores.expect_end()
+    }
+
+    fn window(&mut self, row: WindowRow, scores: &mut FrameScores<'_>) -> Result<Option<WindowScore>> {
+        let mut window: Option<WindowScore> = None;
+        for frame in row.frame_names() {
+            let id = format!("{}{frame}", row.window);
+            let score = scores.expect(&id)?;
+            window = Some(window.map_or(WindowScore::of(score), |window| window.with(score)));
+            self.frame(&row, frame, id, score)?;
+        }
+        *self.counts.statuses.entry(row.status).or_default() += 1;
+        self.counts.viral_windows += u64::from(window.is_some_and(|window| window.verdict() == Verdict::Virus));
+        if let (Some(window), Some((_, verdicts))) = (window, &mut self.tables.legacy) {
+            verdicts.push((row.window.clone(), window.verdict()));
+        }
+        let text = |of: fn(Score) -> f32| window.map(|window| float32_text(of(window.best()))).unwrap_or_default();
+        self.tables.windows.row(&WindowVerdictRow {
+            verdict: window.map(|window| window.verdict().name().to_owned()).unwrap_or_default(),
+            score_others: text(|score| score.others),
+            score_virus: text(|score| score.virus),
+            model: self.model.to_owned(),
+            sequence: row.sequence,
+            window: row.window,
+            start: row.start,
+            end: row.end,
+            frames: row.frames,
+            status: row.status,
+        })?;
+        Ok(window)
+    }
+
+    fn frame(&mut self, row: &WindowRow, frame: &str, id: String, score: Score) -> Result<()> {
+        self.counts.frames += 1;
+        if let Some((file, _)) = &mut self.tables.legacy {
+            file.frame(&id, score)?;
+        }
+        self.tables.frames.row(&FrameScoreRow {
+            id,
+            sequence: row.sequence.clone(),
+            window: row.window.clone(),
+            frame: frame.to_owned(),
+            prediction: Verdict::of_frame(score).name().to_owned(),
+            score_others: float32_text(score.others),
+            score_virus: float32_text(score.virus),
+            model: self.model.to_owned(),
+        })
+    }
+
+    fn sequence(&mut self, record: InputRow, tally: SequenceTally) -> Result<()> {
+        let tier = tally.tier(self.tiers);
+        *self.counts.tiers.entry(tier).or_default() += 1;
+        let called = tally.called > 0;
+        self.tables.sequences.row(&SequenceVerdictRow {
+            sample: record.sample,
+            sequence: record.sequence,
+            length: record.length,
+            windows: tally.windows,
+            windows_called: tally.called,
+            viral_windows: tally.viral,
+            viral_share: tally.viral_share().map(|share| format!("{share:.4}")).unwrap_or_default(),
+            best_p_virus: if called { float32_text(tally.best_p_virus) } else { String::new() },
+            mean_p_virus: tally.mean_p_virus().map(|mean| float32_text(mean as f32)).unwrap_or_default(),
+            tier: tier.name().to_owned(),
+            model: self.model.to_owned(),
+        })
+    }
+}
+
+fn totals(counts: &Counts) -> BTreeMap<String, u64> {
+    let tiers = counts.tiers.iter().map(|(tier, n)| (format!("sequences_{}", tier.name()), *n));
+    let statuses = counts.statuses.iter().map(|(status, n)| (format!("windows_{}", status.name()), *n));
+    tiers
+        .chain(statuses)
+        .chain([("viral_windows".to_owned(), counts.viral_windows), ("frames".to_owned(), counts.frames)])
+        .collect()
+}
+
+/// `summary.json`.
+#[derive(Serialize)]
+struct Summary {
+    tool: &'static str,
+    model: ModelStamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+    tiers: Tiers,
+    sequences: BTreeMap<&'static str, u64>,
+    windows: BTreeMap<&'static str, u64>,
+    viral_windows: u64,
+    frames: u64,
+}
+
+impl Summary {
+    fn of(model: &ModelStamp, tiers: Tiers, counts: &Counts) -> Self {
+        Self {
+            tool: concat!("virnucpro ", env!("CARGO_PKG_VERSION")),
+            warning: (!model.trained).then_some("the model is untrained: its scores and verdicts mean nothing"),
+            model: model.clone(),
+            tiers,
+            sequences: counts.tiers.iter().map(|(tier, n)| (tier.name(), *n)).collect(),
+            windows: counts.statuses.iter().map(|(status, n)| (status.name(), *n)).collect(),
+            viral_windows: counts.viral_windows,
+            frames: counts.frames,
+        }
+    }
+}
