@@ -10,7 +10,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use virnucpro::seq::{Alphabet, Duplicates, Letters, Limits, Names, Reader, SixFrames, windows};
+use virnucpro::seq::{Alphabet, Letters, Limits, Names, Reader, SixFrames, windows};
+use virnucpro::units::Duplicates;
 
 const BASES: usize = 20_000_000;
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use virnucpro::error::{Error, Fault};
-use virnucpro::seq::{Alphabet, Compression, Duplicates, Limits, Names, Note, Reader, Source, Summary};
+use virnucpro::seq::{Alphabet, Compression, Limits, Names, Note, Reader, Source, Summary};
+use virnucpro::units::Duplicates;
 
 type Records = Vec<(String, String)>;
 

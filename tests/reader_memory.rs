@@ -5,7 +5,8 @@
 use std::fs;
 use std::io::Write;
 
-use virnucpro::seq::{Alphabet, Duplicates, Limits, Names, Reader};
+use virnucpro::seq::{Alphabet, Limits, Names, Reader};
+use virnucpro::units::Duplicates;
 
 /// Peak resident memory of this process so far, in bytes.
 fn peak() -> usize {

@@ -12,7 +12,7 @@ use super::checker::{Checker, Progress};
 use super::letters::Alphabet;
 use super::source::Source;
 use super::summary::{Format, Note};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Bounds on what one record may cost.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +73,14 @@ impl CheckedText {
     pub(super) fn new(text: Box<dyn BufRead + Send>, rules: Rules, shared: Shared) -> Self {
         Self { text, checker: Checker::new(rules, shared), done: false }
     }
+}
 
-    /// Fills `out` as far as one chunk of text reaches; the bytes written, also when an error ends the text.
-    fn advance(&mut self, out: &mut [u8]) -> (usize, Result<()>) {
+impl Read for CheckedText {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let written = self.checker.flush(out);
             if written > 0 || self.done || out.is_empty() {
-                return (written, Ok(()));
+                return Ok(written);
             }
             let mut progress = Progress::default();
             let result = match self.text.fill_buf() {
@@ -91,21 +92,14 @@ impl CheckedText {
                 Err(error) => Err(self.checker.io_fault(error)),
             };
             self.text.consume(progress.used);
-            if progress.written > 0 || result.is_err() {
-                return (progress.written, result);
+            if let Err(error) = result {
+                self.done = true;
+                self.checker.fail(error);
+            }
+            if progress.written > 0 {
+                return Ok(progress.written);
             }
         }
-    }
-}
-
-impl Read for CheckedText {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let (written, result) = self.advance(out);
-        if let Err(error) = result {
-            self.done = true;
-            self.checker.fail(error);
-        }
-        Ok(written)
     }
 }
 
