@@ -1,5 +1,7 @@
 //! Windows and open frames against the files that the original program wrote.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::num::NonZeroUsize;

@@ -298,7 +298,7 @@ fn place(block: &mut VectorBlock, dim: usize, rows: &[usize], values: &[f32]) ->
 mod tests {
     use super::*;
     use crate::model::mock::MockEncoder;
-    use crate::tokenize::esm::EsmTokenizer;
+    use crate::tokenize::EsmTokenizer;
     use std::time::Duration;
 
     fn sequences(n: usize) -> Vec<Result<Sequence>> {
@@ -384,7 +384,8 @@ mod tests {
     fn the_devices_failure_is_what_the_caller_gets_and_nobody_hangs() {
         for after in [0, 1, 7] {
             for others in [0, 2] {
-                let mut encoders = mocks(others);
+                // As slow as the one that fails, so that it gets its share of the batches.
+                let mut encoders: Vec<_> = (0..others).map(|_| faulty(usize::MAX, None)).collect();
                 encoders.push(faulty(after, Some(Fault::Torch)));
                 let error = embed(engine(encoders, 64), sequences(5000)).unwrap_err();
                 assert_eq!(error.fault(), Fault::Torch);

@@ -72,7 +72,7 @@ impl Config {
     }
 }
 
-/// Slope of each head, f32 [H] (Press et al. 2022, arXiv:2108.12409): a geometric series for a power of two,
+/// Slope of each head, f32 `[H]` (Press et al. 2022, arXiv:2108.12409): a geometric series for a power of two,
 /// else the series of the next smaller power followed by every second slope of the next larger.
 pub fn alibi_slopes(heads: usize) -> Vec<f32> {
     let series = |count: usize| (1..=count).map(move |i| 2f64.powf(-8.0 * i as f64 / count as f64) as f32);

@@ -355,6 +355,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stdout)] // says that it skips
     fn without_a_gpu_the_request_fails_and_auto_takes_the_cpu() {
         if has_nvidia_device(Path::new("/dev")) {
             println!("skipped: this machine has an NVIDIA device");

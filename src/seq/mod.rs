@@ -1,5 +1,6 @@
 //! Sequences: records read from files, cut into windows, read in six frames.
 
+mod checker;
 pub mod codon;
 mod decompress;
 mod fastx;

@@ -114,6 +114,11 @@ impl Names {
 /// a page or a terminal. Nothing if there is no word.
 pub(super) fn identifier(header: &[u8]) -> Option<String> {
     let word = header.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
+    if let Ok(id) = str::from_utf8(word)
+        && word.iter().all(u8::is_ascii_graphic)
+    {
+        return Some(id.to_owned());
+    }
     let mut id = String::with_capacity(word.len());
     for part in word.utf8_chunks() {
         for c in part.valid().chars() {

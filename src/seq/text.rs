@@ -8,12 +8,11 @@
 use std::io::{self, BufRead, Read, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::letters::{Alphabet, QUALITY, is_protein_only, run};
-use super::names::identifier;
-use super::sniff::{binary, show};
+use super::checker::{Checker, Progress};
+use super::letters::Alphabet;
 use super::source::Source;
 use super::summary::{Format, Note};
-use crate::error::{Error, Fault, Result};
+use crate::error::Error;
 
 /// Bounds on what one record may cost.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +29,6 @@ impl Default for Limits {
         Self { id_bytes: 64 << 10, record_bases: 4 << 30 }
     }
 }
-
-/// Records in which a letter of proteins means that the file is one of proteins.
-const PROTEIN_RECORDS: u64 = 100;
-
-/// A header's last letters that look like a sequence, when all are bases.
-const SEQUENCE_IN_HEADER: usize = 20;
 
 /// What the checks found, for whoever reads the records.
 #[derive(Default)]
@@ -78,394 +71,40 @@ pub(super) struct CheckedText {
 
 impl CheckedText {
     pub(super) fn new(text: Box<dyn BufRead + Send>, rules: Rules, shared: Shared) -> Self {
-        let checker = Checker {
-            line: rules.line,
-            rules,
-            shared,
-            part: Part::LineStart,
-            column: 0,
-            expected: FastqLine::Header,
-            records: 0,
-            bases: 0,
-            blanks: None,
-            header: Vec::new(),
-            word: Vec::new(),
-            blank_line: None,
-            newline_last: true,
-            pending: Vec::new(),
-            pending_from: 0,
-        };
-        Self { text, checker, done: false }
-    }
-
-    fn advance(&mut self, out: &mut [u8]) -> Result<usize> {
-        loop {
-            let written = self.checker.flush(out);
-            if written > 0 || self.done || out.is_empty() {
-                return Ok(written);
-            }
-            let chunk = self.text.fill_buf().map_err(|error| self.checker.rules.source.io_fault(error))?;
-            if chunk.is_empty() {
-                self.done = true;
-                self.checker.end()?;
-                continue;
-            }
-            let (used, written) = self.checker.check(chunk, out)?;
-            self.text.consume(used);
-            if written > 0 {
-                return Ok(written);
-            }
-        }
+        Self { text, checker: Checker::new(rules, shared), done: false }
     }
 }
 
 impl Read for CheckedText {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.advance(out).or_else(|error| {
-            self.done = true;
-            let mut findings = self.checker.shared.lock();
-            findings.fault = Some((self.checker.records, error));
-            Ok(0)
-        })
-    }
-}
-
-/// Where in a line the checker is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    LineStart,
-    Header,
-    Bases,
-    Separator,
-    Quality,
-}
-
-/// The four lines of a FASTQ record.
-#[derive(Clone, Copy)]
-enum FastqLine {
-    Header,
-    Bases,
-    Separator,
-    Quality,
-}
-
-/// Blanks within a line, which must turn out to end it.
-#[derive(Clone, Copy)]
-struct Blanks {
-    byte: u8,
-    column: u64,
-    carriage_return: bool,
-}
-
-struct Checker {
-    rules: Rules,
-    shared: Shared,
-    part: Part,
-    /// The line being read, from 1.
-    line: u64,
-    /// Bytes read of it.
-    column: u64,
-    expected: FastqLine,
-    records: u64,
-    /// Bases of the current record.
-    bases: u64,
-    blanks: Option<Blanks>,
-    /// The header line without its line end, up to a bound.
-    header: Vec<u8>,
-    /// The current record's name as it stands in the file.
-    word: Vec<u8>,
-    /// The first of the blank lines that may end a FASTQ file.
-    blank_line: Option<u64>,
-    newline_last: bool,
-    /// Output that found no room.
-    pending: Vec<u8>,
-    pending_from: usize,
-}
-
-impl Checker {
-    /// Moves waiting output to `out`.
-    fn flush(&mut self, out: &mut [u8]) -> usize {
-        let waiting = &self.pending[self.pending_from..];
-        let count = waiting.len().min(out.len());
-        out[..count].copy_from_slice(&waiting[..count]);
-        self.pending_from += count;
-        if self.pending_from == self.pending.len() {
-            self.pending.clear();
-            self.pending_from = 0;
-        }
-        count
-    }
-
-    /// Reads from `chunk` while there is room in `out`; bytes read and bytes written.
-    fn check(&mut self, chunk: &[u8], out: &mut [u8]) -> Result<(usize, usize)> {
-        let (mut used, mut written) = (0, 0);
-        while used < chunk.len() && written < out.len() {
-            let rest = &chunk[used..];
-            match self.part {
-                Part::LineStart => used += self.begin_line(rest[0]),
-                Part::Header | Part::Separator => used += self.take_words(rest)?,
-                Part::Bases | Part::Quality => {
-                    let table = if self.part == Part::Quality { &QUALITY } else { self.rules.alphabet.table() };
-                    // A run never reaches past the room in `out`.
-                    let room = out.len() - written;
-                    let count = if self.blanks.is_none() { run(table, &rest[..rest.len().min(room)]) } else { 0 };
-                    out[written..written + count].copy_from_slice(&rest[..count]);
-                    self.take(count)?;
-                    used += count;
-                    written += count;
-                    if count < rest.len() && count < room {
-                        self.take_other(&rest[count..])?;
-                        used += 1;
-                    }
+        loop {
+            let written = self.checker.flush(out);
+            if written > 0 || self.done || out.is_empty() {
+                return Ok(written);
+            }
+            let mut progress = Progress::default();
+            let result = match self.text.fill_buf() {
+                Ok([]) => {
+                    self.done = true;
+                    self.checker.end()
                 }
-            }
-            written += self.flush(&mut out[written..]);
-        }
-        if let Some(last) = used.checked_sub(1) {
-            self.newline_last = chunk[last] == b'\n';
-        }
-        Ok((used, written))
-    }
-
-    /// Decides what a line is by its first byte; 1 if that byte is used up.
-    fn begin_line(&mut self, first: u8) -> usize {
-        self.column = 0;
-        self.part = match (self.rules.format, self.expected) {
-            (Format::Fasta, _) if first == b'>' => Part::Header,
-            (Format::Fasta, _) => Part::Bases,
-            (Format::Fastq, FastqLine::Header) => Part::Header,
-            (Format::Fastq, FastqLine::Bases) => Part::Bases,
-            (Format::Fastq, FastqLine::Separator) => Part::Separator,
-            (Format::Fastq, FastqLine::Quality) => Part::Quality,
-        };
-        0
-    }
-
-    /// Reads of a header or separator line what is there of it.
-    fn take_words(&mut self, rest: &[u8]) -> Result<usize> {
-        let end = rest.iter().position(|byte| *byte == b'\n');
-        let words = &rest[..end.unwrap_or(rest.len())];
-        let keep = (self.rules.limits.id_bytes + 1024).saturating_sub(self.header.len());
-        self.header.extend_from_slice(&words[..words.len().min(keep)]);
-        self.column += words.len() as u64;
-        if end.is_none() {
-            return Ok(words.len());
-        }
-        self.end_line()?;
-        Ok(words.len() + 1)
-    }
-
-    fn take(&mut self, count: usize) -> Result<()> {
-        self.column += count as u64;
-        if self.part == Part::Bases {
-            self.bases += count as u64;
-            if self.bases > self.rules.limits.record_bases {
-                return Err(self
-                    .fault(Fault::TooLong, "a record is longer than the limit")
-                    .expected(format!("at most {} bases", self.rules.limits.record_bases))
-                    .advice("split the record, or check that the file is what it should be"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads one byte that is no letter; `rest` starts with it.
-    fn take_other(&mut self, rest: &[u8]) -> Result<()> {
-        let byte = rest[0];
-        self.column += 1;
-        match (byte, self.blanks) {
-            (b'\n', _) => self.end_line(),
-            (b' ' | b'\t' | b'\r', _) => {
-                let first = Blanks { byte, column: self.column, carriage_return: false };
-                self.blanks.get_or_insert(first).carriage_return |= byte == b'\r';
-                Ok(())
-            }
-            (_, Some(blanks)) if blanks.carriage_return => Err(self.carriage_return()),
-            (_, Some(blanks)) => Err(self.character(blanks.byte, blanks.column, rest)),
-            (_, None) => Err(self.character(byte, self.column, rest)),
-        }
-    }
-
-    fn end_line(&mut self) -> Result<()> {
-        self.blanks = None;
-        match self.part {
-            Part::Header => self.end_header()?,
-            Part::Separator => {
-                // Only its first byte says anything.
-                self.header.truncate(1);
-                self.pending.append(&mut self.header);
-            }
-            Part::LineStart | Part::Bases | Part::Quality => {}
-        }
-        if self.rules.format == Format::Fastq && self.blank_line.is_none() {
-            self.expected = match self.expected {
-                FastqLine::Header => FastqLine::Bases,
-                FastqLine::Bases => FastqLine::Separator,
-                FastqLine::Separator => FastqLine::Quality,
-                FastqLine::Quality => FastqLine::Header,
+                Ok(chunk) => self.checker.check(chunk, out, &mut progress),
+                Err(error) => Err(self.checker.io_fault(error)),
             };
-            self.pending.push(b'\n');
-        }
-        self.part = Part::LineStart;
-        self.line += 1;
-        Ok(())
-    }
-
-    fn end_header(&mut self) -> Result<()> {
-        let mut header = std::mem::take(&mut self.header);
-        header.truncate(header.trim_ascii_end().len());
-        if self.rules.format == Format::Fastq {
-            if header.is_empty() {
-                self.blank_line.get_or_insert(self.line);
-                return Ok(());
+            self.text.consume(progress.used);
+            if let Err(error) = result {
+                self.done = true;
+                self.checker.fail(error);
             }
-            if let Some(line) = self.blank_line {
-                let fault = self.fault(Fault::InputFastq, "blank lines stand between two FASTQ records");
-                return Err(fault.line(line).advice("remove the blank lines; the file may be damaged there"));
+            if progress.written > 0 {
+                return Ok(progress.written);
             }
         }
-        if self.rules.format == Format::Fasta && self.records > 0 {
-            self.pending.push(b'\n');
-        }
-        self.records += 1;
-        self.bases = 0;
-        self.word.clear();
-        self.shared.lock().records = self.records;
-        if header.contains(&b'\r') {
-            return Err(self.carriage_return());
-        }
-        let Some((mark, title)) = header.split_first() else { return Ok(()) };
-        self.pending.push(*mark);
-        if !matches!(mark, b'>' | b'@') {
-            // No FASTQ header: the parser says so.
-            return Ok(());
-        }
-        let word = title.trim_ascii_start();
-        let word = &word[..word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len())];
-        self.check_name(word, *mark)?;
-        self.word.extend_from_slice(word);
-        if self.rules.format == Format::Fasta && word.len() < title.len() && ends_in_sequence(title) {
-            let mut findings = self.shared.lock();
-            if !findings.notes.iter().any(|note| matches!(note, Note::SequenceInHeader { .. })) {
-                findings.notes.push(Note::SequenceInHeader { line: self.line });
-            }
-        }
-        write_line_number(&mut self.pending, self.line);
-        self.pending.extend_from_slice(word);
-        if self.rules.format == Format::Fasta {
-            self.pending.push(b'\n');
-        }
-        header.clear();
-        self.header = header;
-        Ok(())
     }
-
-    fn check_name(&self, word: &[u8], mark: u8) -> Result<()> {
-        if word.is_empty() {
-            return Err(self
-                .fault(Fault::InputNoId, "a header has no identifier")
-                .expected(format!("a name after '{}'", char::from(mark)))
-                .advice("give every record a name"));
-        }
-        if word.len() > self.rules.limits.id_bytes {
-            return Err(self
-                .fault(Fault::InputIdTooLong, "an identifier is too long")
-                .expected(format!("at most {} bytes up to the first blank", self.rules.limits.id_bytes))
-                .advice("a line end may be missing after the header; else shorten the identifier"));
-        }
-        Ok(())
-    }
-
-    /// The end of the file.
-    fn end(&mut self) -> Result<()> {
-        if self.part != Part::LineStart && !self.newline_last {
-            self.end_line()?;
-        }
-        if !self.newline_last {
-            if self.rules.format == Format::Fasta && self.bases == 0 {
-                return Err(self
-                    .fault(Fault::InputTruncated, "the last record has no sequence, and the file no final line end")
-                    .line(self.line.saturating_sub(1))
-                    .expected("a sequence after the header")
-                    .advice("the file was probably cut: copy or download it again"));
-            }
-            self.shared.lock().notes.push(Note::NoFinalNewline);
-        }
-        if self.rules.format == Format::Fasta && self.records > 0 {
-            self.pending.push(b'\n');
-        }
-        Ok(())
-    }
-
-    fn fault(&self, fault: Fault, message: &str) -> Error {
-        let error = self.rules.source.fault(fault, message).line(self.line);
-        match identifier(&self.word) {
-            Some(id) => error.record(id),
-            None => error,
-        }
-    }
-
-    fn carriage_return(&self) -> Error {
-        self.fault(Fault::InputCarriageReturn, "a line is ended by a carriage return alone")
-            .expected("line feeds, or carriage return and line feed")
-            .found("0x0D")
-            .advice("convert the line ends, as with `tr '\\r' '\\n'`")
-    }
-
-    /// The error for a byte that may not stand in a sequence or quality line.
-    fn character(&self, byte: u8, column: u64, rest: &[u8]) -> Error {
-        if byte.is_ascii_control() && byte != b'\t' {
-            return binary(byte, &self.rules.source).line(self.line);
-        }
-        let found = format!("{} at column {column}", show(byte));
-        if self.part == Part::Quality {
-            return self
-                .fault(Fault::InputFastq, "a character is no quality value")
-                .expected("printable ASCII, '!' to '~'")
-                .found(found)
-                .advice("the file is damaged here, or a record has not exactly four lines");
-        }
-        if self.rules.alphabet == Alphabet::Nucleotide && self.is_protein(rest) {
-            return self
-                .fault(Fault::InputProtein, format!("{} holds proteins", self.rules.source).as_str())
-                .expected("nucleotide sequences")
-                .found(found)
-                .advice("give the genome or the reads, not their translation");
-        }
-        let advice = match byte {
-            b'>' => "a line end seems to be missing before this header",
-            b'@' | b'+' => "a FASTQ record seems to stand in a FASTA file: keep the formats apart",
-            b'0'..=b'9' => "this looks like numbered lines, as in GenBank: convert the file to FASTA",
-            b' ' | b'\t' => "remove the blanks inside the line",
-            b'.' | b'*' => "this looks like an alignment or a translation: give the plain nucleotide sequence",
-            b';' => "comment lines are not read: remove them",
-            b'X' | b'x' => "write N for an unknown base",
-            _ if is_protein_only(byte) => "this is a letter of proteins: give nucleotide sequences",
-            _ => "correct the line; if there are many such lines, the file is of another kind",
-        };
-        self.fault(Fault::InputCharacter, "a character is no code of the alphabet")
-            .expected(self.rules.alphabet.words())
-            .found(found)
-            .advice(advice)
-    }
-
-    /// Whether the rest of the line reads like a protein: two letters of amino acids and 5 % of them.
-    fn is_protein(&self, rest: &[u8]) -> bool {
-        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let letters = line.iter().filter(|byte| byte.is_ascii_alphabetic() || **byte == b'*').count();
-        let protein = line.iter().filter(|byte| is_protein_only(**byte)).count();
-        self.records <= PROTEIN_RECORDS && is_protein_only(rest[0]) && protein >= 2 && 20 * protein > letters
-    }
-}
-
-fn ends_in_sequence(title: &[u8]) -> bool {
-    let tail = &title[title.len().saturating_sub(SEQUENCE_IN_HEADER)..];
-    tail.len() == SEQUENCE_IN_HEADER
-        && tail.iter().all(|byte| matches!(byte.to_ascii_uppercase(), b'A' | b'C' | b'G' | b'T' | b'N'))
 }
 
 /// Puts the line of a header before its name.
-fn write_line_number(header: &mut Vec<u8>, line: u64) {
+pub(super) fn write_line_number(header: &mut Vec<u8>, line: u64) {
     // Writing to memory cannot fail.
     let _ = write!(header, "{line}{AFTER_LINE}");
 }
@@ -478,4 +117,55 @@ pub(super) fn line_and_name(header: &[u8]) -> Option<(u64, &[u8])> {
     let end = header.iter().position(|byte| *byte == AFTER_LINE as u8)?;
     let line = str::from_utf8(&header[..end]).ok()?.parse().ok()?;
     Some((line, &header[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufReader, Cursor};
+
+    /// The checked text, and the fault, when both sides move this many bytes at a time.
+    fn checked(text: &str, format: Format, step: usize) -> (String, Option<(u64, String)>) {
+        let source = Source::Path("x".into());
+        let rules = Rules { source, format, alphabet: Alphabet::Nucleotide, limits: Limits::default(), line: 1 };
+        let shared = Shared::default();
+        let input = BufReader::with_capacity(step, Cursor::new(text.to_owned()));
+        let mut reader = CheckedText::new(Box::new(input), rules, shared.clone());
+        let (mut out, mut part) = (Vec::new(), vec![0; step]);
+        loop {
+            match reader.read(&mut part).unwrap() {
+                0 => break,
+                count => out.extend_from_slice(&part[..count]),
+            }
+        }
+        let fault = shared.lock().fault.take().map(|(record, error)| (record, error.json()));
+        (String::from_utf8(out).unwrap(), fault)
+    }
+
+    #[test]
+    fn sequences_are_joined_and_lines_numbered() {
+        let (text, fault) = checked("\n>a b\r\nAC \r\n\nGT\n>c\n>d\nA", Format::Fasta, 100);
+        assert_eq!((text.as_str(), fault), (">2:a\nACGT\n>6:c\n\n>7:d\nA\n", None));
+        let (text, fault) = checked("@a b\r\nAC\n+a b\nI? \n\n\n", Format::Fastq, 100);
+        assert_eq!((text.as_str(), fault), ("@1:a\nAC\n+\nI?\n", None));
+        assert_eq!(line_and_name(b"12:a:b"), Some((12, &b"a:b"[..])));
+    }
+
+    #[test]
+    fn the_size_of_the_pieces_does_not_matter() {
+        for (text, format) in [
+            (">a b\r\nACGTACGTACGTACGTACGT \r\n\nGT\n>c\n>d\nACGTAC", Format::Fasta),
+            (">a\nACGT\n>b\nAC GT\n", Format::Fasta),
+            (">a\nACGT\n> \nACGT\n", Format::Fasta),
+            (">a\nACGT\n>b", Format::Fasta),
+            (">a\nAC\rGT\n", Format::Fasta),
+            ("@a b\r\nACGTNACGTN\n+a b\nIIIII?????\n\n\n", Format::Fastq),
+            ("@a\nAC\n+\nII\n\n@b\nAC\n+\nII\n", Format::Fastq),
+        ] {
+            let whole = checked(text, format, 1000);
+            for step in 1..40 {
+                assert_eq!(checked(text, format, step), whole, "{text:?} by {step}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Weights are small and random, numbers f32 on the CPU. Tolerances are absolute and lie between the noise of
 //! f32 arithmetic (up to 1e-5) and the smallest effect of a plausible mistake (1.8e-4): see `sensitivity`.
 #![cfg(feature = "torch")]
-#![allow(clippy::unwrap_used)] // a test may: Clippy knows only those marked #[test]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may: Clippy knows only those marked #[test]
 
 mod dnabert;
 mod esm2;
