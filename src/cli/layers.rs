@@ -161,7 +161,7 @@ fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> Stri
             .try_get_raw(id)
             .ok()
             .flatten()
-            .map(|values| values.map(|value| quoted(value)).collect())
+            .map(|values| values.map(quoted).collect())
             .unwrap_or_default();
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
