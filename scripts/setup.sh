@@ -22,8 +22,11 @@ if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
     lacks "Rust is not installed (no cargo or no rustc on PATH): install it from https://rustup.rs, then open a new shell."
 else
     rust_found=$(rustc --version | cut -d ' ' -f 2)
-    at_least "${rust_found%%-*}" "$rust_wanted" ||
+    if [ -z "$rust_found" ]; then
+        lacks "rustc is there but does not run (its message is above): with rustup, run 'rustup default stable'."
+    elif ! at_least "${rust_found%%-*}" "$rust_wanted"; then
         lacks "Rust $rust_found is too old, $rust_wanted or newer is needed: run 'rustup update stable'."
+    fi
 fi
 for compiler in "${CC:-cc}" "${CXX:-c++}"; do
     # Flags may stand after the name.
