@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Puts libtorch 2.11.0 into vendor/libtorch, where the build and the executable look for it.
 
-An installed torch 2.11.0 of any Python on this machine is linked to; otherwise three published
-Python wheels are downloaded (544 MB), checked against the digests below and unpacked without their
-CUDA parts. Nothing is imported or executed from them. Safe to repeat; works offline once done.
+An installed torch 2.11.0 of any Python on this machine is linked to (VIRNUCPRO_TORCH may name its
+folder); otherwise three published Python wheels are downloaded (544 MB), checked against the digests
+below and unpacked without their CUDA parts. Nothing is imported or executed from them. Where LIBTORCH
+names a folder already, that one is only looked at. Safe to repeat; works offline once done.
+
+    libtorch.py           do it
+    libtorch.py --plan    say what would be done
 
 The folder holds links or files for the libraries that libtorch_cpu.so needs, the C++ headers, a
 `build-version` file and a linker script `libtorch.so`. It must not hold libtorch_cuda.so: torch-sys
@@ -11,6 +15,7 @@ would link it. With a GPU the executable opens that library itself, from the ins
 """
 
 import glob
+import importlib.util
 import json
 import os
 import shutil
@@ -39,20 +44,44 @@ WHEELS = {
     ),
 }
 LIBRARIES = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libcudart.so.13", "libcupti.so.13"]
+# What libtorch_cpu.so of an installed torch may need; names differ between builds.
+PATTERNS = ["libtorch_cpu.so", "libc10.so", "libgomp*.so*", "libcudart*.so*", "libcupti*.so*"]
 
 
 def say(text):
     print(f"libtorch: {text}", flush=True)
 
 
+def fail(text):
+    sys.exit(f"libtorch: {text}")
+
+
 def complete():
-    version = TARGET / "build-version"
     return (
-        version.is_file()
-        and version.read_text().split("+")[0].strip() == VERSION
+        version_of(TARGET) == VERSION
         and all((TARGET / "lib" / name).exists() for name in LIBRARIES[:2])
         and (TARGET / "include" / "torch" / "csrc").is_dir()
     )
+
+
+def version_of(folder):
+    """Version of a libtorch folder, without the build's suffix; None where it says none."""
+    version = folder / "build-version"
+    return version.read_text().split("+")[0].strip() if version.is_file() else None
+
+
+def named_by_environment():
+    """The folder that LIBTORCH names, if that is another one than ours."""
+    named = os.environ.get("LIBTORCH")
+    if not named or Path(named).resolve() == TARGET.resolve():
+        return None
+    folder = Path(named)
+    if version_of(folder) != VERSION:
+        fail(
+            f"LIBTORCH names {folder}, which holds {version_of(folder) or 'no libtorch with a build-version file'}; "
+            f"{VERSION} is needed. Unset LIBTORCH and run this again, or name another folder"
+        )
+    return folder
 
 
 def pythons():
@@ -99,10 +128,14 @@ def installed_torch():
     return None
 
 
-def library_of(torch, name):
-    """A library of an installed torch: in its own lib folder, or in the nvidia packages beside it."""
-    places = [torch / "lib", *torch.parent.glob("nvidia/*/lib")]
-    return next((place / name for place in places if (place / name).exists()), None)
+def libraries_of(torch):
+    """Libraries of an installed torch: in its own lib folder, or in the nvidia packages beside it."""
+    found = {}
+    for place in [torch / "lib", *sorted(torch.parent.glob("nvidia/*/lib"))]:
+        for pattern in PATTERNS:
+            for library in place.glob(pattern):
+                found.setdefault(library.name, library)
+    return found
 
 
 def fresh_folder():
@@ -113,14 +146,26 @@ def fresh_folder():
 
 
 def link_installed(torch):
+    """A folder of links to an installed torch, or None if it does not work from there."""
     say(f"using the torch {VERSION} installed in {torch}")
     staging = fresh_folder()
-    for name in LIBRARIES:
-        library = library_of(torch, name)
-        if library is not None:  # a CPU-only torch needs no CUDA libraries
-            (staging / "lib" / name).symlink_to(library)
+    for name, library in libraries_of(torch).items():
+        (staging / "lib" / name).symlink_to(library)
     (staging / "include").symlink_to(torch / "include")
+    missing = unresolved(staging / "lib")
+    if missing:
+        say(f"that torch cannot be linked to: its libraries need {', '.join(missing)}")
+        return None
     return staging
+
+
+def unresolved(folder):
+    """Names of libraries that libtorch_cpu.so needs and the loader does not find."""
+    # By its own RUNPATH, as when the executable loads it.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    command = ["ldd", str(folder / "libtorch_cpu.so")]
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return [line.split()[0] for line in answer.stdout.splitlines() if "not found" in line]
 
 
 def unpack(wheel, staging):
@@ -143,32 +188,31 @@ def unpack(wheel, staging):
 
 
 def download():
-    if sys.platform != "linux" or os.uname().machine != "x86_64":
-        sys.exit(
-            f"libtorch: no wheel is pinned for {sys.platform} {os.uname().machine}; install torch {VERSION} "
-            "with pip and run this again: it will be found"
-        )
-    say(f"torch {VERSION} is not installed here: downloading 3 wheels from the Python package index, 544 MB;")
-    say("unpacked they take 480 MB in vendor/libtorch (pip keeps the downloads in its own cache)")
+    check_download()
     free = shutil.disk_usage(ROOT).free
     if free < 2 << 30:
-        sys.exit(f"libtorch: {free >> 20} MB free on the disk of {ROOT}; 2048 MB are needed while unpacking")
+        fail(f"{free >> 20} MB free on the disk of {ROOT}; 2048 MB are needed while unpacking")
+    say(f"downloading torch {VERSION}: 3 wheels, 544 MB")
     vendor = TARGET.parent
     wheels, environment = vendor / "wheels", vendor / "pip"
     wheels.mkdir(parents=True, exist_ok=True)
-    venv.create(environment, with_pip=True)
+    venv.create(environment, with_pip=True, clear=True)
     requirements = wheels / "requirements.txt"
     requirements.write_text("".join(f"{req} --hash=sha256:{digest}\n" for req, digest in WHEELS.values()))
-    subprocess.run(
+    pip = subprocess.run(
         [
             *[environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "download"],
             *["--no-deps", "--require-hashes", "--only-binary=:all:", "-r", requirements, "-d", wheels],
             *["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "none"],
             *["--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_25_x86_64"],
             *["--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"],
-        ],
-        check=True,
+        ]
     )
+    if pip.returncode != 0:
+        fail(
+            "pip could not download the wheels; its message is above. Check the network (a proxy, a mirror: pip's own "
+            f"configuration is used) and run this again, or install torch {VERSION} with any Python: it will be found"
+        )
     staging = fresh_folder()
     for name in WHEELS:
         say(f"unpacking {name}")
@@ -178,13 +222,40 @@ def download():
     return staging
 
 
-def main():
-    if complete():
+def check_download():
+    """Says what stands in the way of a download before it is begun."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        fail(
+            f"no wheel is pinned for {sys.platform} {os.uname().machine}; install torch {VERSION} with pip and run "
+            "this again: it will be found"
+        )
+    if importlib.util.find_spec("ensurepip") is None:
+        fail("Python's venv module is not complete: on Debian and Ubuntu 'apt install python3-venv', then run this again")
+
+
+def plan():
+    folder = named_by_environment()
+    if folder:
+        say(f"{VERSION} in {folder} will be used, as LIBTORCH says")
+    elif complete():
         say(f"{VERSION} is in place ({TARGET.relative_to(ROOT)})")
+    elif torch := installed_torch():
+        say(f"no download: torch {VERSION} is installed in {torch}")
+    else:
+        check_download()
+        say(f"to be downloaded: torch {VERSION} as 3 wheels from the Python package index, 544 MB,")
+        say("of which 480 MB are unpacked into vendor/libtorch; pip keeps the wheels in its own cache")
+
+
+def main():
+    if sys.argv[1:] == ["--plan"]:
+        plan()
+        return
+    if named_by_environment() or complete():
         return
     TARGET.parent.mkdir(exist_ok=True)
     torch = installed_torch()
-    staging = link_installed(torch) if torch else download()
+    staging = (link_installed(torch) if torch else None) or download()
     # torch-sys asks for -ltorch; the one library that it stands for on a CPU is torch_cpu.
     (staging / "lib" / "libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
     (staging / "build-version").write_text(f"{VERSION}\n")
@@ -193,7 +264,7 @@ def main():
     shutil.rmtree(TARGET, ignore_errors=True)
     staging.rename(TARGET)
     if not complete():
-        sys.exit(f"libtorch: {TARGET} is not complete; remove it and run this again")
+        fail(f"{TARGET} is not complete; remove it and run this again")
     say(f"{VERSION} is ready in {TARGET.relative_to(ROOT)}")
 
 

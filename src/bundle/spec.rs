@@ -149,7 +149,7 @@ impl Spec {
     /// The text of `bundle.yaml`, the same for the same bundle.
     ///
     /// # Errors
-    /// Those of [`check`](Self::check).
+    /// The fields make no sense together, or the parts do not fit: [`Fault::ModelFormat`], [`Fault::ModelMismatch`].
     pub fn to_yaml(&self) -> Result<String> {
         self.check()?;
         serde_yaml::to_string(self)

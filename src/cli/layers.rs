@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -53,7 +54,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     let matches = match command.clone().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Asked::Text(error.render().ansi().to_string()));
+            return Ok(Asked::Text(help(&error)));
         }
         Err(error) => return Err(usage(&error)),
     };
@@ -66,6 +67,13 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     let name = matches.subcommand_name().unwrap_or_default();
     let (command, global) = (format!("virnucpro {name}"), typed.global);
     Ok(Asked::Work { global, command, task: Box::new(typed.command.task()?) })
+}
+
+/// Help as text: with bold and underlined words on a terminal, plain in a file or a pipe.
+fn help(answer: &clap::Error) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let text = answer.render();
+    if io::stdout().is_terminal() && !plain { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// clap's message as an error of the contract: usage is 64, not clap's 2.
@@ -153,7 +161,7 @@ fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> Stri
             .try_get_raw(id)
             .ok()
             .flatten()
-            .map(|values| values.map(|value| quoted(value)).collect())
+            .map(|values| values.map(quoted).collect())
             .unwrap_or_default();
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",

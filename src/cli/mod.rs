@@ -27,7 +27,7 @@ pub use output::print;
         stop codon is embedded as nucleotides (DNABERT-S) and as protein (ESM-2), and a classifier scores both \
         together. `run` does it all on one machine; the other commands are its stages, for workflow engines.",
     after_help = "Exit codes: 0 complete, 1 failure, 3 checkpoint, 4 out of memory (retry smaller), 64 usage, 65 bad \
-        input,\n66 input missing, 69 device unavailable, 78 bad model or configuration, 130/143 interrupted (resumable)"
+        input, 66 input missing, 69 device unavailable, 78 bad model or configuration, 130/143 interrupted (resumable)"
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -135,10 +135,11 @@ pub fn remove_abandoned(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if let Some(owner) = owner_of(&name.to_string_lossy()) {
-            if owner.0 == hostname() && !Path::new("/proc").join(owner.1.to_string()).exists() {
-                let _ = fs::remove_file(entry.path());
-            }
+        if let Some(owner) = owner_of(&name.to_string_lossy())
+            && owner.0 == hostname()
+            && !Path::new("/proc").join(owner.1.to_string()).exists()
+        {
+            let _ = fs::remove_file(entry.path());
         }
     }
     Ok(())

@@ -1,0 +1,54 @@
+# The verbs of this project. `make help` lists them; .ci/run calls the same ones.
+
+PYTHON ?= python3
+DEMO_OUTPUT ?= demo-output
+# Named here so that the executable is where the recipes look for it, whatever a user's cargo configuration says.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PYTHON
+
+CARGO_TEST = cargo test --locked --no-fail-fast
+
+.PHONY: help setup build demo test test-light fmt lint docs bench clean
+
+help: ## This list
+	@echo "make demo and make test set up everything they need. Both are safe to repeat."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## Get libtorch 2.11.0 into vendor/libtorch and the Rust crates into ~/.cargo
+	@sh scripts/setup.sh
+
+build: setup ## Release build: target/release/virnucpro
+	@sh scripts/announce.sh release
+	cargo build --locked --release
+
+demo: build ## Set-up, release build, and the whole pipeline on examples/demo.fa
+	@echo
+	@echo "virnucpro run examples/demo.fa: 13 artificial sequences, the embedded model"
+	@echo
+	$(CARGO_TARGET_DIR)/release/virnucpro run examples/demo.fa --no-resume -o $(DEMO_OUTPUT)
+
+test: setup ## Set-up and all tests
+	@sh scripts/announce.sh debug
+	$(CARGO_TEST)
+
+test-light: ## Build and test without libtorch (for work on everything but the encoders)
+	cargo build --locked --no-default-features
+	cargo test-light --no-fail-fast
+
+fmt: ## Format the sources
+	cargo fmt
+
+lint: setup ## Check the format and run Clippy, warnings denied
+	cargo fmt --check
+	cargo lint
+
+docs: setup ## Documentation of the library, warnings denied: target/doc/virnucpro
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps
+
+bench: setup ## Micro-benchmarks
+	cargo bench --locked
+
+clean: ## Remove target/ and the demo's output; vendor/libtorch stays
+	cargo clean
+	rm -rf $(DEMO_OUTPUT)
