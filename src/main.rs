@@ -8,9 +8,9 @@ use virnucpro::bundle::SearchPath;
 use virnucpro::bundle::import::{Request, Training};
 use virnucpro::cli::{self, Asked, ImportArgs, LogFormat, LogLevel, ModelsCommand, Task};
 use virnucpro::error::{Error, Fault, Result};
+use virnucpro::runtime::interrupt;
 use virnucpro::runtime::logging::{self, Format};
 use virnucpro::runtime::progress::Progress;
-use virnucpro::runtime::interrupt;
 use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run};
 
 fn main() -> ExitCode {

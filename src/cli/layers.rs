@@ -157,12 +157,8 @@ fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> Stri
     let Some(command) = command.find_subcommand(name) else { return text };
     for (name, argument) in settings(command) {
         let id = argument.get_id().as_str();
-        let values: Vec<String> = matches
-            .try_get_raw(id)
-            .ok()
-            .flatten()
-            .map(|values| values.map(quoted).collect())
-            .unwrap_or_default();
+        let values: Vec<String> =
+            matches.try_get_raw(id).ok().flatten().map(|values| values.map(quoted).collect()).unwrap_or_default();
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
             Some(ValueSource::EnvVariable) => "environment",

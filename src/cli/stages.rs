@@ -232,12 +232,7 @@ pub struct MergeArgs {
 impl MergeArgs {
     /// Settings.
     pub fn settings(self) -> config::Merge {
-        config::Merge {
-            dnabert: self.dnabert,
-            esm: self.esm,
-            resume: self.output.resume(),
-            output: self.output.output,
-        }
+        config::Merge { dnabert: self.dnabert, esm: self.esm, resume: self.output.resume(), output: self.output.output }
     }
 }
 

@@ -35,7 +35,8 @@ fn sample_of(path: &Path) -> String {
     }
     let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for endings in [&[".gz", ".bgz", ".bz2", ".xz", ".zst"][..], &[".fa", ".fna", ".fasta", ".fas", ".fq", ".fastq"]] {
-        if let Some(stem) = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty()) {
+        if let Some(stem) = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty())
+        {
             name = stem.to_owned();
         }
     }
@@ -105,9 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_no_sheet_is_named_by_its_line() {
-        for (text, line) in
-            [("sample,file\na,b\n", 1), ("sample\tfile\na\n", 2), ("sample\tfile\na\tb\n\tc\n", 3)]
-        {
+        for (text, line) in [("sample,file\na,b\n", 1), ("sample\tfile\na\n", 2), ("sample\tfile\na\tb\n\tc\n", 3)] {
             let error = read(text).unwrap_err();
             assert_eq!(error.fault(), Fault::InputSheet);
             assert!(error.report("v").contains(&format!("line {line}")), "{}", error.report("v"));
@@ -117,9 +116,14 @@ mod tests {
 
     #[test]
     fn a_sample_is_named_after_its_file() {
-        for (path, sample) in
-            [("a/b.fasta.gz", "b"), ("x.y.fa", "x.y"), ("reads.fq", "reads"), ("-", "stdin"), (".fa", ".fa"), ("r", "r")]
-        {
+        for (path, sample) in [
+            ("a/b.fasta.gz", "b"),
+            ("x.y.fa", "x.y"),
+            ("reads.fq", "reads"),
+            ("-", "stdin"),
+            (".fa", ".fa"),
+            ("r", "r"),
+        ] {
             assert_eq!(inputs(&[path.into()]).unwrap()[0].sample, sample);
         }
         assert_eq!(inputs(&["-".into(), "-".into()]).unwrap_err().fault(), Fault::Usage);

@@ -144,7 +144,12 @@ fn lost(sent: u64, written: u64) -> Error {
 }
 
 /// Reader: blocks of sequences to tokens to batches. Gives the number of sequences sent.
-fn read<I>(sequences: I, tokenizer: &dyn Tokenize, lanes: Lanes, out: (SyncSender<Job>, SyncSender<Message>)) -> Result<u64>
+fn read<I>(
+    sequences: I,
+    tokenizer: &dyn Tokenize,
+    lanes: Lanes,
+    out: (SyncSender<Job>, SyncSender<Message>),
+) -> Result<u64>
 where
     I: Iterator<Item = Result<Sequence>>,
 {
@@ -397,7 +402,8 @@ mod tests {
 
     #[test]
     fn memory_is_worth_a_retry_only_when_a_batch_can_be_smaller() {
-        let fail = |tokens| embed(engine(vec![faulty(0, Some(Fault::OutOfMemory))], tokens), sequences(50)).unwrap_err();
+        let fail =
+            |tokens| embed(engine(vec![faulty(0, Some(Fault::OutOfMemory))], tokens), sequences(50)).unwrap_err();
         assert_eq!(fail(1000).fault(), Fault::OutOfMemory);
         assert_eq!(fail(1).fault(), Fault::TooLong);
     }

@@ -107,7 +107,9 @@ pub fn cuda_devices() -> Result<usize> {
         return Err(none("the CUDA part of libtorch cannot be opened")
             .expected("libtorch_cuda.so beside libtorch_cpu.so, and the libraries it needs")
             .found(tried.as_str())
-            .advice("a GPU needs the whole of torch 2.11.0, see README.md, 'With a GPU'; --device cpu runs without a GPU"));
+            .advice(
+                "a GPU needs the whole of torch 2.11.0, see README.md, 'With a GPU'; --device cpu runs without a GPU",
+            ));
     }
     match usize::try_from(Cuda::device_count()) {
         Ok(count) if count > 0 => Ok(count),

@@ -23,11 +23,9 @@ struct Flags {
 /// The operating system refuses a handler.
 pub fn install() -> io::Result<()> {
     let flags = FLAGS.get_or_init(|| Flags { interrupted: Arc::default(), terminated: Arc::default() });
-    for (signal, code, stop) in [
-        (SIGINT, 130, &flags.interrupted),
-        (SIGTERM, 143, &flags.terminated),
-        (SIGHUP, 143, &flags.terminated),
-    ] {
+    for (signal, code, stop) in
+        [(SIGINT, 130, &flags.interrupted), (SIGTERM, 143, &flags.terminated), (SIGHUP, 143, &flags.terminated)]
+    {
         // In this order: the first signal finds the flag down and raises it, the second exits.
         flag::register_conditional_shutdown(signal, code, Arc::clone(stop))?;
         flag::register(signal, Arc::clone(stop))?;

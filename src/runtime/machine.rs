@@ -57,11 +57,9 @@ pub fn memory() -> Memory {
     let system = System::new_with_specifics(refresh);
     let (total, available) = (system.total_memory(), system.available_memory());
     match system.cgroup_limits() {
-        Some(limits) if limits.total_memory > 0 && limits.total_memory < total => Memory {
-            total: limits.total_memory,
-            available: available.min(limits.free_memory),
-            limited_by_cgroup: true,
-        },
+        Some(limits) if limits.total_memory > 0 && limits.total_memory < total => {
+            Memory { total: limits.total_memory, available: available.min(limits.free_memory), limited_by_cgroup: true }
+        }
         _ => Memory { total, available, limited_by_cgroup: false },
     }
 }

@@ -2,7 +2,6 @@
 //! every window, and counts that add up.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
 use serde_json::json;
@@ -14,7 +13,7 @@ use crate::config::{self, Input};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
-use crate::seq::{Alphabet, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, windows};
+use crate::seq::{Alphabet, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows};
 use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
 
 const WINDOWS: &str = "windows.tsv";
@@ -66,7 +65,8 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         counts["windows_framed"],
         counts["frames"]
     );
-    let names: Vec<String> = dir.manifest().shards.keys().filter(|name| finished.names.contains(*name)).cloned().collect();
+    let names: Vec<String> =
+        dir.manifest().shards.keys().filter(|name| finished.names.contains(*name)).cloned().collect();
     dir.finish(&names, finished.totals)
 }
 
@@ -133,8 +133,6 @@ struct Legacy {
 #[derive(Default)]
 struct Text {
     window: String,
-    start: String,
-    end: String,
     frames: String,
 }
 
@@ -205,12 +203,10 @@ impl<'a> Pass<'a> {
                 interrupt::check()?;
             }
             self.text.window.clear();
-            let _ = write!(self.text.window, "{}_chunk_{}", record.id, window.index);
-            self.text.start.clear();
-            let _ = write!(self.text.start, "{}", window.start);
-            self.text.end.clear();
-            let _ = write!(self.text.end, "{}", window.end);
-            let open = self.window(record.id, &bases[window.start..window.end])?;
+            self.text.window.push_str(record.id);
+            self.text.window.push_str("_chunk_");
+            self.text.window.push_str(itoa::Buffer::new().format(window.index));
+            let open = self.window(record.id, bases, window)?;
             cut += 1;
             framed += u64::from(open > 0);
             frames += open;
@@ -233,14 +229,15 @@ impl<'a> Pass<'a> {
     }
 
     /// Writes the open frames and the row of one window, whose name is in the buffer. Gives the number of frames.
-    fn window(&mut self, sequence: &str, bases: &[u8]) -> Result<u64> {
-        let Text { window, start, end, frames } = &mut self.text;
+    fn window(&mut self, sequence: &str, bases: &[u8], place: Window) -> Result<u64> {
+        let bases = &bases[place.start..place.end];
+        let Text { window, frames } = &mut self.text;
         frames.clear();
         let mut open = 0;
         for frame in self.frames.read(bases) {
             open += 1;
-            let separator = if frames.is_empty() { "" } else { "," };
-            let _ = write!(frames, "{separator}{}", frame.frame.name());
+            frames.push_str(if frames.is_empty() { "" } else { "," });
+            frames.push_str(frame.frame.name());
             self.shards.push([window, frame.frame.name()], frame.nucleotides, frame.protein)?;
             if let Some(legacy) = &mut self.legacy {
                 legacy.nucleotides.one_line_record([window, frame.frame.name()], frame.nucleotides)?;
@@ -256,8 +253,8 @@ impl<'a> Pass<'a> {
         self.windows.cells([
             sequence.as_bytes(),
             window.as_bytes(),
-            start.as_bytes(),
-            end.as_bytes(),
+            itoa::Buffer::new().format(place.start).as_bytes(),
+            itoa::Buffer::new().format(place.end).as_bytes(),
             frames.as_bytes(),
             status.name().as_bytes(),
         ])?;

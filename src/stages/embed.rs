@@ -129,9 +129,9 @@ fn embed_shard(
         task.add(rows);
         Ok(())
     };
-    let embedded = engine.embed(sequences, &mut sink).map_err(|error| {
-        if error.path().is_none() { error.file(&shard.path) } else { error }
-    })?;
+    let embedded = engine
+        .embed(sequences, &mut sink)
+        .map_err(|error| if error.path().is_none() { error.file(&shard.path) } else { error })?;
     let records = reader.summary().map_or(0, |summary| summary.records);
     let expected = shard.rows.unwrap_or(records);
     if [records, embedded, writer.rows()] != [expected; 3] {

@@ -79,11 +79,14 @@ pub fn prove(path: &Path) -> Result<Handed> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let recorded = Manifest::read(folder)?.and_then(|manifest| manifest.shards.get(&name).cloned());
     if let Some(entry) = recorded.as_ref().filter(|entry| entry.file != digest) {
-        return Err(Error::new(Fault::CheckpointCorrupt, format!("{} is not what its manifest records", path.display()))
-            .file(path)
-            .expected(format!("{} bytes, blake3 {}", entry.file.bytes, entry.file.blake3))
-            .found(format!("{} bytes, blake3 {}", digest.bytes, digest.blake3))
-            .advice("run the stage that wrote it again: it makes what is damaged again and keeps the rest"));
+        return Err(Error::new(
+            Fault::CheckpointCorrupt,
+            format!("{} is not what its manifest records", path.display()),
+        )
+        .file(path)
+        .expected(format!("{} bytes, blake3 {}", entry.file.bytes, entry.file.blake3))
+        .found(format!("{} bytes, blake3 {}", digest.bytes, digest.blake3))
+        .advice("run the stage that wrote it again: it makes what is damaged again and keeps the rest"));
     }
     let stem = name.split('.').next().unwrap_or_default().to_owned();
     Ok(Handed { path: path.to_owned(), stem, digest, rows: recorded.map(|entry| entry.rows) })

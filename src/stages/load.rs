@@ -145,8 +145,8 @@ mod torch {
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
     use crate::model::weights::Weights;
-    use crate::runtime::device::{Compute, set_threads};
     use crate::pack::TokenBatch;
+    use crate::runtime::device::{Compute, set_threads};
     use crate::units::Auto;
     use std::cell::Cell;
 
@@ -217,7 +217,9 @@ mod torch {
         let (config_name, weights_name) = (format!("{folder}/config.json"), format!("{folder}/model.safetensors"));
         let json = bundle.file(&config_name)?;
         let json = str::from_utf8(&json).map_err(|error| {
-            Error::new(Fault::ModelConfig, "the configuration is no text").file(bundle.path_of(&config_name)).caused_by(error)
+            Error::new(Fault::ModelConfig, "the configuration is no text")
+                .file(bundle.path_of(&config_name))
+                .caused_by(error)
         })?;
         let bytes = bundle.file(&weights_name)?;
         let source = bundle.path_of(&weights_name);

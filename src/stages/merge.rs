@@ -2,6 +2,7 @@
 //! not matter; a missing, extra or repeated id is an error, never a shift.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -26,7 +27,7 @@ const SHOWN_IDS: usize = 10;
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
     let dnabert = take_over(&settings.dnabert, "parquet")?;
     let esm = take_over(&settings.esm, "parquet")?;
-    let (left, right) = (Side::describe(&dnabert)?, Side::describe(&esm)?);
+    let (left, right) = (Side::describe(&dnabert, &settings.dnabert)?, Side::describe(&esm, &settings.esm)?);
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
@@ -40,6 +41,9 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
     let metadata = joined_metadata(&left, &right);
     let (mut names, mut total) = (Vec::new(), 0);
     for group in groups(dnabert, esm) {
+        if group.dnabert.is_empty() {
+            EsmIndex::of(&group)?; // nothing to join: proves that the other side is empty too
+        }
         let partner = FileDigest::of_all(group.esm.iter().map(|file| &file.digest));
         let mut index = None;
         for file in &group.dnabert {
@@ -75,7 +79,7 @@ struct Side {
 }
 
 impl Side {
-    fn describe(files: &[Handed]) -> Result<Self> {
+    fn describe(files: &[Handed], named: &[PathBuf]) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
             let reader = VectorReader::open(&file.path)?;
@@ -98,7 +102,17 @@ impl Side {
                 Some(_) => {}
             }
         }
-        known.ok_or_else(|| Error::new(Fault::InputMissing, "no vector files to merge"))
+        known.map_or_else(|| Self::without_vectors(named), Ok)
+    }
+
+    /// A finished stage that had no frame to embed: its manifest says which bundle it would have used.
+    fn without_vectors(named: &[PathBuf]) -> Result<Self> {
+        for folder in named {
+            if let Some(manifest) = Manifest::read(folder)? {
+                return Ok(Self { dim: 0, model: manifest.model, metadata: BTreeMap::new() });
+            }
+        }
+        Err(Error::new(Fault::InputMissing, "no vector files to merge"))
     }
 }
 
@@ -270,7 +284,7 @@ mod tests {
     use super::*;
     use crate::units::Resume;
     use proptest::prelude::*;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     const DIM: [usize; 2] = [2, 3];
 

@@ -18,7 +18,8 @@ pub fn list(search: &SearchPath) -> Result<String> {
             Ok(bundle) => {
                 let spec = bundle.spec();
                 let trained = if spec.trained { "yes" } else { "no" };
-                let _ = writeln!(text, "{:20} {trained:8} {:>6}  {:34} {place}", listed.name, spec.window, vectors(spec));
+                let _ =
+                    writeln!(text, "{:20} {trained:8} {:>6}  {:34} {place}", listed.name, spec.window, vectors(spec));
             }
             Err(error) => {
                 let _ = writeln!(text, "{:20} cannot be used: {error} ({place})", listed.name);

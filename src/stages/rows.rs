@@ -85,7 +85,17 @@ pub struct InputRow {
 impl InputRow {
     /// Columns.
     pub const HEADER: [&'static str; 11] = [
-        "sample", "file", "record", "line", "sequence", "original", "length", "ambiguous", "windows", "framed", "frames",
+        "sample",
+        "file",
+        "record",
+        "line",
+        "sequence",
+        "original",
+        "length",
+        "ambiguous",
+        "windows",
+        "framed",
+        "frames",
     ];
 }
 
@@ -143,9 +153,8 @@ pub struct WindowVerdictRow {
 
 impl WindowVerdictRow {
     /// Columns.
-    pub const HEADER: [&'static str; 10] = [
-        "sequence", "window", "start", "end", "frames", "status", "verdict", "score_others", "score_virus", "model",
-    ];
+    pub const HEADER: [&'static str; 10] =
+        ["sequence", "window", "start", "end", "frames", "status", "verdict", "score_others", "score_virus", "model"];
 }
 
 /// `predictions/sequences.tsv`: every record of the input.

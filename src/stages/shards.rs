@@ -1,8 +1,10 @@
 //! Shards: paired FASTA of a fixed number of frames, the same ids in the same order on both sides.
 
+use std::collections::VecDeque;
 use std::io::Write;
+use std::thread::{self, JoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::store::{AtomicFile, FileDigest, StageDir};
 
 /// A finished shard.
@@ -18,8 +20,13 @@ pub struct ShardWriter<'a> {
     dir: &'a StageDir,
     capacity: u64,
     open: Option<OpenShard>,
+    started: usize,
+    closing: VecDeque<JoinHandle<Result<Shard>>>,
     finished: Vec<Shard>,
 }
+
+/// Shards that may be on their way to the device while the next one is filled.
+const CLOSING_AT_ONCE: usize = 2;
 
 struct OpenShard {
     frames: u64,
@@ -30,7 +37,7 @@ struct OpenShard {
 impl<'a> ShardWriter<'a> {
     /// No shard yet; each will hold `capacity` frames, the last one fewer.
     pub fn new(dir: &'a StageDir, capacity: usize) -> Self {
-        Self { dir, capacity: capacity as u64, open: None, finished: Vec::new() }
+        Self { dir, capacity: capacity as u64, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
     }
 
     /// Appends a frame; its id is the two parts of `id` together.
@@ -41,7 +48,8 @@ impl<'a> ShardWriter<'a> {
         let shard = match &mut self.open {
             Some(shard) => shard,
             None => {
-                let stem = format!("shard-{:05}", self.finished.len() + 1);
+                self.started += 1;
+                let stem = format!("shard-{:05}", self.started);
                 let start = |name: String| AtomicFile::create(&self.dir.path(&name)).map(|file| (name, file));
                 self.open.insert(OpenShard {
                     frames: 0,
@@ -62,18 +70,34 @@ impl<'a> ShardWriter<'a> {
     /// It cannot be written.
     pub fn finish(mut self) -> Result<Vec<Shard>> {
         self.close()?;
+        self.wait(0)?;
         Ok(self.finished)
     }
 
+    /// Sends the open shard on its way: to wait for the device would cost more than to fill the next one.
     fn close(&mut self) -> Result<()> {
         if let Some(shard) = self.open.take() {
-            let files = [
-                (shard.nucleotides.0, shard.nucleotides.1.commit()?),
-                (shard.proteins.0, shard.proteins.1.commit()?),
-            ];
-            self.finished.push(Shard { frames: shard.frames, files });
+            self.closing.push_back(thread::spawn(move || shard.commit()));
+        }
+        self.wait(CLOSING_AT_ONCE)
+    }
+
+    /// Waits until at most `left` shards are on their way.
+    fn wait(&mut self, left: usize) -> Result<()> {
+        while self.closing.len() > left {
+            if let Some(shard) = self.closing.pop_front() {
+                let shard = shard.join().map_err(|_| Error::new(Fault::Bug, "closing a shard panicked"))?;
+                self.finished.push(shard?);
+            }
         }
         Ok(())
+    }
+}
+
+impl OpenShard {
+    fn commit(self) -> Result<Shard> {
+        let files = [(self.nucleotides.0, self.nucleotides.1.commit()?), (self.proteins.0, self.proteins.1.commit()?)];
+        Ok(Shard { frames: self.frames, files })
     }
 }
 

@@ -156,11 +156,7 @@ impl StageDir {
 
 /// Refuses finished work that this run could not have made.
 fn refuse_foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Result<()> {
-    let known = Fingerprint {
-        stage: wanted.stage,
-        settings: manifest.settings.clone(),
-        model: manifest.model.clone(),
-    };
+    let known = Fingerprint { stage: wanted.stage, settings: manifest.settings.clone(), model: manifest.model.clone() };
     if manifest.stage == wanted.stage && known == *wanted {
         return Ok(());
     }
