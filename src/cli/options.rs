@@ -189,7 +189,8 @@ impl Tiers {
                 "--mixed-share is larger than --viral-share",
             )
             .expected(format!("at most {}", self.viral_share))
-            .found(self.mixed_share.to_string()));
+            .found(self.mixed_share.to_string())
+            .advice("lower --mixed-share, or raise --viral-share"));
         }
         Ok(config::Tiers { viral: self.viral_share, mixed: self.mixed_share })
     }
