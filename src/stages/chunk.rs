@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -37,6 +38,8 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         }),
         model: None,
     };
+    // A last input that is not there should not cost the time of reading the others.
+    settings.inputs.iter().try_for_each(present)?;
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     if let Some(input) = known_input(settings, &dir)?
         && dir.all_done(&input)?
@@ -68,6 +71,14 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
     let names: Vec<String> =
         dir.manifest().shards.keys().filter(|name| finished.names.contains(*name)).cloned().collect();
     dir.finish(&names, finished.totals)
+}
+
+/// Refuses an input that is not there.
+fn present(input: &Input) -> Result<()> {
+    if input.path == Path::new(config::STDIN) {
+        return Ok(());
+    }
+    std::fs::metadata(&input.path).map(drop).map_err(|error| Error::reading(&input.path, error))
 }
 
 /// Digest of the input as it is now, if an earlier run finished and the input can be read twice.

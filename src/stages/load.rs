@@ -11,8 +11,8 @@ use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Precision, Tokens};
 
-/// Tokens of an automatic batch on a CPU: outputs stay small enough for the caches and the allocator
-/// (measured in `docs/numerics.md`).
+/// Tokens of an automatic batch on a CPU: the widest output of a layer (ESM-2 3B: 10,240 values a token) stays
+/// near 32 MiB, above which glibc takes fresh pages from the system for each.
 const CPU_BATCH_TOKENS: usize = 1024;
 /// Tokens of an automatic batch on a GPU.
 const GPU_BATCH_TOKENS: usize = 16_384;
@@ -55,6 +55,7 @@ pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<
     let tokenizer: Box<dyn Tokenize> = match family {
         Family::Dnabert => {
             let name = "dnabert/tokenizer.json";
+            bundle.verify_file(name)?;
             Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
         }
         _ => Box::new(EsmTokenizer),
@@ -203,6 +204,8 @@ mod torch {
 
     pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Compute::resolve(&compute.device, compute.dtype)?;
+        // Results name the bundle by its digest: what computes them must be what it lists. Once, not per device.
+        files_of(family).iter().try_for_each(|name| bundle.verify_file(name))?;
         let threads = compute.threads.or_else(|| machine::cpus().value);
         let encoders = places.iter().map(|place| {
             let encoder = encoder(family, bundle, place)?;
@@ -212,19 +215,26 @@ mod torch {
         Ok(Devices { encoders, on_gpu: first(&places)?.is_gpu(), name: names(&places) })
     }
 
+    /// Configuration and weights.
+    fn files_of(family: Family) -> [&'static str; 2] {
+        match family {
+            Family::Dnabert => ["dnabert/config.json", "dnabert/model.safetensors"],
+            _ => ["esm/config.json", "esm/model.safetensors"],
+        }
+    }
+
     fn encoder(family: Family, bundle: &Bundle, place: &Compute) -> Result<Box<dyn Encoder>> {
-        let folder = if family == Family::Dnabert { "dnabert" } else { "esm" };
-        let (config_name, weights_name) = (format!("{folder}/config.json"), format!("{folder}/model.safetensors"));
-        let json = bundle.file(&config_name)?;
+        let [config_name, weights_name] = files_of(family);
+        let json = bundle.file(config_name)?;
         let json = str::from_utf8(&json).map_err(|error| {
             Error::new(Fault::ModelConfig, "the configuration is no text")
-                .file(bundle.path_of(&config_name))
+                .file(bundle.path_of(config_name))
                 .caused_by(error)
         })?;
-        let bytes = bundle.file(&weights_name)?;
-        let source = bundle.path_of(&weights_name);
+        let bytes = bundle.file(weights_name)?;
+        let source = bundle.path_of(weights_name);
         let weights = Weights::parse(&bytes, &source.to_string_lossy(), place)?;
-        let in_config = |error: Error| error.file(bundle.path_of(&config_name));
+        let in_config = |error: Error| error.file(bundle.path_of(config_name));
         Ok(match family {
             Family::Dnabert => {
                 Box::new(Dnabert::load(&weights, &dnabert::Config::from_json(json).map_err(in_config)?)?)
@@ -236,8 +246,10 @@ mod torch {
     pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
         let places = Compute::resolve(&compute.device, Auto::Value(Precision::F32))?;
         set_threads(compute.threads.or_else(|| machine::cpus().value));
-        let bytes = bundle.file("head.safetensors")?;
-        let source = bundle.path_of("head.safetensors");
+        let name = "head.safetensors";
+        bundle.verify_file(name)?;
+        let bytes = bundle.file(name)?;
+        let source = bundle.path_of(name);
         Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), first(&places)?)?)?))
     }
 }

@@ -87,11 +87,15 @@ impl Place {
 
     /// Content of every file below `name`, by path relative to it.
     pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        let root = self.path(name);
-        let mut files = BTreeMap::new();
-        collect(&root, &root, &mut files);
-        files
+        files_of(&self.path(name))
     }
+}
+
+/// Content of every file below `folder`, by path relative to it.
+pub fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    collect(folder, folder, &mut files);
+    files
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
