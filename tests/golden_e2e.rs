@@ -289,6 +289,5 @@ fn bf16_vectors_point_where_f32_vectors_point() {
     apart.sort_by(f32::total_cmp);
     let (median, most) = (apart[apart.len() / 2], apart[apart.len() - 1]);
     println!("bf16: least cosine {least:.6}; scores {median:.1e} (median), {most:.1e} (most) apart");
-    // The random head turns a step of the features into about four of the scores; trained ones are flatter.
-    assert!(median <= 5e-3 && most <= 3e-2, "{median} {most}");
+    assert!(median <= 1e-3 && most <= 5e-3, "{median} {most}");
 }

@@ -197,6 +197,7 @@ impl Dnabert {
     pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
+        let weights = &weights.sensitive();
         let (width, device) = (config.hidden_size, weights.device());
         let first = weights.sub("embeddings");
         let types = Embedding::load(&first.sub("token_type_embeddings"), config.type_vocab_size, width)?;

@@ -6,7 +6,8 @@
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H. Numerical choices: LayerNorm before each
 //! half layer and after the last, eps from the configuration; exact GELU; queries scaled before the rotary
-//! turn; rotary frequencies from the checkpoint, angles and turn in f32; softmax in f32.
+//! turn; rotary frequencies from the checkpoint, angles and turn in f32; softmax in f32; with bf16, the
+//! feed-forward half of a layer is bf16 (two thirds of the weights) and attention f32.
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -256,7 +257,7 @@ impl Esm2 {
                 rotary.push(own);
             }
             layers.push(Layer {
-                attention: SelfAttention::load(&weights.sub("attention"), config, table)?,
+                attention: SelfAttention::load(&weights.sub("attention").sensitive(), config, table)?,
                 feed_forward: FeedForward::load(&weights, config)?,
             });
         }

@@ -1,7 +1,7 @@
 //! The layers that both encoders are made of.
 //!
-//! Number formats: matrix products run in the format of the weights (f32, bf16 or f16). What lies between
-//! them - residuals, LayerNorm, rotary angles - is f32 always: `Linear` converts its input and leaves
+//! Number formats: matrix products run in the format of the weights (f32, bf16 or f16; which layers take part
+//! in bf16 is the model's choice, `Weights::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is f32 always: `Linear` converts its input and leaves
 //! its output, and adding an output to an f32 residual gives f32.
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H.

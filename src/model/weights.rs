@@ -59,6 +59,13 @@ impl<'a> Weights<'a> {
         Self { checkpoint: self.checkpoint.clone(), prefix: self.prefix.clone(), kind: Kind::Float }
     }
 
+    /// The same place, for layers whose rounding moves scores too far: in f32 where the products are bf16.
+    /// f16 keeps three more bits and stays (`docs/numerics.md`).
+    pub fn sensitive(&self) -> Self {
+        let kind = if self.kind == Kind::BFloat16 { Kind::Float } else { self.kind };
+        Self { checkpoint: self.checkpoint.clone(), prefix: self.prefix.clone(), kind }
+    }
+
     /// Whether there is such a tensor.
     pub fn has(&self, name: &str) -> bool {
         self.checkpoint.tensors.tensor(&self.full(name)).is_ok()

@@ -31,7 +31,7 @@ impl Compute {
     /// One `Compute` for every device of `choice`, at least one.
     ///
     /// `auto` takes every visible GPU, and the CPU where there is none; it opens no library on a machine
-    /// without an NVIDIA device. The automatic format is f32 on the CPU and bf16 on a GPU.
+    /// without an NVIDIA device. The automatic format is f32 on the CPU and f16 on a GPU.
     ///
     /// # Errors
     /// [`Fault::DeviceUnavailable`] when a GPU is asked for that cannot be used, [`Fault::Usage`] for
@@ -65,7 +65,7 @@ impl Compute {
     }
 
     fn on(device: Device, precision: Auto<Precision>) -> Result<Self> {
-        let automatic = if device == Device::Cpu { Precision::F32 } else { Precision::Bf16 };
+        let automatic = if device == Device::Cpu { Precision::F32 } else { Precision::F16 };
         let kind = match precision.or_else(|| automatic) {
             Precision::F32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
@@ -188,7 +188,7 @@ impl From<TchError> for Error {
         let error = Error::new(fault, format!("libtorch: {message}"));
         match fault {
             Fault::OutOfMemory => {
-                error.advice("give a smaller --batch-tokens, --dtype bf16, or a device with more memory")
+                error.advice("give a smaller --batch-tokens, --dtype f16 on a GPU, or a device with more memory")
             }
             Fault::DeviceUnavailable => error.advice("check nvidia-smi; --device cpu runs without a GPU"),
             _ => error,
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn the_automatic_format_follows_the_device() {
         assert_eq!(Compute::resolve(&DeviceChoice::Cpu, Auto::Auto).unwrap(), [Compute::CPU]);
-        assert_eq!(Compute::on(Device::Cuda(1), Auto::Auto).unwrap().to_string(), "cuda:1 bf16");
+        assert_eq!(Compute::on(Device::Cuda(1), Auto::Auto).unwrap().to_string(), "cuda:1 f16");
         assert_eq!(Compute::on(Device::Cuda(0), Auto::Value(Precision::F16)).unwrap().kind, Kind::Half);
     }
 

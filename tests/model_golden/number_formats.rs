@@ -1,7 +1,7 @@
 //! bf16 and f16 against f32: vectors point the same way, scores hardly move.
 //!
-//! The tiny head turns a relative error of 1.5 % in a vector into up to 0.05 in a score, so scores are judged
-//! by their distribution over all pairs of stored records.
+//! The tiny head turns a relative error of 1.5 % in a vector into up to 0.05 in a score: it notices more than a
+//! trained one. Scores are those of all pairs of stored records.
 
 use tch::{Device, Kind};
 use virnucpro::model::{Encoder, Head};
@@ -26,7 +26,8 @@ impl Cost {
         let dna_exact = dnabert::published().embed(&dna).unwrap();
         let esm = esm2::load(&esm2::checkpoint(), &esm2::config(), &compute).embed(&esm).unwrap();
         let dna = dnabert::load(&dnabert::checkpoint(), &dnabert::config(), &compute).embed(&dna).unwrap();
-        assert!(esm != esm_exact && dna != dna_exact, "{kind:?} was not used");
+        // bf16 spares DNABERT-S.
+        assert!(esm != esm_exact && (dna != dna_exact || kind == Kind::BFloat16), "{kind:?} was not used");
         let (exact, rounded) = (virus_scores(&dna_exact, &esm_exact), virus_scores(&dna, &esm));
         let mut shifts: Vec<f32> = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs()).collect();
         shifts.sort_by(f32::total_cmp);
@@ -80,10 +81,10 @@ fn virus_scores(dna: &[f32], esm: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn bf16_keeps_the_direction_of_vectors_and_most_scores() {
+fn bf16_keeps_vectors_and_scores() {
     let cost = Cost::of(Kind::BFloat16);
-    assert!(cost.esm_cosine >= 0.9998 && cost.dna_cosine >= 0.9997);
-    assert!(cost.shift(0.5) <= 5e-3 && cost.shift(0.95) <= 2.5e-2 && cost.shift(1.0) <= 0.1);
+    assert!(cost.esm_cosine >= 0.999 && cost.dna_cosine >= 0.999);
+    assert!(cost.shift(0.5) <= 1e-3 && cost.shift(1.0) <= 5e-3);
 }
 
 #[test]
