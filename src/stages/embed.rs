@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::handover::{Handed, take_over};
+use super::handover::{Handed, is_whole_stage, take_over};
 use super::load;
 use crate::bundle::Bundle;
 use crate::config::{self, Part};
@@ -57,6 +57,12 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
         };
         frames += entry.rows;
         names.push(name);
+    }
+    if !is_whole_stage(&settings.shards) {
+        for (name, rows) in dir.others(&names) {
+            frames += rows;
+            names.push(name);
+        }
     }
     log::info!("{}: {frames} frames in {} shards, {kept} of them kept from before", part.stage, names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))

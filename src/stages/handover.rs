@@ -42,30 +42,44 @@ pub fn take_over(paths: &[PathBuf], extension: &str) -> Result<Vec<Handed>> {
     Ok(handed)
 }
 
+/// Whether `paths` name the whole output of a stage. Where they are single files, other files of the same stage may
+/// have been taken over before.
+pub fn is_whole_stage(paths: &[PathBuf]) -> bool {
+    paths.iter().any(|path| path.is_dir())
+}
+
+/// Files of a folder: those its manifest lists, or all shards where there is no manifest.
 fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let manifest = Manifest::read(folder)?;
-    if let Some(manifest) = manifest.filter(|manifest| !manifest.complete) {
-        return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not finished", folder.display()))
-            .file(folder)
-            .expected(format!("a finished output of {}", manifest.stage))
-            .found(format!("{} files so far", manifest.shards.len()))
-            .advice(format!("run `virnucpro {}` to its end first", manifest.stage)));
-    }
-    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-")))
-        .collect();
+    let has_extension = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
+    let is_shard = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"));
+    let mut files: Vec<PathBuf> = match Manifest::read(folder)? {
+        Some(manifest) if !manifest.complete => {
+            return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not finished", folder.display()))
+                .file(folder)
+                .expected(format!("a finished output of {}", manifest.stage))
+                .found(format!("{} files so far", manifest.shards.len()))
+                .advice(format!("run `virnucpro {}` to its end first", manifest.stage)));
+        }
+        Some(manifest) => {
+            let listed = manifest.shards.keys().map(|name| folder.join(name)).filter(has_extension);
+            // `chunk` lists files of the original program, too, which are the same frames once more.
+            listed.filter(|path| manifest.stage != "chunk" || is_shard(path)).collect()
+        }
+        None => {
+            let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
+            let files: Vec<PathBuf> =
+                entries.flatten().map(|entry| entry.path()).filter(has_extension).filter(is_shard).collect();
+            if files.is_empty() {
+                return Err(Error::new(Fault::InputMissing, format!("{} holds no shards", folder.display()))
+                    .file(folder)
+                    .expected(format!("shard-*.{extension}"))
+                    .advice("name the folder that the stage before wrote, or the files themselves"));
+            }
+            files
+        }
+    };
     // By number: shard-100000 comes after shard-99999.
     files.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-    if files.is_empty() && !folder.join(crate::store::MANIFEST_FILE).exists() {
-        return Err(Error::new(Fault::InputMissing, format!("{} holds no shards", folder.display()))
-            .file(folder)
-            .expected(format!("shard-*.{extension}"))
-            .advice("name the folder that the stage before wrote, or the files themselves"));
-    }
     Ok(files)
 }
 
@@ -74,10 +88,18 @@ fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// The file is missing, or is not what its manifest records.
 pub fn prove(path: &Path) -> Result<Handed> {
-    let digest = FileDigest::of(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let recorded = Manifest::read(folder)?.and_then(|manifest| manifest.shards.get(&name).cloned());
+    if recorded.is_some() && !path.exists() {
+        return Err(Error::new(
+            Fault::CheckpointCorrupt,
+            format!("{} is gone; its manifest records it", path.display()),
+        )
+        .file(path)
+        .advice("run the stage that wrote it again: it makes what is missing again and keeps the rest"));
+    }
+    let digest = FileDigest::of(path)?;
     if let Some(entry) = recorded.as_ref().filter(|entry| entry.file != digest) {
         return Err(Error::new(
             Fault::CheckpointCorrupt,

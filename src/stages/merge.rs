@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::handover::{Handed, take_over};
+use super::handover::{Handed, is_whole_stage, take_over};
 use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
@@ -65,6 +65,12 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
             };
             task.add(entry.rows);
             total += entry.rows;
+            names.push(name);
+        }
+    }
+    if !is_whole_stage(&settings.dnabert) {
+        for (name, rows) in dir.others(&names) {
+            total += rows;
             names.push(name);
         }
     }

@@ -1,6 +1,6 @@
 //! A stage's output folder: what is done in it, and what is left to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,38 +26,46 @@ pub struct StageDir {
     folder: PathBuf,
     manifest: Manifest,
     was_complete: bool,
+    /// Files of work that is done again, by name.
+    superseded: BTreeSet<String>,
 }
 
 impl StageDir {
-    /// Opens or creates the folder of a stage.
+    /// Opens or creates the folder of a stage. From here on a manifest says whose it is and that it is not complete.
     ///
     /// # Errors
     /// The folder holds other files, or finished work of other settings or another model.
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         atomic::remove_abandoned(folder)?;
-        let known = match resume {
-            Resume::Keep => Manifest::read(folder)?,
-            // A damaged manifest must not stand in the way of starting over.
-            Resume::StartOver if folder.join(manifest::FILE).exists() => {
-                return Ok(Self::fresh(folder, fingerprint));
+        if resume == Resume::StartOver && folder.join(manifest::FILE).exists() {
+            // A damaged manifest must not stand in the way of starting over; another stage's work must.
+            let known = Manifest::read(folder).ok().flatten();
+            if let Some(known) = known.as_ref().filter(|known| known.stage != fingerprint.stage) {
+                refuse_foreign(folder, known, &fingerprint)?;
             }
-            Resume::StartOver => None,
-        };
-        match known {
+            let superseded = known.map(|known| known.shards.into_keys().collect());
+            return Self::fresh(folder, fingerprint, superseded.unwrap_or_default());
+        }
+        match Manifest::read(folder)? {
+            // Begun, nothing finished: nothing is lost with other settings.
+            Some(begun) if begun.stage == fingerprint.stage && !begun.complete && begun.shards.is_empty() => {
+                Self::fresh(folder, fingerprint, BTreeSet::new())
+            }
             Some(manifest) => {
                 refuse_foreign(folder, &manifest, &fingerprint)?;
                 let was_complete = manifest.complete;
-                Ok(Self { folder: folder.to_owned(), manifest: Manifest { complete: false, ..manifest }, was_complete })
+                let manifest = Manifest { complete: false, ..manifest };
+                Ok(Self { folder: folder.to_owned(), manifest, was_complete, superseded: BTreeSet::new() })
             }
             None => {
                 refuse_strangers(folder)?;
-                Ok(Self::fresh(folder, fingerprint))
+                Self::fresh(folder, fingerprint, BTreeSet::new())
             }
         }
     }
 
-    fn fresh(folder: &Path, fingerprint: Fingerprint) -> Self {
+    fn fresh(folder: &Path, fingerprint: Fingerprint, superseded: BTreeSet<String>) -> Result<Self> {
         let manifest = Manifest {
             format: manifest::FORMAT,
             tool: concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -68,7 +76,8 @@ impl StageDir {
             totals: BTreeMap::new(),
             complete: false,
         };
-        Self { folder: folder.to_owned(), manifest, was_complete: false }
+        manifest.write(folder)?;
+        Ok(Self { folder: folder.to_owned(), manifest, was_complete: false, superseded })
     }
 
     /// Path of an output file.
@@ -136,16 +145,24 @@ impl StageDir {
         self.manifest.write(&self.folder)
     }
 
+    /// Finished files that are not among `names`, with their rows: those of inputs that this run was not given.
+    pub fn others(&self, names: &[String]) -> Vec<(String, u64)> {
+        let others = self.manifest.shards.iter().filter(|(name, _)| !names.contains(name));
+        others.map(|(name, entry)| (name.clone(), entry.rows)).collect()
+    }
+
     /// Ends the stage: `names` are its files, `totals` its counts. Files of earlier runs that are not among
     /// them are removed.
     ///
     /// # Errors
     /// The manifest cannot be written.
     pub fn finish(mut self, names: &[String], totals: BTreeMap<String, u64>) -> Result<Manifest> {
-        let stale: Vec<String> = self.manifest.shards.keys().filter(|name| !names.contains(name)).cloned().collect();
-        for name in stale {
-            self.manifest.shards.remove(&name);
-            let _ = fs::remove_file(self.path(&name));
+        let names: BTreeSet<&String> = names.iter().collect();
+        let mut stale = std::mem::take(&mut self.superseded);
+        stale.extend(self.manifest.shards.keys().cloned());
+        for name in stale.iter().filter(|name| !names.contains(name)) {
+            self.manifest.shards.remove(name);
+            let _ = fs::remove_file(self.path(name));
         }
         self.manifest.totals = totals;
         self.manifest.complete = true;
@@ -169,7 +186,11 @@ fn refuse_foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> R
         .file(folder.join(manifest::FILE))
         .expected(here)
         .found(there)
-        .advice("use another output folder, the same settings, or --no-resume to do the work again"))
+        .advice(if manifest.stage == wanted.stage {
+            "use another output folder, the same settings, or --no-resume to do the work again"
+        } else {
+            "every stage needs an output folder of its own: name another one with -o"
+        }))
 }
 
 /// The settings in which two fingerprints differ, on either side.
@@ -189,17 +210,9 @@ fn differences(known: &Fingerprint, wanted: &Fingerprint) -> (String, String) {
 
 /// Refuses a folder without manifest that holds somebody's files.
 fn refuse_strangers(folder: &Path) -> Result<()> {
-    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
-    // What a killed first run leaves is ours: unfinished files, and files finished before the first manifest.
-    let ours = |name: &str| {
-        name == manifest::FILE
-            || atomic::is_partial(name)
-            || ["shard-", "windows.tsv", "inputs.tsv", "frames.tsv", "sequences.tsv", "summary.json"]
-                .iter()
-                .any(|known| name.starts_with(known))
-    };
-    let stranger = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).find(|n| !ours(n));
-    match stranger {
+    // What a first run leaves that was killed before its manifest was there, or whose manifest was removed, is ours.
+    let ours = |name: &String| atomic::is_partial(name) || is_output(name);
+    match names_in(folder)?.into_iter().find(|name| !ours(name)) {
         None => Ok(()),
         Some(name) => Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
             .file(folder)
@@ -207,6 +220,33 @@ fn refuse_strangers(folder: &Path) -> Result<()> {
             .found(name)
             .advice("name another folder with -o")),
     }
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
+    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+/// Whether a stage writes files of this name, whatever its input.
+fn is_output(name: &str) -> bool {
+    const FIXED: [&str; 9] = [
+        "windows.tsv",
+        "inputs.tsv",
+        "frames.tsv",
+        "sequences.tsv",
+        "summary.json",
+        "identified_nucleotide.fa",
+        "identified_protein.faa",
+        "prediction_results.txt",
+        "prediction_results_highestscore.csv",
+    ];
+    let number = |prefix: &str, endings: &[&str]| {
+        let rest = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'));
+        rest.is_some_and(|(number, ending)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && endings.contains(&ending)
+        })
+    };
+    FIXED.contains(&name) || number("shard-", &["fna", "faa", "parquet"]) || number("chunked", &["fa"])
 }
 
 #[cfg(test)]
@@ -270,6 +310,49 @@ mod tests {
         let error = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointCorrupt);
         assert!(StageDir::open(folder.path(), fingerprint(500), Resume::StartOver).is_ok());
+    }
+
+    #[test]
+    fn a_folder_tells_whose_it_is_before_anything_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap());
+        assert!(!Manifest::read(folder.path()).unwrap().unwrap().complete);
+        // Nothing is finished: other settings are welcome, another stage is not.
+        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::Keep).unwrap();
+        assert_eq!(dir.manifest().settings["window"], 300);
+        let merge = Fingerprint { stage: "merge", settings: json!({}), model: None };
+        let error = StageDir::open(folder.path(), merge, Resume::Keep).unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointForeign);
+    }
+
+    #[test]
+    fn names_of_outputs_and_of_other_files() {
+        for name in
+            ["shard-00001.fna", "shard-100000.parquet", "windows.tsv", "chunked500.fa", "prediction_results.txt"]
+        {
+            assert!(is_output(name), "{name}");
+        }
+        for name in
+            ["shard-.fna", "shard-1.fna.gz", "shard-x.faa", "shards", "chunked.fa", "chunked5.txt", "my.parquet"]
+        {
+            assert!(!is_output(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn starting_over_removes_what_is_no_longer_part_of_the_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        for name in ["shard-00001.fna", "shard-00002.fna", "mine.parquet"] {
+            let entry = make(folder.path(), name, b"A");
+            dir.record(name, entry).unwrap();
+        }
+        fs::write(folder.path().join("notes.txt"), "kept").unwrap();
+        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::StartOver).unwrap();
+        dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        let mut names = names_in(folder.path()).unwrap();
+        names.sort();
+        assert_eq!(names, ["manifest.json", "notes.txt", "shard-00001.fna"]);
     }
 
     #[test]

@@ -1,0 +1,296 @@
+//! The same command again: finished work is kept where its content proves it, and made again where not. Whatever
+//! happened before, the files are those of an undisturbed run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use harness::{Place, Ran, Random, assert_same_files, mock};
+
+const CUT: [&str; 2] = ["--shard-frames", "10"];
+
+fn input() -> String {
+    Random::new(11).fasta(7, 1400)
+}
+
+fn args<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "x.fa", "-q", "--model", model, "-o", "out"], more].concat()
+}
+
+fn run(place: &Place, more: &[&str]) -> Ran {
+    place.run(&args(&mock(), more))
+}
+
+/// A place with an input and a finished run with some options.
+fn finished(text: &str, more: &[&str]) -> Place {
+    let place = Place::new();
+    place.write("x.fa", text);
+    run(&place, more).ok();
+    place
+}
+
+/// Which file stands under each name: a file made again is another one. Manifests are left out.
+fn identities(place: &Place) -> BTreeMap<String, u64> {
+    let names = place.files("out").into_keys().filter(|name| !name.ends_with("manifest.json"));
+    names.map(|name| (name.clone(), fs::metadata(place.path("out").join(name)).unwrap().ino())).collect()
+}
+
+/// Files that were made again, or are new.
+fn made(before: &BTreeMap<String, u64>, place: &Place) -> BTreeSet<String> {
+    identities(place).into_iter().filter(|(name, file)| before.get(name) != Some(file)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_second_run_makes_nothing_again() {
+    let place = finished(&input(), &CUT);
+    let (files, before) = (place.files("out"), identities(&place));
+    assert!(before.contains_key("esm/shard-00003.parquet"), "{before:?}");
+    run(&place, &CUT).ok();
+    assert!(made(&before, &place).is_empty(), "{:?}", made(&before, &place));
+    assert_same_files(&files, &place.files("out"), "the second run");
+    // Nothing that results do not depend on is a reason either.
+    run(&place, &[&CUT[..], &["--threads", "1", "--batch-tokens", "64", "--prefetch", "1"]].concat()).ok();
+    assert!(made(&before, &place).is_empty());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Deleted,
+    Truncated,
+    Flipped,
+}
+
+fn damage(place: &Place, name: &str, how: Damage) {
+    let path = place.path("out").join(name);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    match how {
+        Damage::Deleted => return fs::remove_file(path).unwrap(),
+        Damage::Truncated => bytes.truncate(middle),
+        Damage::Flipped => bytes[middle] ^= 1,
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_is_made_again_and_nothing_else() {
+    let more = [&CUT[..], &["--legacy"]].concat();
+    let place = finished(&input(), &more);
+    let expected = place.files("out");
+    let kinds = [Damage::Deleted, Damage::Truncated, Damage::Flipped];
+    let names = [
+        "windows/shard-00002.fna",
+        "windows/shard-00001.faa",
+        "windows/windows.tsv",
+        "windows/chunked500.fa",
+        "dnabert/shard-00001.parquet",
+        "dnabert/shard-00003.parquet",
+        "esm/shard-00002.parquet",
+        "merged/shard-00002.parquet",
+        "predictions/frames.tsv",
+        "predictions/sequences.tsv",
+        "predictions/summary.json",
+        "predictions/prediction_results_highestscore.csv",
+    ];
+    for (i, name) in names.iter().enumerate() {
+        let how = kinds[i % kinds.len()];
+        damage(&place, name, how);
+        let before = identities(&place);
+        run(&place, &more).ok();
+        assert_same_files(&expected, &place.files("out"), &format!("{name} {how:?}"));
+        let made = made(&before, &place);
+        assert!(made.contains(*name) || matches!(how, Damage::Deleted), "{name} {how:?}: {made:?}");
+        let stage = name.split('/').next().unwrap();
+        assert!(made.iter().all(|other| other.starts_with(stage)), "{name} {how:?}: {made:?}");
+        if name.ends_with("parquet") {
+            assert!(made.len() == 1, "{name} {how:?}: {made:?}");
+        }
+    }
+}
+
+#[test]
+fn one_damaged_file_in_every_stage_is_no_harder() {
+    for how in [Damage::Deleted, Damage::Truncated, Damage::Flipped] {
+        let place = finished(&input(), &CUT);
+        let expected = place.files("out");
+        for name in ["windows/shard-00001.fna", "dnabert/shard-00002.parquet", "esm/shard-00001.parquet"] {
+            damage(&place, name, how);
+        }
+        damage(&place, "merged/shard-00003.parquet", how);
+        damage(&place, "predictions/windows.tsv", how);
+        run(&place, &CUT).ok();
+        assert_same_files(&expected, &place.files("out"), &format!("{how:?}"));
+    }
+}
+
+#[test]
+fn a_changed_input_leads_to_the_work_it_affects() {
+    let place = finished(&input(), &CUT);
+    let before = identities(&place);
+    let longer = format!("{}>more\n{}\n", input(), Random::new(12).dna(1400));
+    place.write("x.fa", &longer);
+    run(&place, &CUT).ok();
+    assert_same_files(&finished(&longer, &CUT).files("out"), &place.files("out"), "one record more");
+    let made = made(&before, &place);
+    for kept in ["dnabert/shard-00001.parquet", "esm/shard-00002.parquet", "merged/shard-00001.parquet"] {
+        assert!(!made.contains(kept), "{kept} was made again: {made:?}");
+    }
+    assert!(made.contains("predictions/sequences.tsv"));
+    // Fewer records: what no longer belongs to the output goes.
+    let shorter: String = input().lines().take(4).map(|line| format!("{line}\n")).collect();
+    place.write("x.fa", &shorter);
+    run(&place, &CUT).ok();
+    assert_same_files(&finished(&shorter, &CUT).files("out"), &place.files("out"), "fewer records");
+}
+
+#[test]
+fn starting_over_leaves_nothing_of_other_settings() {
+    let place = finished(&input(), &[&CUT[..], &["--legacy"]].concat());
+    run(&place, &["--shard-frames", "1000"]).fails(3, "VN-CKPT-FOREIGN");
+    let changed = ["--shard-frames", "1000", "--window", "300"];
+    run(&place, &[&changed[..], &["--no-resume"]].concat()).ok();
+    assert_same_files(&finished(&input(), &changed).files("out"), &place.files("out"), "started over");
+    let before = identities(&place);
+    run(&place, &changed).ok();
+    assert!(made(&before, &place).is_empty());
+    run(&place, &[&changed[..], &["--resume=false"]].concat()).ok();
+    assert_eq!(made(&before, &place).len(), before.len(), "all is made again");
+}
+
+#[test]
+fn starting_over_works_whatever_state_the_manifests_are_in() {
+    let place = finished(&input(), &CUT);
+    for stage in ["windows", "dnabert", "esm", "merged", "predictions"] {
+        place.write(&format!("out/{stage}/manifest.json"), "{ torn");
+    }
+    run(&place, &CUT).fails(3, "VN-CKPT-HASH");
+    let changed = ["--shard-frames", "100"];
+    run(&place, &[&changed[..], &["--no-resume"]].concat()).ok();
+    // Files that no manifest records are nobody's to remove; no stage takes them over either.
+    let after = place.files("out");
+    for (name, content) in finished(&input(), &changed).files("out") {
+        assert!(after.get(&name) == Some(&content), "{name}");
+    }
+}
+
+#[test]
+fn starting_over_never_removes_the_work_of_another_stage() {
+    let place = finished(&input(), &CUT);
+    let (model, before) = (mock(), place.files("out/windows"));
+    let into_windows = ["embed-esm", "out/windows", "-q", "--no-resume", "--model", &model, "-o", "out/windows"];
+    place.run(&into_windows).fails(3, "VN-CKPT-FOREIGN");
+    assert_same_files(&before, &place.files("out/windows"), "windows");
+}
+
+#[test]
+fn files_without_their_manifest_are_made_again() {
+    // What a kill leaves between the last file of a first run and its manifest.
+    let more = [&CUT[..], &["--legacy"]].concat();
+    let place = finished(&input(), &more);
+    let expected = place.files("out");
+    for stage in ["windows", "dnabert", "esm", "merged", "predictions"] {
+        fs::remove_file(place.path(&format!("out/{stage}/manifest.json"))).unwrap();
+    }
+    run(&place, &more).ok();
+    assert_same_files(&expected, &place.files("out"), "no manifests");
+}
+
+#[test]
+fn sequences_from_a_pipe_are_read_again_and_their_vectors_kept() {
+    let place = Place::new();
+    let model = mock();
+    let command = [&["run", "-", "-q", "--model", &model, "-o", "out"], &CUT[..]].concat();
+    place.run_with_stdin(&command, input().as_bytes()).ok();
+    let (expected, before) = (place.files("out"), identities(&place));
+    place.run_with_stdin(&command, input().as_bytes()).ok();
+    assert_same_files(&expected, &place.files("out"), "the second run");
+    assert!(made(&before, &place).iter().all(|name| name.starts_with("windows/")), "{:?}", made(&before, &place));
+}
+
+#[test]
+fn shards_embedded_one_by_one_into_one_folder_stay() {
+    let place = finished(&input(), &CUT);
+    let model = mock();
+    let embed = |shards: &[&str]| {
+        place.run(&[&["embed-esm", "-q", "--model", &model, "-o", "esm"], shards].concat()).ok();
+    };
+    let shards = ["out/windows/shard-00001.faa", "out/windows/shard-00002.faa", "out/windows/shard-00003.faa"];
+    for shard in shards {
+        embed(&[shard]);
+    }
+    let (one_by_one, expected) = (place.files("esm"), place.files("out/esm"));
+    for name in ["shard-00001.parquet", "shard-00002.parquet", "shard-00003.parquet"] {
+        assert!(one_by_one.get(name) == expected.get(name), "{name}: {:?}", one_by_one.keys());
+    }
+    assert_eq!(one_by_one.get("manifest.json"), expected.get("manifest.json"));
+    // The whole folder given again is the whole stage: nothing else stays in the output.
+    place.run(&["chunk", "x.fa", "-q", "--no-resume", "-o", "out/windows"]).ok();
+    embed(&["out/windows"]);
+    assert_eq!(place.files("esm").into_keys().collect::<Vec<_>>(), ["manifest.json", "shard-00001.parquet"]);
+}
+
+/// Starts a run, waits until its output folder is there, and kills it after some more time. Says whether it was
+/// still running.
+fn killed(place: &Place, more: &[&str], after: Duration) -> bool {
+    let model = mock();
+    let mut command = place.command(&args(&model, more));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !place.path("out").exists() && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    // The first folder of a run that starts again is there at once: wait for the program to load as well.
+    sleep(after);
+    let running = child.try_wait().unwrap().is_none();
+    let _ = child.kill();
+    child.wait().unwrap();
+    running
+}
+
+#[test]
+fn killed_at_any_time_and_run_again_gives_the_files_of_an_undisturbed_run() {
+    let text = Random::new(13).fasta(300, 1500);
+    let more = ["--shard-frames", "150", "--legacy"];
+    let started = Instant::now();
+    let expected = finished(&text, &more).files("out");
+    let whole = started.elapsed();
+    let (mut random, mut kills) = (Random::new(14), 0);
+    for _ in 0..5 {
+        let place = Place::new();
+        place.write("x.fa", &text);
+        for _ in 0..4 {
+            let after = whole.mul_f64(random.below(1000) as f64 / 1000.0);
+            kills += usize::from(killed(&place, &more, after));
+            for (name, content) in place.files("out") {
+                let partial = name.ends_with(".partial") || name.ends_with("manifest.json");
+                assert!(partial || expected[&name] == content, "{name} has its name and is not whole");
+            }
+        }
+        run(&place, &more).ok();
+        assert_same_files(&expected, &place.files("out"), "after kills");
+    }
+    assert!(kills >= 8, "only {kills} of 20 kills met a running program");
+}
+
+#[cfg(not(feature = "torch"))]
+#[test]
+fn a_build_without_libtorch_says_so_for_bundles_with_weights() {
+    let place = Place::new();
+    place.write("x.fa", input());
+    for command in [&["run", "x.fa", "-o", "out"][..], &["embed-esm", "out/windows", "-o", "esm"], &["info"]] {
+        let ran = place.run(command);
+        if command[0] == "info" && ran.code == 0 {
+            assert!(ran.stdout.contains("no libtorch") || ran.stdout.contains("none"), "{}", ran.told());
+            continue;
+        }
+        ran.fails(69, "VN-DEVICE-NONE");
+        ran.says(&["no libtorch", "mock", "to do:"]);
+    }
+    run(&place, &["--no-resume"]).ok();
+}
