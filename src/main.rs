@@ -14,8 +14,8 @@ use virnucpro::runtime::progress::Progress;
 use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run};
 
 fn main() -> ExitCode {
-    let mut command = "virnucpro".to_owned();
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut command)));
+    let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut voice)));
     let outcome = outcome.unwrap_or_else(|_| {
         Err(Error::new(Fault::Bug, "the program panicked: a defect of this program").advice("please report this"))
     });
@@ -23,20 +23,30 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // stderr may be gone; the exit code is what counts then.
-            let _ = writeln!(std::io::stderr(), "{}\n{}", error.report(&command), error.json());
+            let _ = match voice.format {
+                Format::Text => writeln!(std::io::stderr(), "{}\n{}", error.report(&voice.command), error.json()),
+                Format::Json => writeln!(std::io::stderr(), "{}", error.json()),
+            };
             ExitCode::from(error.fault().exit_code())
         }
     }
 }
 
-fn work(command: &mut String) -> Result<()> {
+/// How a failure is told: what failed, in which form.
+struct Voice {
+    command: String,
+    format: Format,
+}
+
+fn work(voice: &mut Voice) -> Result<()> {
     let (global, task) = match cli::parse(std::env::args_os().collect())? {
         Asked::Text(text) => return cli::print(&text),
-        Asked::Work { global, command: name, task } => {
-            *command = name;
+        Asked::Work { global, command, task } => {
+            voice.command = command;
             (global, task)
         }
     };
+    voice.format = if global.log_format == LogFormat::Json { Format::Json } else { Format::Text };
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
     let level = match global.log_level {
         _ if global.quiet => log::LevelFilter::Error,
@@ -45,8 +55,7 @@ fn work(command: &mut String) -> Result<()> {
         LogLevel::Info => log::LevelFilter::Info,
         LogLevel::Debug => log::LevelFilter::Debug,
     };
-    let format = if global.log_format == LogFormat::Json { Format::Json } else { Format::Text };
-    logging::install(level, format, progress.bars());
+    logging::install(level, voice.format, progress.bars());
     if let Err(error) = interrupt::install() {
         log::warn!("signals will end the program at once: {error}");
     }

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
@@ -51,15 +51,17 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
         check_known(&command, options).map_err(|error| error.file(path))?;
         command = with_defaults(Cli::command(), options);
     }
-    let matches = match command.clone().try_get_matches_from(arguments) {
+    let matches = match command.clone().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Asked::Text(help(&error)));
         }
-        Err(error) => return Err(usage(&error)),
+        Err(error) => return Err(misused(&error, &arguments, from_file.as_ref())),
     };
     let typed = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
     if typed.global.print_config {
+        // Defaults from a file move options about: the order is that of the command without them.
+        let mut command = Cli::command();
         command.build();
         let options = from_file.map(|(_, options)| options).unwrap_or_default();
         return Ok(Asked::Text(listing(&command, &matches, &options)));
@@ -83,12 +85,53 @@ fn usage(error: &clap::Error) -> Error {
             .expected("a command, as in `virnucpro run contigs.fa -o out`")
             .advice("`virnucpro --help` lists the commands, `virnucpro COMMAND --help` explains one with examples");
     }
+    let (message, advice) = message_and_advice(error);
+    Error::new(Fault::Usage, message).advice(advice)
+}
+
+fn message_and_advice(error: &clap::Error) -> (String, String) {
     let text = error.render().to_string();
     let text = text.trim_start_matches("error: ");
     let message = text.split("\n\n").next().unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    let advice = tip.map_or_else(|| "see --help".to_owned(), |tip| format!("{tip}; see --help"));
-    Error::new(Fault::Usage, message).advice(advice)
+    (message, tip.map_or_else(|| "see --help".to_owned(), |tip| format!("{tip}; see --help")))
+}
+
+/// The same, naming the variable or the file that a wrong value stands in.
+fn misused(error: &clap::Error, arguments: &[OsString], from_file: Option<&(PathBuf, Options)>) -> Error {
+    let value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg).filter(|_| value) else {
+        return usage(error);
+    };
+    let name: String =
+        argument.trim_start_matches('-').chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let flag = format!("--{name}");
+    let typed = |argument: &OsString| {
+        argument
+            .to_str()
+            .and_then(|text| text.strip_prefix(&flag))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if arguments.iter().any(typed) {
+        return usage(error);
+    }
+    let (message, _) = message_and_advice(error);
+    let command = Cli::command();
+    let mut all = command.get_subcommands().flat_map(settings).chain(settings(&command));
+    let variable = all.find(|(long, _)| *long == name);
+    let variable = variable.and_then(|(_, argument)| argument.get_env().map(OsStr::to_owned));
+    if let Some(variable) = variable.filter(|variable| std::env::var_os(variable).is_some()) {
+        let variable = variable.to_string_lossy();
+        return Error::new(Fault::Config, message)
+            .found(format!("in the environment variable {variable}"))
+            .advice(format!("change or unset {variable}; see --help for what is allowed"));
+    }
+    match from_file {
+        Some((path, options)) if options.contains_key(&name) => Error::new(Fault::Config, message)
+            .file(path)
+            .advice(format!("change the line of {name} in this file; see --help for what is allowed")),
+        _ => usage(error),
+    }
 }
 
 /// The configuration file named on the command line, or else in the environment.
@@ -179,11 +222,15 @@ fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> Stri
     text
 }
 
-/// A value as YAML: quoted unless it is plain beyond doubt.
+/// A value as YAML: quoted unless it is read back as the same text beyond doubt.
 fn quoted(value: &OsStr) -> String {
     let value = value.to_string_lossy();
-    let plain = !value.is_empty()
+    let word = value.starts_with(|c: char| c.is_ascii_alphabetic())
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
-        && value.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if plain { value.into_owned() } else { format!("'{}'", value.replace('\'', "''")) }
+        && !["null", "yes", "no", "on", "off", "y", "n"].contains(&value.to_lowercase().as_str())
+        && (!["true", "false"].contains(&value.to_lowercase().as_str()) || value == value.to_lowercase());
+    // Not 007, 1e3 or 1.50: a number is written back in its shortest form.
+    let number = value.parse::<u64>().is_ok_and(|number| number.to_string() == value)
+        || value.parse::<f64>().is_ok_and(|number| number.to_string() == value && value.contains('.'));
+    if word || number { value.into_owned() } else { format!("'{}'", value.replace('\'', "''")) }
 }

@@ -64,8 +64,9 @@ pub enum ModelsCommand {
         prefixed, with config.json and tokenizer.json beside them. Everything is checked: nothing may be missing, of \
         another shape or not finite, and the parts must fit together.",
     after_help = "Examples:\n  \
-        virnucpro models import --name vnp-500 --window 500 --dnabert DNABERT-S/ --esm esm2_t36_3B_UR50D/ --head 500_model.safetensors -o models/vnp-500\n  \
-        virnucpro models import --name test --window 300 --untrained --dnabert d/model.safetensors --esm e/ --head h.safetensors -o test"
+        virnucpro models import --name vnp-500 --window 500 --dnabert DNABERT-S/ \\\n    \
+        --esm esm2_t36_3B_UR50D/ --head 500_model.safetensors -o models/vnp-500\n  \
+        virnucpro models import --name test --untrained --dnabert d/ --esm e/ --head h.safetensors -o test"
 )]
 pub struct ImportArgs {
     /// Name of the bundle: letters, digits, '.', '_', '-'

@@ -244,7 +244,7 @@ impl MergeArgs {
         its row, those without a score with the reason.",
     after_help = "Examples:\n  \
         virnucpro predict out/merged --windows out/windows -o out/predictions\n  \
-        virnucpro predict merged/*.parquet --windows windows --model vnp-500 --viral-share 0.7 -o predictions"
+        virnucpro predict merged/*.parquet --windows windows --viral-share 0.7 -o predictions"
 )]
 pub struct PredictArgs {
     /// Merged vectors: files or folders

@@ -62,6 +62,7 @@ impl Place {
                 command.env_remove(name);
             }
         }
+        command.env_remove("COLUMNS").env_remove("NO_COLOR");
         command.args(args).current_dir(self.folder()).stdin(Stdio::null());
         command
     }
