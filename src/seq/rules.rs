@@ -17,10 +17,14 @@ pub struct Limits {
     pub record_bases: u64,
 }
 
-impl Default for Limits {
+impl Limits {
     /// 64 KiB and 4 Gbp.
+    pub const DEFAULT: Self = Self { id_bytes: 64 << 10, record_bases: 4 << 30 };
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self { id_bytes: 64 << 10, record_bases: 4 << 30 }
+        Self::DEFAULT
     }
 }
 
