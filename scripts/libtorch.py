@@ -269,4 +269,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again")
+    except OSError as error:
+        fail(f"{error}; nothing is in place yet: put that right and run the same command again")

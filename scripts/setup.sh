@@ -52,4 +52,8 @@ else
     echo "crates: to be downloaded into cargo's cache (${CARGO_HOME:-$HOME/.cargo}), about 240 of them, 45 MB"
 fi
 "$python" scripts/libtorch.py
-crates --quiet --offline 2>/dev/null || crates
+if ! crates --quiet --offline 2>/dev/null && ! crates; then
+    echo "crates: cargo could not download them; its message is above. Check the network (cargo's own configuration" >&2
+    echo "crates: names proxies and mirrors) and run the same command again: what is there is kept." >&2
+    exit 1
+fi

@@ -173,7 +173,20 @@ fn starting_over_works_whatever_state_the_manifests_are_in() {
     run(&place, &CUT).fails(3, "VN-CKPT-HASH");
     let changed = ["--shard-frames", "100"];
     run(&place, &[&changed[..], &["--no-resume"]].concat()).ok();
-    assert_same_files(&finished(&input(), &changed).files("out"), &place.files("out"), "torn manifests");
+    // Files that no manifest records are nobody's to remove; no stage takes them over either.
+    let after = place.files("out");
+    for (name, content) in finished(&input(), &changed).files("out") {
+        assert!(after.get(&name) == Some(&content), "{name}");
+    }
+}
+
+#[test]
+fn starting_over_never_removes_the_work_of_another_stage() {
+    let place = finished(&input(), &CUT);
+    let (model, before) = (mock(), place.files("out/windows"));
+    let into_windows = ["embed-esm", "out/windows", "-q", "--no-resume", "--model", &model, "-o", "out/windows"];
+    place.run(&into_windows).fails(3, "VN-CKPT-FOREIGN");
+    assert_same_files(&before, &place.files("out/windows"), "windows");
 }
 
 #[test]

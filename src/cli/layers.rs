@@ -80,6 +80,11 @@ fn help(answer: &clap::Error) -> String {
 
 /// clap's message as an error of the contract: usage is 64, not clap's 2.
 fn usage(error: &clap::Error) -> Error {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::new(Fault::Usage, "no command was given")
+            .expected("a command, as in `virnucpro run contigs.fa -o out`")
+            .advice("`virnucpro --help` lists the commands, `virnucpro COMMAND --help` explains one with examples");
+    }
     let (message, advice) = message_and_advice(error);
     Error::new(Fault::Usage, message).advice(advice)
 }

@@ -39,8 +39,12 @@ impl StageDir {
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         atomic::remove_abandoned(folder)?;
         if resume == Resume::StartOver && folder.join(manifest::FILE).exists() {
-            // A damaged manifest must not stand in the way of starting over.
-            let superseded = Manifest::read(folder).ok().flatten().map(|known| known.shards.into_keys().collect());
+            // A damaged manifest must not stand in the way of starting over; another stage's work must.
+            let known = Manifest::read(folder).ok().flatten();
+            if let Some(known) = known.as_ref().filter(|known| known.stage != fingerprint.stage) {
+                refuse_foreign(folder, known, &fingerprint)?;
+            }
+            let superseded = known.map(|known| known.shards.into_keys().collect());
             return Self::fresh(folder, fingerprint, superseded.unwrap_or_default());
         }
         match Manifest::read(folder)? {
@@ -156,7 +160,6 @@ impl StageDir {
         let names: BTreeSet<&String> = names.iter().collect();
         let mut stale = std::mem::take(&mut self.superseded);
         stale.extend(self.manifest.shards.keys().cloned());
-        stale.extend(names_in(&self.folder)?.into_iter().filter(|name| is_output(name)));
         for name in stale.iter().filter(|name| !names.contains(name)) {
             self.manifest.shards.remove(name);
             let _ = fs::remove_file(self.path(name));
@@ -183,7 +186,11 @@ fn refuse_foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> R
         .file(folder.join(manifest::FILE))
         .expected(here)
         .found(there)
-        .advice("use another output folder, the same settings, or --no-resume to do the work again"))
+        .advice(if manifest.stage == wanted.stage {
+            "use another output folder, the same settings, or --no-resume to do the work again"
+        } else {
+            "every stage needs an output folder of its own: name another one with -o"
+        }))
 }
 
 /// The settings in which two fingerprints differ, on either side.

@@ -256,7 +256,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
+    println!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
     None
 }
 
