@@ -36,6 +36,11 @@ fn place() -> Place {
     place
 }
 
+/// Runs on the CPU, whose results the original's are compared with.
+fn run(place: &Place, args: &[&str]) {
+    place.run(&[args, &["--device", "cpu"]].concat()).ok();
+}
+
 /// Ids and features of a run, in order.
 struct Features {
     ids: Vec<String>,
@@ -131,7 +136,7 @@ fn features_of_the_original(tensors: &Path, results: &Path) -> Features {
 /// Runs everything and compares every file with the original's.
 fn equals_the_original(original: &Path, tensors: &str, window: &str, bundle: &str) {
     let place = place();
-    place.run(&["run", "input.fasta", "--legacy", "--window", window, "--model", bundle, "-o", "out"]).ok();
+    run(&place, &["run", "input.fasta", "--legacy", "--window", window, "--model", bundle, "-o", "out"]);
     for (ours, theirs) in [
         (format!("windows/chunked{window}.fa"), format!("input_chunked{window}.fa")),
         ("windows/identified_nucleotide.fa".into(), "input_identified_nucleotide.fa".into()),
@@ -209,13 +214,13 @@ fn the_stages_one_by_one_write_the_files_of_run() {
     for (window, shard_frames) in [("500", "100"), ("300", "10000")] {
         let whole = place();
         let cut = ["--legacy", "--window", window, "--shard-frames", shard_frames];
-        whole.run(&[&["run", "input.fasta", "-o", "out"], &cut[..]].concat()).ok();
+        run(&whole, &[&["run", "input.fasta", "-o", "out"], &cut[..]].concat());
         let staged = place();
         staged.run(&[&["chunk", "input.fasta", "-o", "out/windows"], &cut[..]].concat()).ok();
-        staged.run(&["embed-dnabert", "out/windows", "-o", "out/dnabert"]).ok();
-        staged.run(&["embed-esm", "out/windows", "-o", "out/esm"]).ok();
+        run(&staged, &["embed-dnabert", "out/windows", "-o", "out/dnabert"]);
+        run(&staged, &["embed-esm", "out/windows", "-o", "out/esm"]);
         staged.run(&["merge", "--dnabert", "out/dnabert", "--esm", "out/esm", "-o", "out/merged"]).ok();
-        staged.run(&["predict", "out/merged", "--legacy", "-o", "out/predictions"]).ok();
+        run(&staged, &["predict", "out/merged", "--legacy", "-o", "out/predictions"]);
         assert_same_files(&whole.files("out"), &staged.files("out"), &format!("windows of {window}"));
     }
 }
@@ -230,7 +235,7 @@ struct Outcome {
 
 fn outcome(options: &[&str]) -> Outcome {
     let place = place();
-    place.run(&[&["run", "input.fasta", "--legacy", "-o", "out"], options].concat()).ok();
+    run(&place, &[&["run", "input.fasta", "--legacy", "-o", "out"], options].concat());
     Outcome {
         files: place.files("out"),
         features: Features::read(&place.path("out/merged")),
