@@ -131,7 +131,8 @@ fn embed_shard(
     let sequences = std::iter::from_fn(|| {
         let record = reader.next(&mut names)?;
         // Lower case is soft masking; the tokenisers know upper case only.
-        let sequence = |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
+        let sequence =
+            |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
         Some(record.map(sequence))
     });
     let mut sink = |block: crate::store::VectorBlock| {
