@@ -113,7 +113,35 @@ fn one_file_serves_all_commands() {
     with(&["merge", "--dnabert", "dnabert", "--esm", "esm", "-o", "merged"]);
     with(&["predict", "merged", "-o", "predictions"]);
     assert_eq!(place.json("windows/manifest.json")["settings"]["window"], 300);
-    assert_eq!(place.json("predictions/manifest.json")["settings"]["tiers"]["viral"], 0.7);
+    assert_eq!(place.json("predictions/summary.json")["tiers"]["viral"], 0.7);
+}
+
+#[test]
+fn a_flag_beats_the_file_and_switches_read_what_people_write() {
+    let place = place();
+    place.write("c.yaml", "resume: false\n");
+    let resume = |set: &[(&str, &str)], args: &[&str]| {
+        let mut all = vec!["run", "x.fa", "-o", "out", "--print-config", "--config", "c.yaml"];
+        all.extend(args);
+        run_with(&place, set, &all).ok().stdout
+    };
+    assert!(resume(&[], &[]).contains("resume: false  # file"));
+    assert!(resume(&[], &["--resume"]).contains("resume: true  # flag"));
+    assert!(resume(&[("VIRNUCPRO_RESUME", "true")], &[]).contains("resume: true  # environment"));
+    for (text, value) in [("1", "true"), ("yes", "true"), ("0", "false"), ("off", "false")] {
+        let legacy = resume(&[("VIRNUCPRO_LEGACY", text)], &[]);
+        let parsed = if value == "true" { "# environment" } else { "legacy" };
+        assert!(legacy.lines().any(|line| line.starts_with("legacy: ") && line.contains(parsed)), "{text}: {legacy}");
+    }
+    // Set to nothing is not set.
+    assert!(resume(&[("VIRNUCPRO_LEGACY", ""), ("VIRNUCPRO_WINDOW", "")], &[]).contains("legacy: false  # default"));
+}
+
+#[test]
+fn a_list_for_an_option_of_one_value_is_refused() {
+    let place = place();
+    place.write("c.yaml", "window: [300, 500]\n");
+    place.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]).fails(78, "VN-CONFIG");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -41,17 +42,18 @@ pub enum Asked {
 /// # Errors
 /// [`Fault::Usage`] for arguments, [`Fault::Config`] for a configuration file that cannot be followed.
 pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
-    let mut command = Cli::command();
-    command.build();
+    let mut known = Cli::command();
+    known.build();
     let from_file = match config_path(&arguments) {
         Some(path) => file::read(&path).map(|options| Some((path, options)))?,
         None => None,
     };
     if let Some((path, options)) = &from_file {
-        check_known(&command, options).map_err(|error| error.file(path))?;
-        command = with_defaults(Cli::command(), options);
+        check_known(&known, options).map_err(|error| error.file(path))?;
     }
-    let matches = match command.clone().try_get_matches_from(&arguments) {
+    let nothing = Options::new();
+    let command = layered(Cli::command(), from_file.as_ref().map_or(&nothing, |(_, options)| options));
+    let matches = match command.try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Asked::Text(help(&error)));
@@ -61,10 +63,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     let typed = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
     if typed.global.print_config {
         // Defaults from a file move options about: the order is that of the command without them.
-        let mut command = Cli::command();
-        command.build();
         let options = from_file.map(|(_, options)| options).unwrap_or_default();
-        return Ok(Asked::Text(listing(&command, &matches, &options)));
+        return Ok(Asked::Text(listing(&known, &matches, &options)));
     }
     let name = matches.subcommand_name().unwrap_or_default();
     let (command, global) = (format!("virnucpro {name}"), typed.global);
@@ -158,6 +158,18 @@ fn settings(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
 fn check_known(command: &Command, options: &Options) -> Result<()> {
     let all = command.get_subcommands().flat_map(settings).chain(settings(command));
     let known: BTreeMap<&str, &Arg> = all.collect();
+    for (name, values) in options {
+        let one = |argument: &&&Arg| {
+            argument.get_value_delimiter().is_none()
+                && argument.get_num_args().is_none_or(|range| range.max_values() <= 1)
+        };
+        if values.len() != 1 && known.get(name.as_str()).filter(one).is_some() {
+            return Err(Error::new(Fault::Config, format!("option {name} of the configuration file takes one value"))
+                .expected("one value")
+                .found(format!("a list of {}", values.len()))
+                .advice("write it as `option: value`"));
+        }
+    }
     let Some(unknown) = options.keys().find(|name| !known.contains_key(name.as_str())) else { return Ok(()) };
     let nearest = known.keys().min_by_key(|name| distance(name, unknown)).copied().unwrap_or_default();
     Err(Error::new(Fault::Config, format!("the configuration file has an option that no command has: {unknown}"))
@@ -179,8 +191,8 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The command line with the file's values as defaults.
-fn with_defaults(mut command: Command, options: &Options) -> Command {
+/// The command line with the file's values as defaults, and blind to variables that are set to nothing.
+fn layered(mut command: Command, options: &Options) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     command = apply(command, options);
     for name in names {
@@ -189,13 +201,19 @@ fn with_defaults(mut command: Command, options: &Options) -> Command {
     command
 }
 
-fn apply(command: Command, options: &Options) -> Command {
-    let ids: Vec<(String, Vec<String>)> = settings(&command)
+fn apply(mut command: Command, options: &Options) -> Command {
+    let of_file: Vec<(String, Vec<String>)> = settings(&command)
         .filter_map(|(name, argument)| Some((argument.get_id().to_string(), options.get(name)?.clone())))
         .collect();
-    ids.into_iter().fold(command, |command, (id, values)| {
-        command.mut_arg(id, |argument| argument.required(false).default_values(values))
-    })
+    let unset = |argument: &&Arg| argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let empty: Vec<String> = command.get_arguments().filter(unset).map(|arg| arg.get_id().to_string()).collect();
+    for (id, values) in of_file {
+        command = command.mut_arg(id, |argument| argument.required(false).default_values(values));
+    }
+    for id in empty {
+        command = command.mut_arg(id, |argument| argument.env(Resettable::Reset));
+    }
+    command
 }
 
 /// Every option of the command used, as a configuration file with the source of each value.

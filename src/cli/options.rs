@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::config;
@@ -26,7 +26,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "VIRNUCPRO_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// No progress, no messages but errors, no table on stdout
-    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 }
 
@@ -155,7 +155,7 @@ pub struct Windows {
     #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES")]
     pub duplicates: crate::units::Duplicates,
     /// An input without sequences gives empty tables instead of an error
-    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = BoolishValueParser::new())]
     pub allow_empty: bool,
 }
 
@@ -164,7 +164,7 @@ pub struct Windows {
 #[command(next_help_heading = "Output")]
 pub struct Legacy {
     /// Write the original program's files too
-    #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = BoolishValueParser::new())]
     pub legacy: bool,
 }
 
