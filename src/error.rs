@@ -110,7 +110,7 @@ faults! {
 
     /// A manifest or shard that is damaged.
     CheckpointCorrupt = "VN-CKPT-HASH", 3;
-    /// Finished work of other settings, input or model in the output folder.
+    /// Finished work of another stage, other settings or another model in the output folder.
     CheckpointForeign = "VN-CKPT-FOREIGN", 3;
     /// A stage's output that is not complete.
     CheckpointIncomplete = "VN-CKPT-INCOMPLETE", 3;
@@ -189,6 +189,10 @@ impl Error {
     pub fn reading(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
         let (fault, advice) = match error.kind() {
+            K::NotADirectory => (Fault::InputMissing, "check the path; a part of it is a file"),
+            _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
+                (Fault::InputMissing, "check the path; its links lead in a circle, or a name is too long")
+            }
             K::NotFound => (Fault::InputMissing, "check the path; a link may point to nothing"),
             K::PermissionDenied => (Fault::InputMissing, "make the file readable for this user"),
             K::IsADirectory => (Fault::InputMissing, "name a file, not a folder"),
@@ -205,6 +209,7 @@ impl Error {
             K::QuotaExceeded => {
                 (Fault::Quota, "the quota is full, not the disk: free space, then run the same command again")
             }
+            K::AlreadyExists | K::NotADirectory => (Fault::Write, "name a folder; a file stands there"),
             K::PermissionDenied | K::ReadOnlyFilesystem => {
                 (Fault::Write, "choose a folder that this user can write to")
             }

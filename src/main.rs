@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     let outcome = outcome.unwrap_or_else(|_| {
         Err(Error::new(Fault::Bug, "the program panicked: a defect of this program").advice("please report this"))
     });
+    // What a signal breaks off may fail for another reason first: the end of a pipe looks like the end of its data.
+    let outcome = outcome.or_else(|error| interrupt::check().and(Err(error)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,7 @@
 //! What the documents say of the program, compared with the program.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test may: Clippy knows only those marked #[test]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

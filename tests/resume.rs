@@ -190,16 +190,34 @@ fn starting_over_never_removes_the_work_of_another_stage() {
 }
 
 #[test]
-fn files_without_their_manifest_are_made_again() {
-    // What a kill leaves between the last file of a first run and its manifest.
-    let more = [&CUT[..], &["--legacy"]].concat();
-    let place = finished(&input(), &more);
-    let expected = place.files("out");
-    for stage in ["windows", "dnabert", "esm", "merged", "predictions"] {
-        fs::remove_file(place.path(&format!("out/{stage}/manifest.json"))).unwrap();
-    }
-    run(&place, &more).ok();
-    assert_same_files(&expected, &place.files("out"), "no manifests");
+fn files_without_a_manifest_are_somebody_elses() {
+    let place = finished(&input(), &CUT);
+    fs::remove_file(place.path("out/windows/manifest.json")).unwrap();
+    let before = place.files("out");
+    run(&place, &CUT).fails(1, "VN-OUT-FOREIGN");
+    assert_same_files(&before, &place.files("out"), "refused");
+}
+
+#[test]
+fn other_cut_offs_and_more_files_cost_no_vectors() {
+    let place = finished(&input(), &CUT);
+    let before = identities(&place);
+    run(&place, &[&CUT[..], &["--legacy", "--viral-share", "0.9"]].concat()).ok();
+    let made = made(&before, &place);
+    assert!(made.iter().all(|name| !name.ends_with(".parquet")), "{made:?}");
+    assert!(place.files("out").contains_key("predictions/prediction_results.txt"));
+    run(&place, &CUT).ok();
+    assert_same_files(&finished(&input(), &CUT).files("out"), &place.files("out"), "back again");
+}
+
+#[test]
+fn starting_over_with_one_shard_leaves_the_others() {
+    let place = finished(&input(), &CUT);
+    let (model, before) = (mock(), place.files("out/esm"));
+    place
+        .run(&["embed-esm", "out/windows/shard-00002.faa", "-q", "--no-resume", "--model", &model, "-o", "out/esm"])
+        .ok();
+    assert_same_files(&before, &place.files("out/esm"), "vectors");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::config::file::{self, Options};
 use crate::error::{Error, Fault, Result};
 
 /// Options that say how to parse, not what to do; not part of a configuration.
-const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
+const NOT_SETTINGS: [&str; 5] = ["config", "print-config", "help", "version", "no-resume"];
 
 /// What the user wants.
 #[derive(Debug)]

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::config;
+use crate::error::{Error, Fault, Result as Outcome};
 use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
 
 /// Options of every command.
@@ -24,7 +26,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "VIRNUCPRO_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// No progress, no messages but errors, no table on stdout
-    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET")]
+    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
 }
 
@@ -65,11 +67,12 @@ pub struct Output {
         default_missing_value = "true",
         num_args = 0..=1,
         require_equals = true,
-        env = "VIRNUCPRO_RESUME"
+        env = "VIRNUCPRO_RESUME",
+        overrides_with = "no_resume"
     )]
     resume: bool,
     /// Do all work again (as --resume=false)
-    #[arg(long, env = "VIRNUCPRO_NO_RESUME")]
+    #[arg(long, overrides_with = "resume")]
     no_resume: bool,
 }
 
@@ -152,7 +155,7 @@ pub struct Windows {
     #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES")]
     pub duplicates: crate::units::Duplicates,
     /// An input without sequences gives empty tables instead of an error
-    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY")]
+    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = FalseyValueParser::new())]
     pub allow_empty: bool,
 }
 
@@ -161,7 +164,7 @@ pub struct Windows {
 #[command(next_help_heading = "Output")]
 pub struct Legacy {
     /// Write the original program's files too
-    #[arg(long, env = "VIRNUCPRO_LEGACY")]
+    #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = FalseyValueParser::new())]
     pub legacy: bool,
 }
 
@@ -172,9 +175,9 @@ pub struct Tiers {
     /// A sequence is 'viral' from this share of viral windows on
     #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_VIRAL_SHARE", value_parser = share)]
     viral_share: f64,
-    /// It is 'mixed' from this share on, below it 'non-viral'
-    #[arg(long, value_name = "SHARE", default_value = "0.1", env = "VIRNUCPRO_MIXED_SHARE", value_parser = share)]
-    mixed_share: f64,
+    /// It is 'mixed' from this share on, below it 'non-viral'; 0.1 if not given, or --viral-share if that is less
+    #[arg(long, value_name = "SHARE", env = "VIRNUCPRO_MIXED_SHARE", value_parser = share)]
+    mixed_share: Option<f64>,
 }
 
 impl Tiers {
@@ -182,17 +185,18 @@ impl Tiers {
     ///
     /// # Errors
     /// The cut-offs are in the wrong order.
-    pub fn settings(&self) -> crate::error::Result<config::Tiers> {
-        if self.mixed_share > self.viral_share {
-            return Err(crate::error::Error::new(
-                crate::error::Fault::Usage,
-                "--mixed-share is larger than --viral-share",
-            )
-            .expected(format!("at most {}", self.viral_share))
-            .found(self.mixed_share.to_string())
-            .advice("lower --mixed-share, or raise --viral-share"));
+    pub fn settings(&self) -> Outcome<config::Tiers> {
+        let viral = self.viral_share;
+        match self.mixed_share {
+            None => Ok(config::Tiers { viral, mixed: config::Tiers::default().mixed.min(viral) }),
+            Some(mixed) if mixed <= viral => Ok(config::Tiers { viral, mixed }),
+            Some(mixed) => Err(Error::new(Fault::Usage, "--mixed-share is larger than --viral-share")
+                .expected(format!("at most {viral}"))
+                .found(mixed.to_string())
+                .advice(
+                    "a sequence is mixed from the smaller share on and viral from the larger: lower --mixed-share",
+                )),
         }
-        Ok(config::Tiers { viral: self.viral_share, mixed: self.mixed_share })
     }
 }
 

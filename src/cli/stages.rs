@@ -1,6 +1,6 @@
 //! Arguments of the stages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -250,7 +250,7 @@ pub struct PredictArgs {
     /// Merged vectors: files or folders
     #[arg(value_name = "MERGED", required = true)]
     merged: Vec<PathBuf>,
-    /// Folder that `chunk` wrote; `windows` beside the first MERGED if not given
+    /// Folder that `chunk` wrote; `windows` beside the folder of the first MERGED if not given
     #[arg(long, value_name = "DIR", env = "VIRNUCPRO_WINDOWS")]
     windows: Option<PathBuf>,
     #[command(flatten)]
@@ -271,7 +271,11 @@ impl PredictArgs {
     /// # Errors
     /// The arguments contradict each other.
     pub fn settings(self) -> Result<config::Predict> {
-        let beside = self.merged.first().map(|merged| merged.with_file_name("windows")).unwrap_or_default();
+        let folder = self.merged.first().map(|merged| match merged.extension() {
+            Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
+            _ => merged,
+        });
+        let beside = folder.map(|folder| folder.with_file_name("windows")).unwrap_or_default();
         Ok(config::Predict {
             windows: self.windows.unwrap_or(beside),
             merged: self.merged,

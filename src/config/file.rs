@@ -23,8 +23,9 @@ pub fn read(path: &Path) -> Result<Options> {
             .advice("`virnucpro COMMAND --print-config` prints such a file")
     };
     let value: Value = serde_yaml::from_str(&text).map_err(|error| {
-        let line = error.location().map_or(0, |place| place.line() as u64);
-        wrong("the configuration file cannot be read".to_owned()).line(line).caused_by(error)
+        let line = error.location().map(|place| place.line() as u64);
+        let wrong = wrong("the configuration file cannot be read".to_owned());
+        line.into_iter().fold(wrong, Error::line).caused_by(error)
     })?;
     let mapping = match value {
         Value::Null => return Ok(Options::new()),

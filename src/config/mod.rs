@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens};
 
-pub use sheet::{STDIN, inputs};
+pub use sheet::{STDIN, inputs, stem};
 
 /// Window length where neither the user nor a bundle gives one, in bases.
 pub const DEFAULT_WINDOW: usize = 500;

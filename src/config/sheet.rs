@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Input;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, printable};
 
 /// What stands for standard input.
 pub const STDIN: &str = "-";
@@ -19,7 +19,8 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
         if path.extension().is_some_and(|extension| extension == "tsv") {
             inputs.extend(sheet(path)?);
         } else {
-            inputs.push(Input { sample: sample_of(path), path: path.clone() });
+            let sample = if path == Path::new(STDIN) { "stdin".to_owned() } else { stem(path) };
+            inputs.push(Input { sample, path: path.clone() });
         }
     }
     if inputs.iter().filter(|input| input.path == Path::new(STDIN)).count() > 1 {
@@ -28,15 +29,14 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
-/// A file's name without the extensions of sequences and compression.
-fn sample_of(path: &Path) -> String {
-    if path == Path::new(STDIN) {
-        return "stdin".to_owned();
-    }
-    let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for endings in [&[".gz", ".bgz", ".bz2", ".xz", ".zst"][..], &[".fa", ".fna", ".fasta", ".fas", ".fq", ".fastq"]] {
-        if let Some(stem) = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty())
-        {
+/// A file's name without the extensions of sequences, vectors and compression, fit for a table and a terminal.
+pub fn stem(path: &Path) -> String {
+    const COMPRESSED: &[&str] = &[".gz", ".bgz", ".bz2", ".xz", ".zst"];
+    const CONTENT: &[&str] = &[".fa", ".fna", ".faa", ".fasta", ".fas", ".fq", ".fastq", ".parquet"];
+    let mut name = printable(&path.file_name().unwrap_or_default().to_string_lossy(), usize::MAX);
+    for endings in [COMPRESSED, CONTENT] {
+        let stem = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty());
+        if let Some(stem) = stem {
             name = stem.to_owned();
         }
     }

@@ -40,9 +40,13 @@ impl Compute {
         let devices = match choice {
             DeviceChoice::Cpu => vec![Device::Cpu],
             DeviceChoice::Auto => match expects_gpu() {
-                true => {
-                    cuda_devices().map_or_else(|_| vec![Device::Cpu], |count| (0..count).map(Device::Cuda).collect())
-                }
+                true => match cuda_devices() {
+                    Ok(count) => (0..count).map(Device::Cuda).collect(),
+                    Err(error) => {
+                        log::warn!("a GPU is here but cannot be used ({error}); the CPU takes its place, far slower");
+                        vec![Device::Cpu]
+                    }
+                },
                 false => vec![Device::Cpu],
             },
             DeviceChoice::Cuda(wanted) => chosen(wanted, cuda_devices()?)?,

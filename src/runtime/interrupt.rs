@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -16,6 +18,10 @@ struct Flags {
     interrupted: Arc<AtomicBool>,
     terminated: Arc<AtomicBool>,
 }
+
+/// Seconds that work has to reach a safe point. A process that waits for a pipe or a driver never does; nothing is lost
+/// by ending it, since unfinished files have no final name. Schedulers give 30 seconds.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Installs the handlers. Without this call [`check`] never stops anything.
 ///
@@ -30,7 +36,19 @@ pub fn install() -> io::Result<()> {
         flag::register_conditional_shutdown(signal, code, Arc::clone(stop))?;
         flag::register(signal, Arc::clone(stop))?;
     }
+    thread::Builder::new().name("signals".to_owned()).spawn(enforce)?;
     Ok(())
+}
+
+/// Ends the process when a signal has not been heeded in time.
+fn enforce() {
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        if let Err(error) = check() {
+            thread::sleep(GRACE);
+            signal_hook::low_level::exit(i32::from(error.fault().exit_code()));
+        }
+    }
 }
 
 /// Says so if the user or the scheduler wants the process to stop. Called wherever stopping is safe.

@@ -4,9 +4,9 @@ use std::io;
 
 use super::letters::{Alphabet, QUALITY, is_protein_only, run};
 use super::names::identifier;
+use super::rules::{Rules, Shared, write_line_number};
 use super::sniff::{binary, show};
 use super::summary::{Format, Note};
-use super::text::{Rules, Shared, write_line_number};
 use crate::error::{Error, Fault, Result};
 
 /// Records in which a letter of proteins means that the file is one of proteins.

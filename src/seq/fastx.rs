@@ -12,10 +12,11 @@ use needletail::parser::{FastaReader, FastqReader, FastxReader, SequenceRecord};
 use super::decompress::decompress;
 use super::letters::{Alphabet, Letters};
 use super::names::{Names, identifier};
+use super::rules::{Limits, Rules, Shared, line_and_name};
 use super::sniff;
 use super::source::{Source, Watch};
 use super::summary::{Compression, Format, Note, Summary};
-use super::text::{CheckedText, Limits, Rules, Shared, line_and_name};
+use super::text::CheckedText;
 use crate::error::{Error, Fault, Result};
 
 type Text = Box<dyn BufRead + Send>;

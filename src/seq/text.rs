@@ -5,61 +5,10 @@
 //! blanks at line ends, joins the lines of a FASTA sequence - a record then lies in the parser's buffer in
 //! one piece, and windows need no copy - and puts the record's line number before its identifier.
 
-use std::io::{self, BufRead, Read, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::{self, BufRead, Read};
 
 use super::checker::{Checker, Progress};
-use super::letters::Alphabet;
-use super::source::Source;
-use super::summary::{Format, Note};
-use crate::error::Error;
-
-/// Bounds on what one record may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of an identifier.
-    pub id_bytes: usize,
-    /// Bases of a record: the reader holds one record in memory.
-    pub record_bases: u64,
-}
-
-impl Default for Limits {
-    /// 64 KiB and 4 Gbp.
-    fn default() -> Self {
-        Self { id_bytes: 64 << 10, record_bases: 4 << 30 }
-    }
-}
-
-/// What the checks found, for whoever reads the records.
-#[derive(Default)]
-pub(super) struct Findings {
-    /// The error that ended the text early, and the record (from 1) it is in.
-    pub fault: Option<(u64, Error)>,
-    /// Headers seen.
-    pub records: u64,
-    /// Peculiarities.
-    pub notes: Vec<Note>,
-}
-
-/// [`Findings`], shared with the reader that is buried in the parser.
-#[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Findings>>);
-
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Findings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How to read a text.
-pub(super) struct Rules {
-    pub source: Source,
-    pub format: Format,
-    pub alphabet: Alphabet,
-    pub limits: Limits,
-    /// Line of the first header.
-    pub line: u64,
-}
+use super::rules::{Rules, Shared};
 
 /// Checked text. An error ends it as if the file ended there, and waits in the findings, so that the
 /// records before it are still read.
@@ -103,25 +52,11 @@ impl Read for CheckedText {
     }
 }
 
-/// Puts the line of a header before its name.
-pub(super) fn write_line_number(header: &mut Vec<u8>, line: u64) {
-    // Writing to memory cannot fail.
-    let _ = write!(header, "{line}{AFTER_LINE}");
-}
-
-/// What stands between the line number and the name.
-const AFTER_LINE: char = ':';
-
-/// Line number and name of a header as [`CheckedText`] writes it.
-pub(super) fn line_and_name(header: &[u8]) -> Option<(u64, &[u8])> {
-    let end = header.iter().position(|byte| *byte == AFTER_LINE as u8)?;
-    let line = str::from_utf8(&header[..end]).ok()?.parse().ok()?;
-    Some((line, &header[end + 1..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seq::rules::line_and_name;
+    use crate::seq::{Alphabet, Format, Limits, Source};
     use std::io::{BufReader, Cursor};
 
     /// The checked text, and the fault, when both sides move this many bytes at a time.

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::legacy::LegacyFile;
 use super::rows::{InputRow, WindowRow, WindowStatus};
-use super::shards::ShardWriter;
+use super::shards::{ShardWriter, is_shard};
 use crate::config::{self, Input};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, printable};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
 use crate::seq::{Alphabet, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows};
@@ -34,28 +34,29 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
             "window": window,
             "shard_frames": settings.shard_frames,
             "duplicates": settings.duplicates,
-            "legacy": settings.legacy,
         }),
         model: None,
     };
     // A last input that is not there should not cost the time of reading the others.
     settings.inputs.iter().try_for_each(present)?;
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    if let Some(input) = known_input(settings, &dir)?
-        && dir.all_done(&input)?
-    {
-        log::info!("chunk: {} is finished and made from the same input", settings.output.display());
-        return dir.keep();
+    if let Some(input) = known_input(settings, &dir)? {
+        if dir.all_done(&input)? {
+            log::info!("chunk: {} is finished and made from the same input", settings.output.display());
+            return dir.keep();
+        }
+        log::warn!("chunk: {} was made from another input or is damaged; it is made again", settings.output.display());
     }
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
-    let mut digest = InputDigest::new();
+    let mut digest = InputDigest::new(settings.legacy);
     for input in &settings.inputs {
         let summary = pass.input(input, settings.allow_empty)?;
         digest.add(input, &summary);
     }
     let input = digest.finish();
+    interrupt::check()?; // a signal to a pipe's writer ends the input early
     let finished = pass.finish()?;
     for (name, rows, file) in finished.files {
         dir.note(&name, ShardEntry { rows, file, input: input.clone() });
@@ -68,9 +69,14 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         counts["windows_framed"],
         counts["frames"]
     );
-    let names: Vec<String> =
-        dir.manifest().shards.keys().filter(|name| finished.names.contains(*name)).cloned().collect();
-    dir.finish(&names, finished.totals)
+    if counts["renamed"] > 0 {
+        log::warn!(
+            "chunk: {} records had the id of an earlier one and were renamed, as x__2; see inputs.tsv",
+            counts["renamed"]
+        );
+    }
+    dir.remove_unrecorded(&finished.names, is_shard)?;
+    dir.finish(&finished.names, finished.totals)
 }
 
 /// Refuses an input that is not there.
@@ -86,19 +92,22 @@ fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String
     if dir.manifest().shards.is_empty() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
-    let mut digest = InputDigest::new();
+    let mut digest = InputDigest::new(settings.legacy);
     for input in &settings.inputs {
         digest.add_file(input, &FileDigest::of(&input.path)?);
     }
     Ok(Some(digest.finish()))
 }
 
-/// One digest for what was read, in order, with the names that stand in `inputs.tsv`.
+/// One digest for what was read, in order, with the names that stand in `inputs.tsv`, and for what is made of it:
+/// more files of the same windows cost another reading, not other vectors.
 struct InputDigest(blake3::Hasher);
 
 impl InputDigest {
-    fn new() -> Self {
-        Self(blake3::Hasher::new())
+    fn new(legacy: bool) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(if legacy { b"legacy\n" } else { b"" });
+        Self(hasher)
     }
 
     fn add(&mut self, input: &Input, summary: &Option<Summary>) {
@@ -225,7 +234,7 @@ impl<'a> Pass<'a> {
         self.counts.bases += bases.len() as u64;
         self.inputs.row(&InputRow {
             sample: input.sample.clone(),
-            file: input.path.display().to_string(),
+            file: printable(&input.path.to_string_lossy(), usize::MAX),
             record: number,
             line: record.line,
             sequence: record.id.to_owned(),

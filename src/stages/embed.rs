@@ -11,9 +11,12 @@ use crate::config::{self, Part};
 use crate::embed::{Engine, Sequence};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::{Progress, Task};
-use crate::seq::{Alphabet, Limits, Names, Reader, Source};
+use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
 use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, VectorWriter};
 use crate::units::{Duplicates, Precision};
+
+/// Ids of frames are longer than those of the sequences they come from.
+const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, ..Limits::DEFAULT };
 
 /// Runs the stage.
 ///
@@ -22,7 +25,7 @@ use crate::units::{Duplicates, Precision};
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
     let part = PartOf::bundle(&bundle, settings.part);
-    let shards = take_over(&settings.shards, part.extension)?;
+    let shards = take_over(&settings.shards, "chunk", part.extension)?;
     let precision = load::precision(&bundle, settings.part, &settings.compute)?;
     let fingerprint = Fingerprint {
         stage: part.stage,
@@ -123,11 +126,14 @@ fn embed_shard(
     (mut writer, task): (VectorWriter, &Task),
 ) -> Result<(u64, FileDigest)> {
     let source = Source::from(shard.path.clone());
-    let mut reader = Reader::open(&source, alphabet, Limits::default())?;
+    let mut reader = Reader::open(&source, alphabet, FRAME_LIMITS)?;
     let mut names = Names::new(Duplicates::Error);
     let sequences = std::iter::from_fn(|| {
         let record = reader.next(&mut names)?;
-        Some(record.map(|record| Sequence { id: record.id.to_owned(), letters: record.bases().to_vec() }))
+        // Lower case is soft masking; the tokenisers know upper case only.
+        let sequence =
+            |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
+        Some(record.map(sequence))
     });
     let mut sink = |block: crate::store::VectorBlock| {
         let rows = block.ids.len() as u64;

@@ -15,6 +15,9 @@ use crate::store::{
     FileDigest, Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter,
 };
 
+/// What writes the two sides.
+const DNABERT: &str = "embed-dnabert";
+const ESM: &str = "embed-esm";
 /// Rows joined at a time.
 const BLOCK_ROWS: usize = 1024;
 /// Ids shown of those that have no partner.
@@ -25,9 +28,10 @@ const SHOWN_IDS: usize = 10;
 /// # Errors
 /// The two sides do not hold the same ids or come from different bundles; or a file cannot be read or written.
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
-    let dnabert = take_over(&settings.dnabert, "parquet")?;
-    let esm = take_over(&settings.esm, "parquet")?;
-    let (left, right) = (Side::describe(&dnabert, &settings.dnabert)?, Side::describe(&esm, &settings.esm)?);
+    let dnabert = take_over(&settings.dnabert, DNABERT, "parquet")?;
+    let esm = take_over(&settings.esm, ESM, "parquet")?;
+    let left = Side::describe(&dnabert, &settings.dnabert, DNABERT)?;
+    let right = Side::describe(&esm, &settings.esm, ESM)?;
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
@@ -40,7 +44,7 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
     let task = progress.task("merge", "frames", (rows > 0).then_some(rows));
     let metadata = joined_metadata(&left, &right);
     let (mut names, mut total) = (Vec::new(), 0);
-    for group in groups(dnabert, esm) {
+    for group in groups(dnabert, esm)? {
         if group.dnabert.is_empty() {
             EsmIndex::of(&group)?; // nothing to join: proves that the other side is empty too
         }
@@ -85,11 +89,18 @@ struct Side {
 }
 
 impl Side {
-    fn describe(files: &[Handed], named: &[PathBuf]) -> Result<Self> {
+    fn describe(files: &[Handed], named: &[PathBuf], stage: &str) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
             let reader = VectorReader::open(&file.path)?;
             let metadata = reader.metadata();
+            if let Some(other) = metadata.get("stage").filter(|made_by| *made_by != stage) {
+                return Err(Error::new(Fault::InputStage, "the vectors of one side come from another stage")
+                    .file(&file.path)
+                    .expected(format!("vectors that `virnucpro {stage}` wrote"))
+                    .found(format!("vectors that `virnucpro {other}` wrote"))
+                    .advice("--dnabert takes the output of embed-dnabert, --esm that of embed-esm"));
+            }
             let side = Self { dim: reader.dim(), model: model_of(&metadata), metadata };
             match &known {
                 None => known = Some(side),
@@ -150,20 +161,36 @@ fn joined_metadata(dnabert: &Side, esm: &Side) -> BTreeMap<String, String> {
     metadata
 }
 
-/// Files that are joined with each other: shard by shard where both sides have the same shards, so that
-/// memory does not grow with the input; all with all otherwise.
+/// Files that are joined with each other: shard by shard where the shards of both sides hold the same ids, so that
+/// memory does not grow with the input; all with all otherwise, with every id in memory.
 struct Group {
     dnabert: Vec<Handed>,
     esm: Vec<Handed>,
 }
 
-fn groups(dnabert: Vec<Handed>, mut esm: Vec<Handed>) -> Vec<Group> {
+fn groups(dnabert: Vec<Handed>, mut esm: Vec<Handed>) -> Result<Vec<Group>> {
     let stems: HashMap<String, usize> = dnabert.iter().enumerate().map(|(i, file)| (file.stem.clone(), i)).collect();
-    if esm.len() != dnabert.len() || !esm.iter().all(|file| stems.contains_key(&file.stem)) {
-        return vec![Group { dnabert, esm }];
+    let mut paired = esm.len() == dnabert.len() && esm.iter().all(|file| stems.contains_key(&file.stem));
+    if paired {
+        esm.sort_by_key(|file| stems[&file.stem]);
+        for (left, right) in dnabert.iter().zip(&esm) {
+            paired = paired && same_ids(left, right)?;
+        }
     }
-    esm.sort_by_key(|file| stems[&file.stem]);
-    dnabert.into_iter().zip(esm).map(|(d, e)| Group { dnabert: vec![d], esm: vec![e] }).collect()
+    if !paired {
+        return Ok(vec![Group { dnabert, esm }]);
+    }
+    Ok(dnabert.into_iter().zip(esm).map(|(d, e)| Group { dnabert: vec![d], esm: vec![e] }).collect())
+}
+
+/// Whether two files hold the same ids, in any order.
+fn same_ids(left: &Handed, right: &Handed) -> Result<bool> {
+    let (mut left, mut right) = (VectorReader::open(&left.path)?.ids()?, VectorReader::open(&right.path)?.ids()?);
+    if left != right {
+        left.sort_unstable();
+        right.sort_unstable();
+    }
+    Ok(left == right)
 }
 
 /// Where the ESM-2 vector of an id is.
@@ -352,6 +379,8 @@ mod tests {
         let dnabert = [("s1.parquet", vec!["x", "y"]), ("s2.parquet", vec!["z"])];
         let esm = [("t1.parquet", vec!["z", "y"]), ("t2.parquet", vec![]), ("t3.parquet", vec!["x"])];
         assert_eq!(merged(&dnabert, &esm).unwrap(), [expected(&["x", "y"]), expected(&["z"])]);
+        let misnamed = [("s1.parquet", vec!["z"]), ("s2.parquet", vec!["x", "y"])];
+        assert_eq!(merged(&dnabert, &misnamed).unwrap(), [expected(&["x", "y"]), expected(&["z"])]);
         let swapped = [("s2.parquet", vec!["z"]), ("s1.parquet", vec!["y", "x"])];
         assert_eq!(merged(&dnabert, &swapped).unwrap(), [expected(&["x", "y"]), expected(&["z"])]);
     }

@@ -30,6 +30,7 @@ const BLOCK_ROWS: usize = 1024;
 
 const FRAMES: &str = "frames.tsv";
 const WINDOWS: &str = "windows.tsv";
+const INPUTS: &str = "inputs.tsv";
 const SEQUENCES: &str = "sequences.tsv";
 const SUMMARY: &str = "summary.json";
 const LEGACY_FRAMES: &str = "prediction_results.txt";
@@ -55,23 +56,21 @@ pub struct Counts {
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
     let model = load::stamp(&bundle);
-    let merged = take_over(&settings.merged, "parquet")?;
+    let mut merged = take_over(&settings.merged, "merge", "parquet")?;
+    // By number, as they were cut: engines hand files over in any order.
+    merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
     check_origin(&merged, &bundle, &model)?;
-    let (windows, inputs) = (settings.windows.join(WINDOWS), settings.windows.join("inputs.tsv"));
-    let mut sources = vec![prove(&windows)?, prove(&inputs)?];
-    check_window(&settings.windows, &bundle)?;
-    sources.extend(merged.iter().cloned());
-    let input = FileDigest::of_all(sources.iter().map(|file| &file.digest));
+    let [windows, inputs] = cut_windows(&settings.windows, &bundle)?;
+    // What a score is compared with belongs to the input: other cut-offs cost new tables, not new vectors.
+    let sources = [&windows, &inputs].into_iter().chain(&merged).map(|file| &file.digest);
+    let asked = json!({ "sources": FileDigest::of_all(sources), "tiers": settings.tiers, "legacy": settings.legacy });
+    let input = blake3::hash(asked.to_string().as_bytes()).to_hex().to_string();
 
     let mut names = vec![FRAMES, WINDOWS, SEQUENCES, SUMMARY];
     if settings.legacy {
         names.extend([LEGACY_FRAMES, LEGACY_WINDOWS]);
     }
-    let fingerprint = Fingerprint {
-        stage: "predict",
-        settings: json!({ "tiers": settings.tiers, "legacy": settings.legacy }),
-        model: Some(model.clone()),
-    };
+    let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     let mut done = true;
     for name in &names {
@@ -88,7 +87,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     let mut scores = FrameScores::new(&merged, head, &task);
     let mut tables = Tables::create(&dir, settings.legacy)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
-    pass.records(&windows, &inputs, &mut scores)?;
+    pass.records(&windows.path, &inputs.path, &mut scores)?;
     let counts = pass.counts;
     let totals = totals(&counts);
     let summary = Summary::of(&model, settings.tiers, &counts);
@@ -121,19 +120,34 @@ fn check_origin(merged: &[Handed], bundle: &Bundle, model: &ModelStamp) -> Resul
     Ok(())
 }
 
-/// A head is trained for one window length; another one is the user's choice, said aloud.
-fn check_window(folder: &Path, bundle: &Bundle) -> Result<()> {
-    let Some(manifest) = Manifest::read(folder)? else { return Ok(()) };
-    if !manifest.complete {
-        return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not finished", folder.display()))
+/// The tables of windows and of records that `chunk` wrote, proved.
+fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[Handed; 2]> {
+    let (windows, inputs) = (folder.join(WINDOWS), folder.join(INPUTS));
+    if !windows.exists() {
+        return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
             .file(folder)
-            .advice("run `virnucpro chunk` to its end first"));
+            .expected("the folder that `virnucpro chunk` wrote: every window of the input")
+            .advice("name it with --windows"));
     }
-    let (cut, trained) = (manifest.settings["window"].as_u64(), u64::from(bundle.spec().window));
+    let manifest = Manifest::read(folder)?;
+    if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
+        return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not a finished cut", folder.display()))
+            .file(folder)
+            .expected("a finished output of chunk")
+            .found(format!(
+                "one of {}, {}",
+                manifest.stage,
+                if manifest.complete { "finished" } else { "not finished" }
+            ))
+            .advice("name the folder that chunk wrote, or run `virnucpro chunk` to its end"));
+    }
+    // A head is trained for one window length; another one is the user's choice, said aloud.
+    let cut = manifest.as_ref().and_then(|manifest| manifest.settings["window"].as_u64());
+    let trained = u64::from(bundle.spec().window);
     if let Some(cut) = cut.filter(|&cut| cut != trained) {
         log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
     }
-    Ok(())
+    Ok([prove(&windows, manifest.as_ref())?, prove(&inputs, manifest.as_ref())?])
 }
 
 /// Scores of all frames, in the order of the merged files.

@@ -101,6 +101,12 @@ impl OpenShard {
     }
 }
 
+/// Whether a shard bears this name.
+pub fn is_shard(name: &str) -> bool {
+    let number = name.strip_prefix("shard-").and_then(|rest| rest.strip_suffix(".fna").or(rest.strip_suffix(".faa")));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn record(file: &mut AtomicFile, id: [&str; 2], sequence: &[u8]) -> Result<()> {
     let mut write = || {
         file.write_all(b">")?;
@@ -111,4 +117,19 @@ fn record(file: &mut AtomicFile, id: [&str; 2], sequence: &[u8]) -> Result<()> {
         file.write_all(b"\n")
     };
     write().map_err(|error| Error::writing(file.path(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards_and_of_other_files() {
+        for name in ["shard-00001.fna", "shard-100000.faa"] {
+            assert!(is_shard(name), "{name}");
+        }
+        for name in ["shard-.fna", "shard-1.fna.gz", "shard-x.faa", "shards", "windows.tsv", "shard-1.parquet"] {
+            assert!(!is_shard(name), "{name}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::atomic::{self, FileDigest};
 use super::manifest::{self, Manifest, ModelStamp, ShardEntry};
 use crate::error::{Error, Fault, Result};
@@ -15,9 +17,16 @@ pub struct Fingerprint {
     /// Name of the stage, as `embed-esm`.
     pub stage: &'static str,
     /// Every setting that changes results.
-    pub settings: serde_json::Value,
+    pub settings: Value,
     /// The model, if the stage uses one.
     pub model: Option<ModelStamp>,
+}
+
+impl Fingerprint {
+    /// Whether the work of `manifest` is this work.
+    fn matches(&self, manifest: &Manifest) -> bool {
+        self.stage == manifest.stage && self.settings == manifest.settings && self.model == manifest.model
+    }
 }
 
 /// The output folder of a stage while it runs.
@@ -26,43 +35,40 @@ pub struct StageDir {
     folder: PathBuf,
     manifest: Manifest,
     was_complete: bool,
+    /// Whether recorded work counts as done.
+    resume: Resume,
     /// Files of work that is done again, by name.
     superseded: BTreeSet<String>,
 }
 
 impl StageDir {
-    /// Opens or creates the folder of a stage. From here on a manifest says whose it is and that it is not complete.
+    /// Opens or creates the folder of a stage. A new one gets a manifest at once, which says whose it is and that it
+    /// is not complete.
     ///
     /// # Errors
-    /// The folder holds other files, or finished work of other settings or another model.
+    /// The folder holds other files, another stage's work, or finished work of other settings or another model.
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         atomic::remove_abandoned(folder)?;
-        if resume == Resume::StartOver && folder.join(manifest::FILE).exists() {
-            // A damaged manifest must not stand in the way of starting over; another stage's work must.
-            let known = Manifest::read(folder).ok().flatten();
-            if let Some(known) = known.as_ref().filter(|known| known.stage != fingerprint.stage) {
-                refuse_foreign(folder, known, &fingerprint)?;
-            }
-            let superseded = known.map(|known| known.shards.into_keys().collect());
-            return Self::fresh(folder, fingerprint, superseded.unwrap_or_default());
+        let known = match (Manifest::read(folder), resume) {
+            // A damaged manifest must not stand in the way of starting over.
+            (Err(_), Resume::StartOver) => return Self::fresh(folder, fingerprint, BTreeSet::new()),
+            (known, _) => known?,
+        };
+        let Some(known) = known else {
+            refuse_strangers(folder)?;
+            return Self::fresh(folder, fingerprint, BTreeSet::new());
+        };
+        if fingerprint.matches(&known) {
+            let was_complete = known.complete;
+            let manifest = Manifest { complete: false, ..known };
+            return Ok(Self { folder: folder.to_owned(), manifest, was_complete, resume, superseded: BTreeSet::new() });
         }
-        match Manifest::read(folder)? {
-            // Begun, nothing finished: nothing is lost with other settings.
-            Some(begun) if begun.stage == fingerprint.stage && !begun.complete && begun.shards.is_empty() => {
-                Self::fresh(folder, fingerprint, BTreeSet::new())
-            }
-            Some(manifest) => {
-                refuse_foreign(folder, &manifest, &fingerprint)?;
-                let was_complete = manifest.complete;
-                let manifest = Manifest { complete: false, ..manifest };
-                Ok(Self { folder: folder.to_owned(), manifest, was_complete, superseded: BTreeSet::new() })
-            }
-            None => {
-                refuse_strangers(folder)?;
-                Self::fresh(folder, fingerprint, BTreeSet::new())
-            }
+        let nothing_to_lose = resume == Resume::StartOver || (!known.complete && known.shards.is_empty());
+        if known.stage == fingerprint.stage && nothing_to_lose {
+            return Self::fresh(folder, fingerprint, known.shards.into_keys().collect());
         }
+        Err(foreign(folder, &known, &fingerprint))
     }
 
     fn fresh(folder: &Path, fingerprint: Fingerprint, superseded: BTreeSet<String>) -> Result<Self> {
@@ -77,7 +83,8 @@ impl StageDir {
             complete: false,
         };
         manifest.write(folder)?;
-        Ok(Self { folder: folder.to_owned(), manifest, was_complete: false, superseded })
+        let (folder, resume) = (folder.to_owned(), Resume::Keep);
+        Ok(Self { folder, manifest, was_complete: false, resume, superseded })
     }
 
     /// Path of an output file.
@@ -96,9 +103,8 @@ impl StageDir {
     /// # Errors
     /// The file is there but cannot be read.
     pub fn done(&mut self, name: &str, input: &str) -> Result<Option<ShardEntry>> {
-        let Some(entry) = self.manifest.shards.get(name).filter(|entry| entry.input == input).cloned() else {
-            return Ok(None);
-        };
+        let known = self.manifest.shards.get(name).filter(|entry| entry.input == input);
+        let Some(entry) = known.filter(|_| self.resume == Resume::Keep).cloned() else { return Ok(None) };
         let path = self.path(name);
         let proved = path.exists() && FileDigest::of(&path)? == entry.file;
         if !proved {
@@ -151,6 +157,18 @@ impl StageDir {
         others.map(|(name, entry)| (name.clone(), entry.rows)).collect()
     }
 
+    /// Removes files that a killed run finished and could not record: those of `ours` that are not in `names`.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn remove_unrecorded(&self, names: &[String], ours: fn(&str) -> bool) -> Result<()> {
+        let recorded: BTreeSet<&String> = names.iter().collect();
+        for name in names_in(&self.folder)?.iter().filter(|name| ours(name) && !recorded.contains(name)) {
+            let _ = fs::remove_file(self.path(name));
+        }
+        Ok(())
+    }
+
     /// Ends the stage: `names` are its files, `totals` its counts. Files of earlier runs that are not among
     /// them are removed.
     ///
@@ -171,18 +189,14 @@ impl StageDir {
     }
 }
 
-/// Refuses finished work that this run could not have made.
-fn refuse_foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Result<()> {
-    let known = Fingerprint { stage: wanted.stage, settings: manifest.settings.clone(), model: manifest.model.clone() };
-    if manifest.stage == wanted.stage && known == *wanted {
-        return Ok(());
-    }
+/// Finished work that this run could not have made.
+fn foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Error {
     let (there, here) = if manifest.stage != wanted.stage {
         (manifest.stage.clone(), wanted.stage.to_owned())
     } else {
-        differences(&known, wanted)
+        differences(manifest, wanted)
     };
-    Err(Error::new(Fault::CheckpointForeign, format!("{} holds work of other settings", folder.display()))
+    Error::new(Fault::CheckpointForeign, format!("{} holds work of other settings", folder.display()))
         .file(folder.join(manifest::FILE))
         .expected(here)
         .found(there)
@@ -190,63 +204,44 @@ fn refuse_foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> R
             "use another output folder, the same settings, or --no-resume to do the work again"
         } else {
             "every stage needs an output folder of its own: name another one with -o"
-        }))
+        })
 }
 
-/// The settings in which two fingerprints differ, on either side.
-fn differences(known: &Fingerprint, wanted: &Fingerprint) -> (String, String) {
-    let list = |a: &Fingerprint, b: &Fingerprint| {
+/// What differs between finished and wanted work, on either side.
+fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
+    let describe = |settings: &Value, others: &Value, model: &Option<ModelStamp>| {
         let mut fields: Vec<String> = Vec::new();
-        if let (Some(a), Some(b)) = (a.settings.as_object(), b.settings.as_object()) {
-            fields.extend(a.iter().filter(|(key, value)| b.get(*key) != Some(value)).map(|(k, v)| format!("{k} {v}")));
+        if let (Some(settings), Some(others)) = (settings.as_object(), others.as_object()) {
+            let differing = settings.iter().filter(|(key, value)| others.get(*key) != Some(value));
+            fields.extend(differing.map(|(key, value)| format!("{key} {value}")));
         }
-        if a.model != b.model {
-            fields.push(a.model.as_ref().map_or("no model".to_owned(), |model| format!("model {}", model.cell())));
+        if known.model != wanted.model {
+            fields.push(model.as_ref().map_or("no model".to_owned(), |model| format!("model {}", model.cell())));
         }
         fields.join(", ")
     };
-    (list(known, wanted), list(wanted, known))
+    (
+        describe(&known.settings, &wanted.settings, &known.model),
+        describe(&wanted.settings, &known.settings, &wanted.model),
+    )
 }
 
 /// Refuses a folder without manifest that holds somebody's files.
 fn refuse_strangers(folder: &Path) -> Result<()> {
-    // What a first run leaves that was killed before its manifest was there, or whose manifest was removed, is ours.
-    let ours = |name: &String| atomic::is_partial(name) || is_output(name);
-    match names_in(folder)?.into_iter().find(|name| !ours(name)) {
+    // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
+    match names_in(folder)?.into_iter().find(|name| !atomic::is_partial(name)) {
         None => Ok(()),
         Some(name) => Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
             .file(folder)
             .expected("an empty or new folder, or one that this command wrote")
             .found(name)
-            .advice("name another folder with -o")),
+            .advice("name another folder with -o, or remove what is in this one")),
     }
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
     Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-}
-
-/// Whether a stage writes files of this name, whatever its input.
-fn is_output(name: &str) -> bool {
-    const FIXED: [&str; 9] = [
-        "windows.tsv",
-        "inputs.tsv",
-        "frames.tsv",
-        "sequences.tsv",
-        "summary.json",
-        "identified_nucleotide.fa",
-        "identified_protein.faa",
-        "prediction_results.txt",
-        "prediction_results_highestscore.csv",
-    ];
-    let number = |prefix: &str, endings: &[&str]| {
-        let rest = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'));
-        rest.is_some_and(|(number, ending)| {
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && endings.contains(&ending)
-        })
-    };
-    FIXED.contains(&name) || number("shard-", &["fna", "faa", "parquet"]) || number("chunked", &["fa"])
 }
 
 #[cfg(test)]
@@ -323,20 +318,6 @@ mod tests {
         let merge = Fingerprint { stage: "merge", settings: json!({}), model: None };
         let error = StageDir::open(folder.path(), merge, Resume::Keep).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);
-    }
-
-    #[test]
-    fn names_of_outputs_and_of_other_files() {
-        for name in
-            ["shard-00001.fna", "shard-100000.parquet", "windows.tsv", "chunked500.fa", "prediction_results.txt"]
-        {
-            assert!(is_output(name), "{name}");
-        }
-        for name in
-            ["shard-.fna", "shard-1.fna.gz", "shard-x.faa", "shards", "chunked.fa", "chunked5.txt", "my.parquet"]
-        {
-            assert!(!is_output(name), "{name}");
-        }
     }
 
     #[test]
