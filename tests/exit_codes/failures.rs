@@ -1,7 +1,10 @@
 //! Failures of the contract, case by case.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+
+use virnucpro::cli;
 
 use crate::harness::{Place, Random, files_of, mock, repository};
 
@@ -71,8 +74,16 @@ fn arguments_that_contradict_the_contract_are_64() {
         case(&["chunk", "-", "-", "-o", "out"], 64, "VN-USAGE", &["standard input"]),
         case(&["models"], 64, "VN-USAGE", &[]),
     ] {
-        check(&place, &case);
+        // Arguments are refused before anything is opened: no process is needed to see it.
+        let words = ["virnucpro"].iter().chain(case.args).map(OsString::from).collect();
+        let error = cli::parse(words).expect_err(case.args[0]);
+        let report = error.report("virnucpro");
+        assert_eq!((error.fault().id(), error.fault().exit_code()), (case.fault, case.code as u8), "{report}");
+        for part in case.says.iter().chain(&["to do:"]) {
+            assert!(report.contains(part), "'{part}' is missing: {report}");
+        }
     }
+    check(&place, &case(&["run", "x.fa", "-o", "out", "--no-such-flag"], 64, "VN-USAGE", &["--no-such-flag"]));
     assert!(!place.path("out").exists(), "a refused command made its output folder");
 }
 
@@ -251,17 +262,23 @@ fn damaged_weights_are_78_and_never_a_score() {
     place.write("x.fa", ">a\nATGGCCGCAATGGCC\n");
     mini(&place);
     let run = ["run", "x.fa", "-q", "--device", "cpu", "-m", "./mini", "--no-resume", "-o", "out"];
-    for name in ["dnabert/model.safetensors", "esm/config.json", "dnabert/tokenizer.json", "head.safetensors"] {
+    for (name, fault) in [
+        ("dnabert/model.safetensors", "VN-MODEL-HASH"),
+        ("dnabert/tokenizer.json", "VN-MODEL-HASH"),
+        ("esm/model.safetensors", "VN-MODEL-HASH"),
+        ("esm/config.json", "VN-MODEL-HASH"),
+        ("head.safetensors", "VN-MODEL-HASH"),
+        ("esm/model.safetensors", "VN-MODEL-MISSING"),
+    ] {
         let name = format!("mini/{name}");
         let whole = fs::read(place.path(&name)).unwrap();
-        damage(&place, &name);
+        match fault {
+            "VN-MODEL-HASH" => damage(&place, &name),
+            _ => fs::remove_file(place.path(&name)).unwrap(),
+        }
         let ran = place.run(&run);
-        let json = ran.fails(78, "VN-MODEL-HASH");
+        let json = ran.fails(78, fault);
         assert!(json["file"].as_str().unwrap().ends_with(&name), "{}", ran.told());
-        fs::write(place.path(&name), &whole[..whole.len() - 8]).unwrap();
-        assert_eq!(place.run(&run).code, 78, "{name} cut");
-        fs::remove_file(place.path(&name)).unwrap();
-        place.run(&run).fails(78, "VN-MODEL-MISSING");
         fs::write(place.path(&name), whole).unwrap();
         assert!(!place.path("out/predictions/sequences.tsv").exists());
     }

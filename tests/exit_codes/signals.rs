@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Place, Ran, Random, assert_same_files, mock};
 
 /// Long enough that a run is still busy when the signal comes.
-const RECORDS: usize = 600;
+const RECORDS: usize = 400;
 
 fn input() -> String {
     Random::new(9).fasta(RECORDS, 2000)

@@ -108,7 +108,7 @@ fn a_full_disk_is_an_error_at_every_size_and_the_run_completes_once_there_is_spa
     shell(&whole, &format!("mkdir small; {run}")).ok();
     let bytes: usize = whole.files("small/out").values().map(Vec::len).sum();
     let mut failures = 0;
-    for tenths in [1, 3, 5, 7, 9] {
+    for tenths in [2, 5, 8] {
         let place = place();
         let size = bytes * tenths / 10;
         // The failed run, room, the same run again; then the result is taken out of the small file system.
@@ -126,7 +126,7 @@ fn a_full_disk_is_an_error_at_every_size_and_the_run_completes_once_there_is_spa
         }
         assert_same_files(&whole.files("small/out"), &place.files("result"), &format!("size {size} of {bytes}"));
     }
-    assert!(failures >= 3, "only {failures} of the sizes were too small");
+    assert!(failures >= 2, "only {failures} of the sizes were too small");
 }
 
 #[test]
