@@ -67,7 +67,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
             names.push(name);
         }
     }
-    log::info!("{}: {frames} frames in {} shards, {kept} of them kept from before", part.stage, names.len());
+    log::info!("{}: {frames} frames; shards: {}, kept from before: {kept}", part.stage, names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
 }
 

@@ -78,6 +78,7 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
             names.push(name);
         }
     }
+    log::info!("merge: {total} frames; shards: {}", names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), total)]))
 }
 

@@ -78,6 +78,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     }
     let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     if done {
+        log::info!("predict: {} is finished and made from the same vectors", settings.output.display());
         let totals = dir.manifest().totals.clone();
         return dir.finish(&owned, totals);
     }
@@ -90,6 +91,8 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     pass.records(&windows.path, &inputs.path, &mut scores)?;
     let counts = pass.counts;
     let totals = totals(&counts);
+    let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
+    log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.frames, model.cell());
     let summary = Summary::of(&model, settings.tiers, &counts);
     for (name, entry) in tables.commit(&dir, &summary, &input)? {
         dir.record(name, entry)?;
