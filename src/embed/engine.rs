@@ -37,6 +37,24 @@ pub struct Sequence {
     pub letters: Vec<u8>,
 }
 
+/// Takes what the engine makes.
+pub trait Sink {
+    /// Vectors of the next block, in input order.
+    ///
+    /// # Errors
+    /// They cannot be kept; the engine stops.
+    fn block(&mut self, vectors: VectorBlock) -> Result<()>;
+
+    /// `sequences` more have been embedded; their block may not be complete yet.
+    fn embedded(&mut self, _sequences: u64) {}
+}
+
+impl<F: FnMut(VectorBlock) -> Result<()>> Sink for F {
+    fn block(&mut self, vectors: VectorBlock) -> Result<()> {
+        self(vectors)
+    }
+}
+
 /// How much runs at once. None of it changes results beyond the stated tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanes {
@@ -82,7 +100,7 @@ impl Engine {
     /// # Errors
     /// What the sequences, the tokeniser, the encoder or the sink report; a signal; or a vector that is not
     /// finite. The sink may have received earlier blocks.
-    pub fn embed<I>(&mut self, sequences: I, sink: &mut dyn FnMut(VectorBlock) -> Result<()>) -> Result<u64>
+    pub fn embed<I>(&mut self, sequences: I, sink: &mut dyn Sink) -> Result<u64>
     where
         I: Iterator<Item = Result<Sequence>> + Send,
     {
@@ -258,7 +276,7 @@ struct OpenBlock {
 }
 
 /// Writer: vectors to their rows, blocks to the sink in order. Gives the number of sequences written.
-fn write(messages: Receiver<Message>, dim: usize, sink: &mut dyn FnMut(VectorBlock) -> Result<()>) -> Result<u64> {
+fn write(messages: Receiver<Message>, dim: usize, sink: &mut dyn Sink) -> Result<u64> {
     let mut open: VecDeque<OpenBlock> = VecDeque::new();
     let (mut first_open, mut written) = (0, 0);
     for message in messages {
@@ -271,13 +289,14 @@ fn write(messages: Receiver<Message>, dim: usize, sink: &mut dyn FnMut(VectorBlo
                 let target = open.get_mut(block - first_open).ok_or_else(|| lost(0, rows.len() as u64))?;
                 place(&mut target.vectors, dim, &rows, &values)?;
                 target.missing -= rows.len();
+                sink.embedded(rows.len() as u64);
             }
         }
         while open.front().is_some_and(|block| block.missing == 0) {
             if let Some(block) = open.pop_front() {
                 first_open += 1;
                 written += block.vectors.ids.len() as u64;
-                sink(block.vectors)?;
+                sink.block(block.vectors)?;
             }
         }
     }
@@ -322,7 +341,7 @@ mod tests {
 
     fn embed(mut engine: Engine, input: Vec<Result<Sequence>>) -> Result<VectorBlock> {
         let mut all = VectorBlock::default();
-        let written = engine.embed(input.into_iter(), &mut |block| {
+        let written = engine.embed(input.into_iter(), &mut |block: VectorBlock| {
             all.ids.extend(block.ids);
             all.values.extend(block.values);
             Ok(())
@@ -413,7 +432,7 @@ mod tests {
         let mut input = sequences(5000);
         input.push(Err(Error::new(Fault::InputCharacter, "planted")));
         assert_eq!(embed(engine(mocks(2), 64), input).unwrap_err().fault(), Fault::InputCharacter);
-        let mut refuse = |_| Err(Error::new(Fault::NoSpace, "planted"));
+        let mut refuse = |_: VectorBlock| Err(Error::new(Fault::NoSpace, "planted"));
         let error = engine(mocks(2), 64).embed(sequences(40_000).into_iter(), &mut refuse).unwrap_err();
         assert_eq!(error.fault(), Fault::NoSpace);
         let empty = vec![Ok(Sequence { id: "e".into(), letters: vec![] })];

@@ -2,4 +2,4 @@
 
 mod engine;
 
-pub use engine::{Engine, Lanes, Sequence};
+pub use engine::{Engine, Lanes, Sequence, Sink};

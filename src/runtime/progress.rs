@@ -1,10 +1,11 @@
 //! How far a stage is: a bar on a terminal, a line now and then in a log, nothing where nobody looks.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Seconds between two lines of a log.
 const LINE_SECONDS: u64 = 15;
@@ -37,18 +38,15 @@ impl Progress {
     /// Starts a task that counts `unit`s, up to `total` where that is known.
     pub fn task(&self, name: &str, unit: &'static str, total: Option<u64>) -> Task {
         let bar = match self {
-            Self::Bars(bars) => bars.add(ProgressBar::no_length()),
+            Self::Bars(bars) => {
+                let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+                let bar = bar.with_style(style(total.is_some())).with_prefix(name.to_owned()).with_message(unit);
+                let bar = bars.add(bar);
+                bar.enable_steady_tick(Duration::from_millis(200));
+                bar
+            }
             _ => ProgressBar::hidden(),
         };
-        bar.set_style(style(total.is_some()));
-        bar.set_prefix(name.to_owned());
-        bar.set_message(unit);
-        if let Some(total) = total {
-            bar.set_length(total);
-        }
-        if matches!(self, Self::Bars(_)) {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
         let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, last: Instant::now() }));
         Task { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
     }
@@ -56,11 +54,14 @@ impl Progress {
 
 fn style(bounded: bool) -> ProgressStyle {
     let template = if bounded {
-        "{prefix:14} {bar:30} {human_pos}/{human_len} {msg} {per_sec} eta {eta}"
+        "{prefix:14} {bar:30} {human_pos}/{human_len} {msg}, {rate}, {eta} left"
     } else {
-        "{prefix:14} {spinner} {human_pos} {msg} {per_sec}"
+        "{prefix:14} {spinner} {human_pos} {msg}, {rate}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
+    })
 }
 
 /// A task under way.

@@ -8,11 +8,11 @@ use super::handover::{Handed, is_whole_stage, take_over};
 use super::load;
 use crate::bundle::Bundle;
 use crate::config::{self, Part};
-use crate::embed::{Engine, Sequence};
+use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::{Progress, Task};
 use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
-use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, VectorWriter};
+use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision};
 
 /// Ids of frames are longer than those of the sequences they come from.
@@ -52,7 +52,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                 };
                 let metadata = part.metadata(&bundle, precision, shard);
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim(), &metadata)?;
-                let (rows, file) = embed_shard(engine, shard, part.alphabet, (writer, &task))?;
+                let (rows, file) = embed_shard(engine, shard, part.alphabet, ShardVectors { writer, task: &task })?;
                 let entry = ShardEntry { rows, file, input: shard.digest.blake3.clone() };
                 dir.record(&name, entry.clone())?;
                 entry
@@ -118,12 +118,28 @@ impl PartOf {
     }
 }
 
+/// Vectors of one shard on their way to its file.
+struct ShardVectors<'a> {
+    writer: VectorWriter,
+    task: &'a Task,
+}
+
+impl Sink for ShardVectors<'_> {
+    fn block(&mut self, vectors: VectorBlock) -> Result<()> {
+        self.writer.push(vectors)
+    }
+
+    fn embedded(&mut self, sequences: u64) {
+        self.task.add(sequences);
+    }
+}
+
 /// Embeds one file; the number of vectors is that of its records.
 fn embed_shard(
     engine: &mut Engine,
     shard: &Handed,
     alphabet: Alphabet,
-    (mut writer, task): (VectorWriter, &Task),
+    mut vectors: ShardVectors<'_>,
 ) -> Result<(u64, FileDigest)> {
     let source = Source::from(shard.path.clone());
     let mut reader = Reader::open(&source, alphabet, FRAME_LIMITS)?;
@@ -135,22 +151,17 @@ fn embed_shard(
             |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
         Some(record.map(sequence))
     });
-    let mut sink = |block: crate::store::VectorBlock| {
-        let rows = block.ids.len() as u64;
-        writer.push(block)?;
-        task.add(rows);
-        Ok(())
-    };
     let embedded = engine
-        .embed(sequences, &mut sink)
+        .embed(sequences, &mut vectors)
         .map_err(|error| if error.path().is_none() { error.file(&shard.path) } else { error })?;
     let records = reader.summary().map_or(0, |summary| summary.records);
     let expected = shard.rows.unwrap_or(records);
-    if [records, embedded, writer.rows()] != [expected; 3] {
+    let written = vectors.writer.rows();
+    if [records, embedded, written] != [expected; 3] {
         return Err(Error::new(Fault::Count, "frames in and vectors out differ in number")
             .file(&shard.path)
             .expected(expected.to_string())
-            .found(format!("{records} records, {embedded} vectors, {} rows", writer.rows())));
+            .found(format!("{records} records, {embedded} vectors, {written} rows")));
     }
-    Ok((expected, writer.commit()?))
+    Ok((expected, vectors.writer.commit()?))
 }
