@@ -6,7 +6,9 @@ use std::io::Write;
 
 use virnucpro::cli;
 
-use crate::harness::{Place, Random, files_of, mock, repository};
+#[cfg(feature = "torch")]
+use crate::harness::files_of;
+use crate::harness::{Place, Random, mock, repository};
 
 /// A command that must fail in one way.
 struct Case {
