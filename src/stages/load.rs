@@ -11,8 +11,7 @@ use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Precision, Tokens};
 
-/// Tokens of an automatic batch on a CPU: the widest output of a layer (ESM-2 3B: 10,240 values a token) stays
-/// near 32 MiB, above which glibc takes fresh pages from the system for each.
+/// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
 const CPU_BATCH_TOKENS: usize = 1024;
 /// Tokens of an automatic batch on a GPU.
 const GPU_BATCH_TOKENS: usize = 16_384;
