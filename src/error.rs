@@ -26,6 +26,11 @@ macro_rules! faults {
                 match self { $(Fault::$name => $id),+ }
             }
 
+            /// Whether the same command can succeed another time, or with a smaller batch.
+            pub fn is_retryable(self) -> bool {
+                matches!(self, Fault::Network | Fault::DownloadDigest) || matches!(self.exit_code(), 4 | 130 | 143)
+            }
+
             /// Exit code of the process.
             pub fn exit_code(self) -> u8 {
                 match self { $(Fault::$name => $exit),+ }
@@ -91,6 +96,8 @@ faults! {
     ModelFormat = "VN-MODEL-FORMAT", 78;
     /// A Git-LFS pointer or web page in place of a model file.
     ModelPointer = "VN-MODEL-LFS", 78;
+    /// A pickle that cannot be read without executing it, or that is damaged.
+    ModelPickle = "VN-MODEL-PICKLE", 78;
     /// Tensors missing from a checkpoint, or left over.
     ModelTensors = "VN-MODEL-TENSORS", 78;
     /// A tensor of another shape.
@@ -105,6 +112,10 @@ faults! {
     ModelDigest = "VN-MODEL-HASH", 78;
     /// A bundle whose parts do not fit together, or that does not fit the data.
     ModelMismatch = "VN-MODEL-FIT", 78;
+    /// Stored vectors of a bundle that its models do not give any more.
+    ModelVectors = "VN-MODEL-VECTORS", 78;
+    /// A download that the server refuses: no such model, or no right to it.
+    DownloadRefused = "VN-NET-REFUSED", 78;
     /// A configuration file or variable that cannot be followed.
     Config = "VN-CONFIG", 78;
 
@@ -125,6 +136,10 @@ faults! {
     /// Stopped by SIGTERM or SIGHUP after a clean flush.
     Terminated = "VN-TERMINATED", 143;
 
+    /// A server that cannot be reached, or that breaks off again and again.
+    Network = "VN-NET", 1;
+    /// A download with another size or digest than announced.
+    DownloadDigest = "VN-NET-HASH", 1;
     /// A sequence that does not fit even alone.
     TooLong = "VN-IN-TOOLONG", 1;
     /// A model that does not fit the device.
@@ -305,7 +320,7 @@ impl Error {
             "message_type": "exit_error",
             "code": c.fault.id(),
             "exit": c.fault.exit_code(),
-            "retryable": matches!(c.fault.exit_code(), 4 | 130 | 143),
+            "retryable": c.fault.is_retryable(),
             "message": c.message,
             "file": c.file.as_ref().map(|path| path.to_string_lossy()),
             "record": c.record,

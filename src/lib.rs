@@ -11,8 +11,10 @@
 //! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
 pub mod bundle;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod embed;
 pub mod error;
 pub mod model;

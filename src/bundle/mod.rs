@@ -9,8 +9,6 @@
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
 //! makes a bundle of what is published. The digest of `bundle.yaml` stands for the whole bundle.
 
-mod bytes;
-mod digest;
 pub mod import;
 mod mini;
 mod search;
@@ -18,11 +16,11 @@ mod spec;
 
 use std::path::{Path, PathBuf};
 
-pub use bytes::ModelBytes;
-pub use digest::Digest;
 pub use search::{Listed, SearchPath};
 pub use spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
 
+use crate::checkpoint::{ModelBytes, bytes};
+use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 use search::Meant;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::bytes;
-use super::digest::Digest;
+use crate::checkpoint::bytes;
+use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 
 /// Name of the file that makes a folder a bundle.

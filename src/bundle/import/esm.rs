@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{self, Setting};
 use super::selection::Selection;
-use super::source::Checkpoint;
 use super::{Dims, Model, names, size};
-use crate::bundle::bytes;
+use crate::checkpoint::{Checkpoint, bytes};
 use crate::error::{Error, Fault, Result};
 use crate::tokenize::{ALPHABET, EsmTokenizer, Tokenize};
 

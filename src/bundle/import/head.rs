@@ -1,8 +1,8 @@
 //! The classifier: Linear, BatchNorm, ReLU, Linear.
 
 use super::selection::Selection;
-use super::source::Checkpoint;
 use super::{Dims, Model, names, size};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Fault, Result};
 
 /// Reads and checks a classifier of two classes.

@@ -10,19 +10,17 @@ mod esm;
 mod head;
 mod names;
 mod selection;
-mod source;
 mod staging;
 mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use source::{Checkpoint, TensorInfo, TensorSource};
-
 use self::selection::Selection;
 use self::staging::Staging;
-use super::digest::Digest;
 use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+use crate::checkpoint::Checkpoint;
+use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 
 /// What to make a bundle of.

@@ -7,7 +7,7 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::names::{self, Fate};
-use super::source::{Checkpoint, TensorInfo};
+use crate::checkpoint::{Checkpoint, TensorInfo};
 use crate::error::{Error, Fault, Result};
 
 /// Tensors by their name in the bundle.

@@ -5,8 +5,8 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::bundle::digest::Hasher;
 use crate::bundle::spec::FileRecord;
+use crate::digest::Hasher;
 use crate::error::{Error, Fault, Result};
 
 /// A folder in the making; removed unless it is committed.
@@ -151,7 +151,7 @@ mod tests {
         let target = root.path().join("deep/bundle");
         let staging = Staging::create(&target).unwrap();
         let record = staging.write("a/b", |out| out.write(b"abc")).unwrap();
-        assert_eq!((record.bytes, record.sha256), (3, crate::bundle::Digest::of(b"abc")));
+        assert_eq!((record.bytes, record.sha256), (3, crate::digest::Digest::of(b"abc")));
         assert!(!target.exists());
         staging.commit().unwrap();
         assert_eq!(fs::read(target.join("a/b")).unwrap(), b"abc");

@@ -1,4 +1,4 @@
-//! SHA-256 of files, as recorded in bundles.
+//! SHA-256 of files, as recorded in bundles and on model hubs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,16 +20,16 @@ impl Digest {
 
 /// A digest of bytes that come piece by piece.
 #[derive(Default)]
-pub(super) struct Hasher(Sha256);
+pub struct Hasher(Sha256);
 
 impl Hasher {
     /// Takes the next piece.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Digest of all pieces.
-    pub(super) fn finish(self) -> Digest {
+    pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }

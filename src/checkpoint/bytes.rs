@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::error::{Error, Fault, Result};
 
@@ -17,6 +17,9 @@ enum Held {
     Read(Vec<u8>),
     Embedded(&'static [u8]),
 }
+
+/// A multiple of the page size of every machine this program runs on.
+const PAGE: usize = 64 << 10;
 
 impl ModelBytes {
     /// Maps the file, or reads it where the file system cannot map.
@@ -42,8 +45,22 @@ impl ModelBytes {
         Ok(Self(Held::Read(bytes)))
     }
 
+    /// Lets the system take back the memory of a part that is not needed soon; it can still be read.
+    pub fn release(&self, part: Range<usize>) {
+        if let Held::Mapped(map) = &self.0 {
+            // Whole pages only, and only those that lie in the part.
+            let start = part.start.next_multiple_of(PAGE);
+            let length = (part.end.min(map.len()) / PAGE * PAGE).saturating_sub(start);
+            if length > 0 {
+                #[allow(unsafe_code)]
+                // SAFETY: the map is shared and read-only, so that pages given back are read from the file again.
+                let _advice = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, length) };
+            }
+        }
+    }
+
     /// Bytes that are part of the executable.
-    pub(super) fn embedded(bytes: &'static [u8]) -> Self {
+    pub fn embedded(bytes: &'static [u8]) -> Self {
         Self(Held::Embedded(bytes))
     }
 }
@@ -67,7 +84,7 @@ impl AsRef<[u8]> for ModelBytes {
 }
 
 /// An error for a model file that cannot be opened or read.
-pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let (fault, advice) = match error.kind() {
         ErrorKind::NotFound => (Fault::ModelMissing, "check the path; a link may point to nothing"),
         ErrorKind::PermissionDenied => (Fault::ModelMissing, "make the file readable for this user"),
@@ -84,7 +101,7 @@ pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
 ///
 /// # Errors
 /// [`Fault::ModelPointer`].
-pub(super) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
+pub(crate) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
     let text = bytes.get(..bytes.len().min(512)).unwrap_or_default();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start().to_ascii_lowercase();
     let page = ["<!doctype", "<!--", "<?xml", "<html", "<head", "<error"];
@@ -105,7 +122,7 @@ pub(super) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`ModelBytes::open`], [`refuse_pointer`], and [`Fault::ModelFormat`] for what is no text.
-pub(super) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str> {
+pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str> {
     refuse_pointer(bytes, path)?;
     let wrong = |found: String| Error::new(Fault::ModelFormat, "this is no text file").file(path).found(found);
     if bytes.len() > 64 << 20 {
@@ -137,7 +154,9 @@ mod tests {
         for content in [&b"weights"[..], b""] {
             let path = folder.path().join("file");
             std::fs::write(&path, content).unwrap();
-            assert_eq!(&*ModelBytes::open(&path).unwrap(), content);
+            let bytes = ModelBytes::open(&path).unwrap();
+            bytes.release(0..content.len());
+            assert_eq!(&*bytes, content);
         }
     }
 

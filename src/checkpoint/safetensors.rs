@@ -1,112 +1,19 @@
-//! Checkpoints as they are published: names, shapes, number formats and bytes of tensors.
+//! The safetensors format, one file.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::bundle::bytes::{self, ModelBytes};
+use super::{ModelBytes, READ, TensorInfo, TensorSource, bytes};
 use crate::error::{Error, Fault, Result};
 
-/// Tensors of a checkpoint, whatever the format of its files.
-pub trait TensorSource {
-    /// The tensors, in order of their names.
-    fn tensors(&self) -> &[TensorInfo];
-
-    /// Values of tensor `index`, little-endian, row-major; empty when there is no such tensor.
-    ///
-    /// # Errors
-    /// Whatever reading takes.
-    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>>;
-}
-
-/// A tensor without its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Name in the checkpoint.
-    pub name: String,
-    /// Number format.
-    pub dtype: Dtype,
-    /// Sizes, outermost first.
-    pub shape: Vec<usize>,
-}
-
-/// A checkpoint and the folder it stands in.
-pub struct Checkpoint {
-    path: PathBuf,
-    folder: PathBuf,
-    tensors: Box<dyn TensorSource>,
-}
-
-impl Checkpoint {
-    /// Opens a checkpoint: a file, or a folder with a file of one of the `names`.
-    ///
-    /// # Errors
-    /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`].
-    pub fn open(path: &Path, names: &[&str]) -> Result<Self> {
-        let (folder, file) = if path.is_dir() {
-            let file = names.iter().map(|name| path.join(name)).find(|file| file.exists());
-            (path, file.ok_or_else(|| no_checkpoint(path, names))?)
-        } else {
-            (path.parent().unwrap_or_else(|| Path::new("")), path.to_owned())
-        };
-        let tensors = Box::new(Safetensors::open(&file)?);
-        Ok(Self { path: file, folder: folder.to_owned(), tensors })
-    }
-
-    /// The file of tensors.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its tensors.
-    pub fn tensors(&self) -> &dyn TensorSource {
-        &*self.tensors
-    }
-
-    /// Path of a file beside the tensors, as `config.json`.
-    pub fn beside(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// The file beside the tensors, if there is one.
-    ///
-    /// # Errors
-    /// [`Fault::ModelMissing`] for one that cannot be opened; [`Fault::Read`].
-    pub fn read_beside(&self, name: &str) -> Result<Option<ModelBytes>> {
-        let path = self.beside(name);
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            _ => ModelBytes::open(&path).map(Some),
-        }
-    }
-}
-
-const READ: &str = "a .safetensors file, or a folder with model.safetensors";
-
-fn no_checkpoint(folder: &Path, names: &[&str]) -> Error {
-    let is_checkpoint = |name: &String| {
-        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".index.json"].iter().any(|end| name.ends_with(end))
-    };
-    let entries = folder.read_dir().into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    found.retain(is_checkpoint);
-    found.sort();
-    let fault = if found.is_empty() { Fault::ModelMissing } else { Fault::ModelFormat };
-    let found = if found.is_empty() { "no file of weights".to_owned() } else { found.join(", ") };
-    Error::new(fault, format!("there is no {} in {}", names.join(" or "), folder.display()))
-        .file(folder)
-        .expected(READ)
-        .found(found)
-        .advice("give the folder of the model, or name the file of weights; other formats must be converted first")
-}
-
 /// A file in the safetensors format.
-struct Safetensors {
+pub(super) struct Safetensors {
     bytes: ModelBytes,
     tensors: Vec<TensorInfo>,
     ranges: Vec<Range<usize>>,
@@ -119,8 +26,11 @@ const MAX_HEADER: u64 = 16 << 20;
 const MAX_TENSORS: usize = 100_000;
 
 impl Safetensors {
-    fn open(path: &Path) -> Result<Self> {
-        let bytes = ModelBytes::open(path)?;
+    /// Reads the header; the values stay where they are.
+    ///
+    /// # Errors
+    /// [`Fault::ModelFormat`], [`Fault::ModelPointer`].
+    pub(super) fn read(bytes: ModelBytes, path: &Path) -> Result<Self> {
         let refused = |found: String| {
             Error::new(Fault::ModelFormat, "this is no complete safetensors file")
                 .file(path)
@@ -151,6 +61,12 @@ impl TensorSource for Safetensors {
     fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>> {
         let range = self.ranges.get(index).cloned().unwrap_or_default();
         Ok(Cow::Borrowed(self.bytes.get(range).unwrap_or_default()))
+    }
+
+    fn release(&self, index: usize) {
+        if let Some(range) = self.ranges.get(index) {
+            self.bytes.release(range.clone());
+        }
     }
 }
 
@@ -216,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         std::fs::write(&path, content).unwrap();
-        Safetensors::open(&path)
+        Safetensors::read(ModelBytes::open(&path)?, &path)
     }
 
     fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
@@ -268,14 +184,5 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(open(&whole[..length]).err().map(|error| error.fault()), Some(Fault::ModelFormat), "{length}");
         }
-    }
-
-    #[test]
-    fn a_folder_says_what_it_holds_instead() {
-        let folder = tempfile::tempdir().unwrap();
-        let fault = || Checkpoint::open(folder.path(), &["model.safetensors"]).err().map(|error| error.fault());
-        assert_eq!(fault(), Some(Fault::ModelMissing));
-        std::fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
-        assert_eq!(fault(), Some(Fault::ModelFormat));
     }
 }
