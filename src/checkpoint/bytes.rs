@@ -97,6 +97,18 @@ pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
         .caused_by(error)
 }
 
+/// The first bytes of a file, at most 256; none of what is no file or cannot be read.
+pub(super) fn start_of(path: &Path) -> Vec<u8> {
+    let mut start = Vec::new();
+    // Asked before opening: opening a named pipe would wait for a writer.
+    if path.is_file()
+        && let Ok(file) = File::open(path)
+    {
+        let _ = file.take(256).read_to_end(&mut start);
+    }
+    start
+}
+
 /// Refuses what commonly stands in place of a model file: a Git-LFS pointer or a web page.
 ///
 /// # Errors

@@ -1,8 +1,12 @@
 //! Checkpoints as they are published: names, shapes, number formats and bytes of tensors. Nothing is executed.
 
 pub(crate) mod bytes;
+mod cache;
+mod candidates;
 mod format;
+mod index;
 mod safetensors;
+mod sharded;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,8 +14,10 @@ use std::path::{Path, PathBuf};
 use ::safetensors::Dtype;
 
 pub use bytes::ModelBytes;
+pub use cache::Origin;
 
-use crate::error::{Error, Fault, Result};
+use crate::digest::Digest;
+use crate::error::Result;
 
 /// Tensors of a checkpoint, whatever the format of its files.
 pub trait TensorSource: Send + Sync {
@@ -26,6 +32,11 @@ pub trait TensorSource: Send + Sync {
 
     /// Lets the system take back the memory that the values of tensor `index` came to lie in.
     fn release(&self, index: usize);
+
+    /// The format, for people.
+    fn format(&self) -> &'static str {
+        "safetensors"
+    }
 }
 
 /// A tensor without its values.
@@ -41,34 +52,65 @@ pub struct TensorInfo {
 
 /// A checkpoint and the folder it stands in.
 pub struct Checkpoint {
+    /// The file of tensors, or the index of several.
     path: PathBuf,
     folder: PathBuf,
+    files: Vec<PathBuf>,
     tensors: Box<dyn TensorSource>,
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint: a file, or a folder with a file of one of the `names`.
+    /// Opens a checkpoint: a file of tensors, an index of such files, a folder with one of both, or an entry of a hub's
+    /// cache. What a file is, its content says.
     ///
     /// # Errors
-    /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`].
-    pub fn open(path: &Path, names: &[&str]) -> Result<Self> {
-        let (folder, file) = if path.is_dir() {
-            let file = names.iter().map(|name| path.join(name)).find(|file| file.exists());
-            (path, file.ok_or_else(|| no_checkpoint(path, names))?)
-        } else {
-            (path.parent().unwrap_or_else(|| Path::new("")), path.to_owned())
+    /// [`Fault::ModelMissing`](crate::error::Fault::ModelMissing),
+    /// [`Fault::ModelFormat`](crate::error::Fault::ModelFormat),
+    /// [`Fault::ModelPointer`](crate::error::Fault::ModelPointer),
+    /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors) for shards that are not those of their index.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = match cache::snapshot(path)? {
+            Some(snapshot) => candidates::in_folder(&snapshot)?,
+            None if path.is_dir() => candidates::in_folder(path)?,
+            None => path.to_owned(),
         };
-        Ok(Self { tensors: format::open(&file)?, path: file, folder: folder.to_owned() })
+        cache::refuse_broken_link(&path)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        if !index::is_json(&path) {
+            let tensors = format::open(&path)?;
+            return Ok(Self { files: vec![path.clone()], path, folder, tensors });
+        }
+        let (tensors, files) = sharded::open(&path)?;
+        Ok(Self { path, folder, files, tensors: Box::new(tensors) })
     }
 
-    /// The file of tensors.
+    /// The file of tensors, or the index of several.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files of tensors: one, or the shards in order of their names.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The format, for people.
+    pub fn format(&self) -> String {
+        match self.files.as_slice() {
+            [file] if *file == self.path => self.tensors.format().to_owned(),
+            [_] => format!("{}, 1 shard", self.tensors.format()),
+            shards => format!("{}, {} shards", self.tensors.format(), shards.len()),
+        }
     }
 
     /// Its tensors.
     pub fn tensors(&self) -> &dyn TensorSource {
         &*self.tensors
+    }
+
+    /// The model hub's repository that the files are a cached copy of.
+    pub fn origin(&self) -> Option<Origin> {
+        cache::origin(&self.folder)
     }
 
     /// Path of a file beside the tensors, as `config.json`.
@@ -79,45 +121,41 @@ impl Checkpoint {
     /// The file beside the tensors, if there is one.
     ///
     /// # Errors
-    /// [`Fault::ModelMissing`] for one that cannot be opened; [`Fault::Read`].
+    /// [`Fault::ModelMissing`](crate::error::Fault::ModelMissing) for one that cannot be opened;
+    /// [`Fault::ModelDigest`](crate::error::Fault::ModelDigest) for one that is not what the hub's cache says;
+    /// [`Fault::Read`](crate::error::Fault::Read).
     pub fn read_beside(&self, name: &str) -> Result<Option<ModelBytes>> {
         let path = self.beside(name);
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            _ => ModelBytes::open(&path).map(Some),
+        if matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
         }
+        cache::refuse_broken_link(&path)?;
+        let bytes = ModelBytes::open(&path)?;
+        if let Some(expected) = cache::blob_digest(&path) {
+            cache::check_blob(&path, expected, Digest::of(&bytes))?;
+        }
+        Ok(Some(bytes))
     }
+}
+
+/// The digest that a file must have, where its name in a hub's cache says so.
+pub fn cached_digest(file: &Path) -> Option<Digest> {
+    cache::blob_digest(file)
+}
+
+/// Compares a file of a hub's cache with the digest that its name gives.
+///
+/// # Errors
+/// [`Fault::ModelDigest`](crate::error::Fault::ModelDigest).
+pub fn check_cached(file: &Path, expected: Digest, found: Digest) -> Result<()> {
+    cache::check_blob(file, expected, found)
 }
 
 const READ: &str = "a .safetensors file, or a folder with model.safetensors";
 
-fn no_checkpoint(folder: &Path, names: &[&str]) -> Error {
-    let is_checkpoint = |name: &String| {
-        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".index.json"].iter().any(|end| name.ends_with(end))
-    };
-    let entries = folder.read_dir().into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    found.retain(is_checkpoint);
-    found.sort();
-    let fault = if found.is_empty() { Fault::ModelMissing } else { Fault::ModelFormat };
-    let found = if found.is_empty() { "no file of weights".to_owned() } else { found.join(", ") };
-    Error::new(fault, format!("there is no {} in {}", names.join(" or "), folder.display()))
-        .file(folder)
-        .expected(READ)
-        .found(found)
-        .advice("give the folder of the model, or name the file of weights; other formats must be converted first")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_says_what_it_holds_instead() {
-        let folder = tempfile::tempdir().unwrap();
-        let fault = || Checkpoint::open(folder.path(), &["model.safetensors"]).err().map(|error| error.fault());
-        assert_eq!(fault(), Some(Fault::ModelMissing));
-        std::fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
-        assert_eq!(fault(), Some(Fault::ModelFormat));
-    }
+/// Names for a message, no more than ten of them, none of them long.
+pub(crate) fn first_ten(names: &[&str]) -> String {
+    let short = |name: &&str| name.chars().take(200).collect::<String>();
+    let shown = names.iter().take(10).map(short).collect::<Vec<_>>().join(", ");
+    if names.len() > 10 { format!("{shown}, and {} more", names.len() - 10) } else { shown }
 }

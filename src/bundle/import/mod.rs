@@ -111,11 +111,8 @@ pub struct Dims {
 /// [`Fault::OutputForeign`] and others of writing.
 pub fn import(request: &Request) -> Result<Report> {
     staging::refuse_occupied(&request.out)?;
-    let [nucleotides, proteins, classifier] = [
-        Checkpoint::open(&request.dnabert, &["model.safetensors"])?,
-        Checkpoint::open(&request.esm, &["model.safetensors"])?,
-        Checkpoint::open(&request.head, &["head.safetensors", "model.safetensors"])?,
-    ];
+    let [nucleotides, proteins, classifier] =
+        [Checkpoint::open(&request.dnabert)?, Checkpoint::open(&request.esm)?, Checkpoint::open(&request.head)?];
     let dnabert = dnabert::read(&nucleotides)?;
     let esm = esm::read(&proteins)?;
     let head = head::read(&classifier)?;
