@@ -11,7 +11,7 @@ use virnucpro::error::{Error, Fault, Result};
 use virnucpro::runtime::interrupt;
 use virnucpro::runtime::logging::{self, Format};
 use virnucpro::runtime::progress::Progress;
-use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run};
+use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run, verify};
 
 fn main() -> ExitCode {
     let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
@@ -75,7 +75,10 @@ fn work(voice: &mut Voice) -> Result<()> {
             let search = SearchPath::standard(folders);
             cli::print(&match command {
                 ModelsCommand::List => models::list(&search)?,
-                ModelsCommand::Verify { model } => models::verify(&model, &search)?,
+                ModelsCommand::Verify { model, digests_only, place } => {
+                    let compute = (!digests_only).then(|| place.settings());
+                    verify::verify(&model, &search, compute.as_ref())?
+                }
                 ModelsCommand::Path { model } => models::path(&model, &search)?,
                 ModelsCommand::Import(args) => models::import(&request(args))?,
             })

@@ -34,6 +34,22 @@ impl fmt::Display for Tokens {
     }
 }
 
+/// A size, shown as `812 B`, `5.4 kB`, `2.6 GB`: decimal, as disks and model hubs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scales = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+        let bytes = self.0 as f64;
+        // What would be shown as 1000.0 of a unit is shown as 1.0 of the next.
+        match scales.iter().find(|(_, scale)| bytes >= 0.99995 * scale) {
+            Some((unit, scale)) => write!(f, "{:.1} {unit}", bytes / scale),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
 /// Either a value, or what the program derives: reads `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {
@@ -207,6 +223,13 @@ mod tests {
 
     fn round_trip<T: FromStr<Err = String> + fmt::Display>(text: &str) -> String {
         text.parse::<T>().map_or_else(|error| error, |value| value.to_string())
+    }
+
+    #[test]
+    fn sizes_have_at_most_one_decimal() {
+        let shown =
+            [0, 999, 1000, 5_440, 999_949, 999_950, 2_600_000_000, 3_000_000_000_000].map(|n| Bytes(n).to_string());
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "5.4 kB", "999.9 kB", "1.0 MB", "2.6 GB", "3.0 TB"]);
     }
 
     #[test]

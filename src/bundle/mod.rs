@@ -5,6 +5,7 @@
 //! dnabert/config.json  dnabert/model.safetensors  dnabert/tokenizer.json
 //! esm/config.json      esm/model.safetensors
 //! head.safetensors
+//! vectors.json              what the models gave when the bundle was made        (vectors)
 //! ```
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
 //! makes a bundle of what is published. The digest of `bundle.yaml` stands for the whole bundle.
@@ -13,11 +14,14 @@ pub mod import;
 mod mini;
 mod search;
 mod spec;
+mod vectors;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use search::{Listed, SearchPath};
 pub use spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
 
 use crate::checkpoint::{ModelBytes, bytes};
 use crate::digest::Digest;
@@ -65,6 +69,11 @@ impl Bundle {
         Self::read(Place::Folder(folder.to_owned()))
     }
 
+    /// A bundle in the making: its files lie in `folder`, its `bundle.yaml` may not yet.
+    fn staged(folder: &Path, spec: Spec, digest: Digest) -> Self {
+        Self { spec, digest, place: Place::Folder(folder.to_owned()) }
+    }
+
     /// The bundle inside the executable: random weights, for tests and demonstrations.
     ///
     /// # Errors
@@ -104,6 +113,17 @@ impl Bundle {
     /// Where a file of the bundle stands, for messages: a made-up path for the embedded bundle.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.place.path_of(name)
+    }
+
+    /// What the models gave when the bundle was made; none for a bundle without that file.
+    ///
+    /// # Errors
+    /// [`Fault::ModelFormat`], [`Fault::ModelPointer`], [`Fault::ModelMismatch`] for a file that cannot be read or belongs
+    /// to another bundle; [`Fault::Read`].
+    pub fn stored_vectors(&self) -> Result<Option<StoredVectors>> {
+        let Some(json) = self.place.bytes_if_there(VECTORS_JSON)? else { return Ok(None) };
+        let dims = [self.spec.dnabert.dim as usize, self.spec.esm.dim as usize];
+        StoredVectors::parse(&json, &self.path_of(VECTORS_JSON), self.digest, dims).map(Some)
     }
 
     /// Content of a file, as `esm/model.safetensors`; its size is checked.
@@ -173,9 +193,21 @@ impl Place {
         match self {
             Self::Folder(_) => ModelBytes::open(&self.path_of(name)),
             Self::Embedded => {
-                let file = mini::FILES.iter().find(|(path, _)| *path == name);
                 let missing = || Error::new(Fault::Bug, format!("the embedded bundle has no {name}"));
-                file.map(|(_, bytes)| ModelBytes::embedded(bytes)).ok_or_else(missing)
+                self.bytes_if_there(name)?.ok_or_else(missing)
+            }
+        }
+    }
+
+    fn bytes_if_there(&self, name: &str) -> Result<Option<ModelBytes>> {
+        match self {
+            Self::Folder(folder) => match folder.join(name).symlink_metadata() {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                _ => ModelBytes::open(&folder.join(name)).map(Some),
+            },
+            Self::Embedded => {
+                let file = mini::FILES.iter().find(|(path, _)| *path == name);
+                Ok(file.map(|(_, bytes)| ModelBytes::embedded(bytes)))
             }
         }
     }

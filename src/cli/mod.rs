@@ -13,7 +13,7 @@ use crate::error::Result;
 
 pub use layers::{Asked, parse};
 pub use models::{ImportArgs, ModelsCommand};
-pub use options::{LogFormat, LogLevel};
+pub use options::{LogFormat, LogLevel, Place};
 pub use output::print;
 
 /// The command line as typed.

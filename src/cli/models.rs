@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Task;
+use super::options::Place;
 use crate::config;
 
 /// `models`.
@@ -41,12 +42,26 @@ pub enum ModelsCommand {
     List,
     /// Make a bundle of published files
     Import(ImportArgs),
-    /// Compare every file of a bundle with its recorded digest
-    #[command(after_help = "Examples:\n  virnucpro models verify mini\n  virnucpro models verify ./vnp-500")]
+    /// Prove a bundle: digests of its files, and vectors that its models gave when it was made
+    #[command(
+        long_about = "Prove a bundle: every file has its recorded size and digest, the models load, and they give the \
+            vectors and scores that were stored when the bundle was made, on the device and in the number format that \
+            a run would take here.",
+        after_help = "Examples:\n  \
+            virnucpro models verify mini\n  \
+            virnucpro models verify ./vnp-500 --device cuda --dtype f16\n  \
+            virnucpro models verify vnp-500 --digests-only"
+    )]
     Verify {
         /// Folder or name
         #[arg(value_name = "BUNDLE")]
         model: String,
+        /// Compare digests and compute nothing
+        #[arg(long)]
+        digests_only: bool,
+        /// Where to compute
+        #[command(flatten)]
+        place: Place,
     },
     /// Print the folder of a bundle
     #[command(after_help = "Examples:\n  virnucpro models path vnp-500\n  ls \"$(virnucpro models path vnp-500)\"")]

@@ -102,10 +102,10 @@ impl Model {
     }
 }
 
-/// Where and how models run.
+/// Where models run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compute")]
-pub struct Compute {
+pub struct Place {
     /// auto, cpu, cuda, cuda:1 or cuda:0,2
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE")]
     device: DeviceChoice,
@@ -115,6 +115,26 @@ pub struct Compute {
     /// Threads of a computation; auto: the processors this job may use
     #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
     threads: Auto<usize>,
+}
+
+impl Place {
+    /// Settings, the rest automatic.
+    pub fn settings(&self) -> config::Compute {
+        config::Compute {
+            device: self.device.clone(),
+            dtype: self.dtype,
+            threads: self.threads,
+            ..config::Compute::default()
+        }
+    }
+}
+
+/// Where and how models run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Compute")]
+pub struct Compute {
+    #[command(flatten)]
+    place: Place,
     /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU, 16k on a GPU
     #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
     batch_tokens: Auto<Tokens>,
@@ -122,7 +142,7 @@ pub struct Compute {
     #[arg(long, value_name = "N", default_value = "1", env = "VIRNUCPRO_ATTEMPT", value_parser = clap::value_parser!(u32).range(1..=20))]
     attempt: u32,
     /// Batches kept ready per device
-    #[arg(long, value_name = "N", default_value = "4", env = "VIRNUCPRO_PREFETCH", value_parser = small_count)]
+    #[arg(long, value_name = "N", default_value_t = config::DEFAULT_PREFETCH, env = "VIRNUCPRO_PREFETCH", value_parser = small_count)]
     prefetch: usize,
     /// Threads that tokenise; auto: min(cpus / gpus, 8)
     #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_DATALOADER_WORKERS", value_parser = at_least_one)]
@@ -133,13 +153,11 @@ impl Compute {
     /// Settings.
     pub fn settings(&self) -> config::Compute {
         config::Compute {
-            device: self.device.clone(),
-            dtype: self.dtype,
-            threads: self.threads,
             batch_tokens: self.batch_tokens,
             attempt: self.attempt,
             prefetch: self.prefetch,
             dataloader_workers: self.dataloader_workers,
+            ..self.place.settings()
         }
     }
 }

@@ -102,6 +102,24 @@ pub struct Compute {
     pub dataloader_workers: Auto<usize>,
 }
 
+/// Batches ready per device, where the user gives no other number.
+pub const DEFAULT_PREFETCH: usize = 4;
+
+impl Default for Compute {
+    /// Everything automatic.
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            dtype: Auto::Auto,
+            threads: Auto::Auto,
+            batch_tokens: Auto::Auto,
+            attempt: 1,
+            prefetch: DEFAULT_PREFETCH,
+            dataloader_workers: Auto::Auto,
+        }
+    }
+}
+
 /// `merge`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merge {

@@ -1,15 +1,18 @@
 //! Tensors of a checkpoint, taken out by name and checked.
 //!
 //! Loading is checking: a tensor is there, has the wanted shape and finite values, and none is left over.
-//! Only safetensors is read; a bundle's names are those of Hugging Face without prefix.
+//! Only safetensors is read; a bundle's names are those of Hugging Face without prefix. A value goes from the mapped
+//! file to the device in its number format in one pass, and the pages it came from are given back: a model takes its
+//! own size in memory, not twice that.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::rc::Rc;
 
 use safetensors::{Dtype, SafeTensors};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::{Error, Fault, Result};
 use crate::runtime::device::Compute;
@@ -30,22 +33,34 @@ pub struct Weights<'a> {
 }
 
 struct Checkpoint<'a> {
+    bytes: &'a [u8],
     tensors: SafeTensors<'a>,
     source: String,
     device: Device,
     used: RefCell<HashSet<String>>,
+    release: &'a dyn Fn(Range<usize>),
 }
 
 impl<'a> Weights<'a> {
     /// Reads the header of a safetensors file whose content is `bytes`. `source` is its name in messages.
+    pub fn parse(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
+        Self::parse_mapped(bytes, source, compute, &|_| ())
+    }
+
+    /// As [`parse`](Self::parse); `release` is told which parts of `bytes` are not needed any more.
     ///
     /// # Errors
     /// [`Fault::ModelPointer`] for a Git-LFS pointer or web page, [`Fault::ModelFormat`] for anything else
     /// that is no whole safetensors file.
-    pub fn parse(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
+    pub fn parse_mapped(
+        bytes: &'a [u8],
+        source: &str,
+        compute: &Compute,
+        release: &'a dyn Fn(Range<usize>),
+    ) -> Result<Self> {
         let tensors = read(bytes).map_err(|error| error.file(source))?;
-        let checkpoint =
-            Checkpoint { tensors, source: source.to_owned(), device: compute.device, used: RefCell::default() };
+        let (source, device, used) = (source.to_owned(), compute.device, RefCell::default());
+        let checkpoint = Checkpoint { bytes, tensors, source, device, used, release };
         Ok(Self { checkpoint: Rc::new(checkpoint), prefix: String::new(), kind: compute.kind })
     }
 
@@ -106,17 +121,26 @@ impl<'a> Weights<'a> {
                 .found(format!("{:?}", view.dtype())));
         };
         let size: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
-        let raw = Tensor::f_from_data_size(view.data(), &size, stored)?;
-        let tensor = raw.f_to_kind(self.kind)?;
+        let (device, kind) = (self.checkpoint.device, self.kind);
+        // On a GPU the conversion is left to it.
+        let tensor = with_tensor(view.data(), &size, stored, |raw| {
+            if device == Device::Cpu {
+                raw.f_to_dtype(kind, false, true)
+            } else {
+                raw.f_to_device(device)?.f_to_kind(kind)
+            }
+        })?;
         if let Some(place) = first_non_finite(&tensor)? {
-            let value = raw.f_reshape([-1])?.f_double_value(&[place])?;
+            let value = with_tensor(view.data(), &size, stored, |raw| raw.f_reshape([-1])?.f_double_value(&[place]))?;
             return Err(self
                 .wrong(Fault::ModelNonFinite, &full, "has a value that is not a finite number in the chosen format")
                 .expected(format!("finite numbers in {:?}", self.kind))
                 .found(format!("{value} at position {place}")));
         }
+        let start = view.data().as_ptr() as usize - self.checkpoint.bytes.as_ptr() as usize;
+        (self.checkpoint.release)(start..start + view.data().len());
         self.checkpoint.used.borrow_mut().insert(full);
-        Ok(tensor.f_to_device(self.checkpoint.device)?)
+        Ok(tensor)
     }
 
     /// Ends the loading: every tensor of the file must have been taken.
@@ -223,12 +247,36 @@ fn float_kind(dtype: Dtype) -> Option<Kind> {
     }
 }
 
+/// Calls `use_it` with a tensor over `data`, which must not outlive the call and does not own its values.
+fn with_tensor<T>(
+    data: &[u8],
+    size: &[i64],
+    kind: Kind,
+    use_it: impl FnOnce(&Tensor) -> Result<T, TchError>,
+) -> Result<T, TchError> {
+    let aligned = data.as_ptr().align_offset(kind.elt_size_in_bytes()) == 0;
+    if !aligned || data.is_empty() {
+        return use_it(&Tensor::f_from_data_size(data, size, kind)?);
+    }
+    let strides: Vec<i64> = (0..size.len()).map(|dim| size.iter().skip(dim + 1).product()).collect();
+    #[allow(unsafe_code)]
+    // SAFETY: `data` holds as many values as `size` says, which safetensors checked against the offsets; they are
+    // aligned; the tensor is dropped before `data` can be, and nothing here writes to it.
+    let tensor = unsafe { Tensor::f_from_blob(data.as_ptr(), size, &strides, kind, Device::Cpu)? };
+    use_it(&tensor)
+}
+
 /// Place in row-major order of the first NaN or infinity.
 fn first_non_finite(tensor: &Tensor) -> Result<Option<i64>> {
-    let finite = tensor.f_isfinite()?;
-    if finite.f_all()?.f_int64_value(&[])? != 0 {
+    if tensor.numel() == 0 {
         return Ok(None);
     }
+    // One pass; either end is NaN or infinite if any value is.
+    let (least, greatest) = tensor.f_aminmax(None, false)?;
+    if least.f_double_value(&[])?.is_finite() && greatest.f_double_value(&[])?.is_finite() {
+        return Ok(None);
+    }
+    let finite = tensor.f_isfinite()?;
     Ok(Some(finite.f_to_kind(Kind::Uint8)?.f_reshape([-1])?.f_argmin(0, false)?.f_int64_value(&[])?))
 }
 
@@ -274,6 +322,21 @@ mod tests {
         assert_eq!((weight.size(), weight.double_value(&[1, 2])), (vec![2, 3], 5.0));
         assert_eq!(weights.shape("a.bias").unwrap(), [2]);
         assert!(weights.has("a.bias") && !weights.has("bias"));
+    }
+
+    #[test]
+    fn values_are_the_same_at_any_address_and_their_place_is_given_back() {
+        let bytes = small();
+        for shift in 0..4 {
+            let shifted = [vec![0; shift], bytes.clone()].concat();
+            let content = &shifted[shift..];
+            let released = RefCell::new(Vec::new());
+            let release = |part: Range<usize>| released.borrow_mut().push(content[part].to_vec());
+            let weights = Weights::parse_mapped(content, "m", &Compute::CPU, &release).unwrap();
+            let bias = weights.get("a.bias", &[2]).unwrap();
+            assert_eq!((bias.double_value(&[0]), bias.double_value(&[1])), (7.0, 8.0), "{shift}");
+            assert_eq!(*released.borrow(), [floats(&[7.0, 8.0])]);
+        }
     }
 
     #[test]

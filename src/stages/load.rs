@@ -38,6 +38,13 @@ pub fn precision(bundle: &Bundle, part: Part, compute: &config::Compute) -> Resu
     if family(bundle, part) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
 }
 
+/// Whether this build can run the models of a bundle.
+pub fn computes(bundle: &Bundle) -> bool {
+    let spec = bundle.spec();
+    let families = [spec.dnabert.family, spec.esm.family, spec.head.family];
+    cfg!(feature = "torch") || families.iter().all(|&family| family == Family::Mock)
+}
+
 fn family(bundle: &Bundle, part: Part) -> Family {
     match part {
         Part::Dnabert => bundle.spec().dnabert.family,
@@ -149,6 +156,7 @@ mod torch {
     use crate::runtime::device::{Compute, set_threads};
     use crate::units::Auto;
     use std::cell::Cell;
+    use std::thread;
 
     pub const VERSION: &str = "2.11.0";
 
@@ -203,15 +211,26 @@ mod torch {
 
     pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Compute::resolve(&compute.device, compute.dtype)?;
-        // Results name the bundle by its digest: what computes them must be what it lists. Once, not per device.
-        files_of(family).iter().try_for_each(|name| bundle.verify_file(name))?;
         let threads = compute.threads.or_else(|| machine::cpus().value);
-        let encoders = places.iter().map(|place| {
-            let encoder = encoder(family, bundle, place)?;
-            Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
-        });
-        let encoders = encoders.collect::<Result<Vec<_>>>()?;
+        let encoders = verified(bundle, &files_of(family), || {
+            let encoders = places.iter().map(|place| {
+                let encoder = encoder(family, bundle, place)?;
+                Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
+            });
+            encoders.collect::<Result<Vec<_>>>()
+        })?;
         Ok(Devices { encoders, on_gpu: first(&places)?.is_gpu(), name: names(&places) })
+    }
+
+    /// Loads while the digests of `files` are computed beside it. Results name the bundle by its digest: what computes
+    /// them must be what it lists, and a damaged file explains whatever loading says.
+    fn verified<T>(bundle: &Bundle, files: &[&str], load: impl FnOnce() -> Result<T>) -> Result<T> {
+        thread::scope(|scope| {
+            let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name)));
+            let loaded = load();
+            digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
+            loaded
+        })
     }
 
     /// Configuration and weights.
@@ -232,7 +251,8 @@ mod torch {
         })?;
         let bytes = bundle.file(weights_name)?;
         let source = bundle.path_of(weights_name);
-        let weights = Weights::parse(&bytes, &source.to_string_lossy(), place)?;
+        let release = |part| bytes.release(part);
+        let weights = Weights::parse_mapped(&bytes, &source.to_string_lossy(), place, &release)?;
         let in_config = |error: Error| error.file(bundle.path_of(config_name));
         Ok(match family {
             Family::Dnabert => {
@@ -246,10 +266,12 @@ mod torch {
         let places = Compute::resolve(&compute.device, Auto::Value(Precision::F32))?;
         set_threads(compute.threads.or_else(|| machine::cpus().value));
         let name = "head.safetensors";
-        bundle.verify_file(name)?;
-        let bytes = bundle.file(name)?;
-        let source = bundle.path_of(name);
-        Ok(Box::new(Classifier::load(&Weights::parse(&bytes, &source.to_string_lossy(), first(&places)?)?)?))
+        verified(bundle, &[name], || {
+            let bytes = bundle.file(name)?;
+            let source = bundle.path_of(name);
+            let weights = Weights::parse(&bytes, &source.to_string_lossy(), first(&places)?)?;
+            Ok(Box::new(Classifier::load(&weights)?) as Box<dyn Head>)
+        })
     }
 }
 

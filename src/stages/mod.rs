@@ -10,6 +10,7 @@ pub mod models;
 pub mod predict;
 pub mod report;
 pub mod run;
+pub mod verify;
 
 mod handover;
 mod legacy;

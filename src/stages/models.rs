@@ -2,56 +2,57 @@
 
 use std::fmt::Write as _;
 
-use crate::bundle::import::{self, Report};
-use crate::bundle::{Bundle, SearchPath, Spec};
+use super::verify;
+use crate::bundle::import::{Report, Request, Staged};
+use crate::bundle::{Bundle, Listed, SearchPath};
 use crate::error::Result;
+use crate::units::Bytes;
 
-/// A line for every bundle that can be named.
+/// A line for every bundle that can be named: what it is, how big, which digest, and where.
 ///
 /// # Errors
 /// A folder of the search path cannot be read.
 pub fn list(search: &SearchPath) -> Result<String> {
-    let mut text = format!("{:20} {:8} {:>6}  {:34} {}\n", "name", "trained", "window", "vectors", "place");
-    for listed in search.list()? {
-        let place = listed.path.map_or_else(|| "in the executable".to_owned(), |path| path.display().to_string());
-        match listed.bundle {
+    let mut table = vec![["name", "trained", "window", "vectors", "size", "digest", "place"].map(str::to_owned)];
+    let mut unusable = String::new();
+    for Listed { name, path, bundle } in search.list()? {
+        let place = path.map_or_else(|| "in the executable".to_owned(), |path| path.display().to_string());
+        match bundle {
             Ok(bundle) => {
                 let spec = bundle.spec();
                 let trained = if spec.trained { "yes" } else { "no" };
-                let _ =
-                    writeln!(text, "{:20} {trained:8} {:>6}  {:34} {place}", listed.name, spec.window, vectors(spec));
+                let vectors = format!("{} + {}", spec.dnabert.dim, spec.esm.dim);
+                let size = Bytes(spec.files.values().map(|file| file.bytes).sum()).to_string();
+                let digest = bundle.digest().to_string().get(..12).unwrap_or_default().to_owned();
+                table.push([name, trained.to_owned(), spec.window.to_string(), vectors, size, digest, place]);
             }
             Err(error) => {
-                let _ = writeln!(text, "{:20} cannot be used: {error} ({place})", listed.name);
+                let _ = writeln!(unusable, "{name} in {place} cannot be used: {error}");
             }
         }
     }
-    text.push_str("\nlooked in:\n");
+    let mut text = aligned(&table);
+    if !unusable.is_empty() {
+        let _ = write!(text, "\n{unusable}");
+    }
+    text.push_str("\nlooked in\n");
     for folder in search.folders() {
-        let _ = writeln!(text, "  {}", folder.display());
+        let note = if folder.is_dir() { "" } else { " (not there)" };
+        let _ = writeln!(text, "  {}{note}", folder.display());
     }
     Ok(text)
 }
 
-fn vectors(spec: &Spec) -> String {
-    format!("DNABERT-S {} + ESM-2 {} = {}", spec.dnabert.dim, spec.esm.dim, spec.head.dim)
-}
-
-/// Proves every file of a bundle, and says so.
-///
-/// # Errors
-/// There is no such bundle, or a file is not what it was.
-pub fn verify(name: &str, search: &SearchPath) -> Result<String> {
-    let bundle = Bundle::open(name, search)?;
-    bundle.verify()?;
-    let spec = bundle.spec();
-    Ok(format!(
-        "{}: {} files are what bundle.yaml records (digest {}){}\n",
-        spec.name,
-        spec.files.len(),
-        bundle.digest(),
-        if spec.trained { "" } else { "; UNTRAINED: random weights" }
-    ))
+/// Rows of words as columns, two spaces between them.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
 }
 
 /// The folder of a bundle, on one line.
@@ -66,9 +67,14 @@ pub fn path(name: &str, search: &SearchPath) -> Result<String> {
 /// Makes a bundle, and tells what was found.
 ///
 /// # Errors
-/// Those of [`import::import`].
-pub fn import(request: &import::Request) -> Result<String> {
-    import::import(request).map(|report| table(&report))
+/// Those of [`Staged`] and of computing vectors.
+pub fn import(request: &Request) -> Result<String> {
+    let staged = Staged::new(request)?;
+    match verify::vectors_to_store(staged.bundle())? {
+        Some(vectors) => staged.store_vectors(vectors)?,
+        None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),
+    }
+    staged.commit().map(|report| table(&report))
 }
 
 fn table(report: &Report) -> String {

@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 use self::selection::Selection;
 use self::staging::Staging;
+use super::Bundle;
 use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
@@ -102,55 +104,96 @@ pub struct Dims {
     pub vocabulary: Option<u32>,
 }
 
-/// Makes a bundle.
+/// Makes a bundle, without stored vectors.
 ///
 /// # Errors
-/// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`]: files that are not there or not read;
-/// [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`],
-/// [`Fault::ModelTokenizer`]: what stands beside them; [`Fault::ModelMismatch`]: parts of different models;
-/// [`Fault::OutputForeign`] and others of writing.
+/// Those of [`Staged::new`] and [`Staged::commit`].
 pub fn import(request: &Request) -> Result<Report> {
-    staging::refuse_occupied(&request.out)?;
-    let [nucleotides, proteins, classifier] =
-        [Checkpoint::open(&request.dnabert)?, Checkpoint::open(&request.esm)?, Checkpoint::open(&request.head)?];
-    let dnabert = dnabert::read(&nucleotides)?;
-    let esm = esm::read(&proteins)?;
-    let head = head::read(&classifier)?;
-    let mut spec = Spec {
-        format: FORMAT,
-        name: request.name.clone(),
-        version: request.version.clone(),
-        trained: request.training == Training::Trained,
-        licence: request.licence.clone(),
-        source: request.source.clone(),
-        window: request.window,
-        dnabert: encoder(Family::Dnabert, dnabert.dims, Pooling::AllTokens),
-        esm: encoder(Family::Esm2, esm.dims, Pooling::First1024Residues),
-        head: Classifier { family: Family::Mlp, dim: head.dims.width },
-        files: BTreeMap::new(),
-    };
-    spec.check_parts().map_err(|error| error.file(classifier.path()))?;
+    Staged::new(request)?.commit()
+}
 
-    let staging = Staging::create(&request.out)?;
-    let mut parts = Vec::new();
-    for (name, model) in [("dnabert", dnabert), ("esm", esm), ("head", head)] {
-        let tensors = match name {
-            "head" => "head.safetensors".to_owned(),
-            _ => format!("{name}/model.safetensors"),
+/// A bundle whose files are written and which does not have its name yet; removed unless it is committed.
+pub struct Staged {
+    staging: Staging,
+    bundle: Bundle,
+    parts: Vec<Part>,
+}
+
+impl Staged {
+    /// Reads and checks the models and writes the bundle's files beside their place.
+    ///
+    /// # Errors
+    /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`]: files that are not there or not read;
+    /// [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`],
+    /// [`Fault::ModelTokenizer`]: what stands beside them; [`Fault::ModelMismatch`]: parts of different models;
+    /// [`Fault::OutputForeign`] and others of writing.
+    pub fn new(request: &Request) -> Result<Self> {
+        staging::refuse_occupied(&request.out)?;
+        let [nucleotides, proteins, classifier] =
+            [Checkpoint::open(&request.dnabert)?, Checkpoint::open(&request.esm)?, Checkpoint::open(&request.head)?];
+        let dnabert = dnabert::read(&nucleotides)?;
+        let esm = esm::read(&proteins)?;
+        let head = head::read(&classifier)?;
+        let mut spec = Spec {
+            format: FORMAT,
+            name: request.name.clone(),
+            version: request.version.clone(),
+            trained: request.training == Training::Trained,
+            licence: request.licence.clone(),
+            source: request.source.clone(),
+            window: request.window,
+            dnabert: encoder(Family::Dnabert, dnabert.dims, Pooling::AllTokens),
+            esm: encoder(Family::Esm2, esm.dims, Pooling::First1024Residues),
+            head: Classifier { family: Family::Mlp, dim: head.dims.width },
+            files: BTreeMap::new(),
         };
-        for (file, content) in &model.files {
-            let path = format!("{name}/{file}");
-            let record = staging.write(&path, |out| out.write(content))?;
-            spec.files.insert(path, record);
+        spec.check_parts().map_err(|error| error.file(classifier.path()))?;
+
+        let staging = Staging::create(&request.out)?;
+        let mut parts = Vec::new();
+        for (name, model) in [("dnabert", dnabert), ("esm", esm), ("head", head)] {
+            let tensors = match name {
+                "head" => "head.safetensors".to_owned(),
+                _ => format!("{name}/model.safetensors"),
+            };
+            for (file, content) in &model.files {
+                let path = format!("{name}/{file}");
+                let record = staging.write(&path, |out| out.write(content))?;
+                spec.files.insert(path, record);
+            }
+            let file = staging.write(&tensors, |out| write::safetensors(&model.tensors, out))?;
+            spec.files.insert(tensors, file);
+            parts.push(model.report(name, file));
         }
-        let file = staging.write(&tensors, |out| write::safetensors(&model.tensors, out))?;
-        spec.files.insert(tensors, file);
-        parts.push(model.report(name, file));
+        let yaml = spec.to_yaml()?;
+        staging.write(BUNDLE_YAML, |out| out.write(yaml.as_bytes()))?;
+        let bundle = Bundle::staged(staging.folder(), spec, Digest::of(yaml.as_bytes()));
+        Ok(Self { staging, bundle, parts })
     }
-    let yaml = spec.to_yaml()?;
-    staging.write(BUNDLE_YAML, |out| out.write(yaml.as_bytes()))?;
-    staging.commit()?;
-    Ok(Report { folder: request.out.clone(), spec, digest: Digest::of(yaml.as_bytes()), parts })
+
+    /// The bundle as it is; not to be kept, for its folder goes away.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Writes what the models give, for `models verify` to compare with.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn store_vectors(&self, sequences: Vec<StoredVector>) -> Result<()> {
+        let made_by = env!("CARGO_PKG_VERSION").to_owned();
+        let json = StoredVectors { bundle: self.bundle.digest, made_by, sequences }.to_json()?;
+        self.staging.write(VECTORS_JSON, |out| out.write(&json)).map(drop)
+    }
+
+    /// Gives the bundle its place.
+    ///
+    /// # Errors
+    /// [`Fault::OutputForeign`] when something came to stand there meanwhile, and those of writing.
+    pub fn commit(self) -> Result<Report> {
+        let folder = self.staging.commit()?;
+        Ok(Report { folder, spec: self.bundle.spec, digest: self.bundle.digest, parts: self.parts })
+    }
 }
 
 /// A model that was read and checked, all but the values of its tensors.

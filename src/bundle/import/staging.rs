@@ -59,6 +59,11 @@ impl Staging {
         }
     }
 
+    /// Where the files lie until it is committed.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes the file `name` of the folder, safely on disk when this returns.
     ///
     /// # Errors
@@ -76,11 +81,11 @@ impl Staging {
         Ok(FileRecord { bytes, sha256: hasher.finish() })
     }
 
-    /// Puts the folder in its place.
+    /// Puts the folder in its place, which is given back.
     ///
     /// # Errors
     /// [`Fault::OutputForeign`] when something came to stand there meanwhile, and those of writing.
-    pub(super) fn commit(mut self) -> Result<()> {
+    pub(super) fn commit(mut self) -> Result<PathBuf> {
         let entries = self.folder.read_dir().map_err(|error| Error::writing(&self.folder, error))?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
         folders.chain([self.folder.clone()]).try_for_each(|folder| sync_folder(&folder))?;
@@ -91,7 +96,8 @@ impl Staging {
             }
             Err(error) => return Err(Error::writing(&self.target, error)),
         }
-        sync_folder(parent_of(&self.target))
+        sync_folder(parent_of(&self.target))?;
+        Ok(std::mem::take(&mut self.target))
     }
 }
 
