@@ -80,23 +80,24 @@ fn work(voice: &mut Voice) -> Result<()> {
                     verify::verify(&model, &search, compute.as_ref())?
                 }
                 ModelsCommand::Path { model } => models::path(&model, &search)?,
-                ModelsCommand::Import(args) => models::import(&request(args))?,
+                ModelsCommand::Import(args) => models::import(&request(args, &search)?, &search)?,
             })
         }
     }
 }
 
-fn request(args: ImportArgs) -> Request {
-    Request {
+fn request(args: ImportArgs, search: &SearchPath) -> Result<Request> {
+    Ok(Request {
+        out: args.output.map_or_else(|| models::folder_for(&args.name, search), Ok)?,
         name: args.name,
         version: args.version,
         training: if args.untrained { Training::Untrained } else { Training::Trained },
         licence: args.licence,
         source: args.source,
         window: args.window,
+        dtype: args.dtype,
         dnabert: args.dnabert,
         esm: args.esm,
         head: args.head,
-        out: args.output,
-    }
+    })
 }

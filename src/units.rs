@@ -177,6 +177,26 @@ impl fmt::Display for Precision {
     }
 }
 
+/// Number format that weights are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// As they are published.
+    Keep,
+    /// Converted.
+    To(Precision),
+}
+
+impl FromStr for WeightFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "keep" => Ok(Self::Keep),
+            text => text.parse().map(Self::To).map_err(|error| format!("{error} (or 'keep')")),
+        }
+    }
+}
+
 /// What happens to the second record of one identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

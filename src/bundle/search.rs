@@ -29,17 +29,27 @@ impl SearchPath {
 
     /// The given folders, then the standard ones. Reads `XDG_DATA_HOME` and `HOME`.
     pub fn standard(given: impl IntoIterator<Item = PathBuf>) -> Self {
+        let prefix = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share")));
+        let shared = [prefix, Some(PathBuf::from("/usr/share"))].into_iter().flatten();
+        let shared = shared.map(|root| root.join("virnucpro/models"));
+        Self::of(given.into_iter().chain(Self::users_own()).chain(shared))
+    }
+
+    /// The first of the standard folders, the user's own; none without a home. Reads `XDG_DATA_HOME` and `HOME`.
+    pub fn users_own() -> Option<PathBuf> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let data_home = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
-        let prefix = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share")));
-        let roots = [data_home, prefix, Some(PathBuf::from("/usr/share"))];
-        let models = roots.into_iter().flatten().map(|root| root.join("virnucpro/models"));
-        Self::of(given.into_iter().chain(models))
+        data_home.map(|root| root.join("virnucpro/models"))
     }
 
     /// The folders in order.
     pub fn folders(&self) -> &[PathBuf] {
         &self.0
+    }
+
+    /// Whether `name` is that of the embedded bundle, which no other can be asked for by.
+    pub fn is_embedded(&self, name: &str) -> bool {
+        name == mini::NAME
     }
 
     /// The folder of the bundle `name`, if one of the folders has it.

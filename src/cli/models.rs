@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::Task;
 use super::options::Place;
-use crate::config;
+use crate::units::WeightFormat;
 
 /// `models`.
 #[derive(Debug, Args)]
@@ -75,13 +75,21 @@ pub enum ModelsCommand {
 /// `models import`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Make a bundle of published files: safetensors with names of Hugging Face or fair-esm, bare or \
-        prefixed, with config.json and tokenizer.json beside them. Everything is checked: nothing may be missing, of \
-        another shape or not finite, and the parts must fit together.",
+    long_about = "Make a bundle of published files. Each part may be given as\n\n  \
+        - a file of tensors: safetensors, or PyTorch's .pt, .pth, .bin; its content tells the format\n  \
+        - an index of such files (*.index.json), all of them beside it\n  \
+        - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
+        - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
+        - a bundle, whose part is taken\n\n\
+        Names of tensors may be Hugging Face's or fair-esm's, bare or prefixed. Everything is checked: nothing may be \
+        missing, of another shape or not finite, and the parts must fit together.\n\n\
+        The window is that of the bundle the head comes from, or of a published head, which its content tells; both \
+        stand against any other --window. Of other heads it is --window, 500 where nothing is said. A file name with \
+        300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
     after_help = "Examples:\n  \
-        virnucpro models import --name vnp-500 --window 500 --dnabert DNABERT-S/ \\\n    \
-        --esm esm2_t36_3B_UR50D/ --head 500_model.safetensors -o models/vnp-500\n  \
-        virnucpro models import --name test --untrained --dnabert d/ --esm e/ --head h.safetensors -o test"
+        virnucpro models import --name vnp-500 --dnabert DNABERT-S/ --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
+        virnucpro models import --name vnp-300 --dnabert vnp-500 --esm vnp-500 --head 300_model.pth --window 300\n  \
+        virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.safetensors -o small"
 )]
 pub struct ImportArgs {
     /// Name of the bundle: letters, digits, '.', '_', '-'
@@ -90,28 +98,31 @@ pub struct ImportArgs {
     /// Version of the bundle
     #[arg(long, default_value = "1")]
     pub version: String,
-    /// Window length the head was trained on, in bases
-    #[arg(long, value_name = "N", default_value_t = config::DEFAULT_WINDOW as u32, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
-    pub window: u32,
-    /// DNABERT-S: folder with model.safetensors, config.json and tokenizer.json, or the safetensors file in it
+    /// Window length the head was trained on, in bases; see above
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+    pub window: Option<u32>,
+    /// DNABERT-S: folder or file of weights, config.json and tokenizer.json beside it; or a bundle
     #[arg(long, value_name = "PATH")]
     pub dnabert: PathBuf,
-    /// ESM-2: folder with model.safetensors and config.json, or a safetensors file
+    /// ESM-2: folder or file of weights; or a bundle
     #[arg(long, value_name = "PATH")]
     pub esm: PathBuf,
-    /// The head: a safetensors file
-    #[arg(long, value_name = "FILE")]
+    /// The head: file of weights; or a bundle
+    #[arg(long, value_name = "PATH")]
     pub head: PathBuf,
-    /// Licence of the weights
-    #[arg(long, default_value = "not stated")]
-    pub licence: String,
-    /// Where the weights come from
-    #[arg(long, default_value = "not stated")]
-    pub source: String,
+    /// Number format that encoders are stored in: keep, f32, f16 or bf16. Rotary frequencies and the head are kept
+    #[arg(long, value_name = "FORMAT", default_value = "keep")]
+    pub dtype: WeightFormat,
+    /// Licence of the weights [default: what README.md beside them or their bundle says]
+    #[arg(long)]
+    pub licence: Option<String>,
+    /// Where the weights come from [default: what the hub's cache or their bundle says]
+    #[arg(long)]
+    pub source: Option<String>,
     /// The weights are random: tables and messages will say so
     #[arg(long)]
     pub untrained: bool,
-    /// Folder of the bundle; must not exist
+    /// Folder of the bundle; must not exist [default: $XDG_DATA_HOME/virnucpro/models/NAME, where --model NAME finds it]
     #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
 }

@@ -13,6 +13,7 @@ pub mod run;
 pub mod verify;
 
 mod handover;
+mod import_report;
 mod legacy;
 mod load;
 mod rows;

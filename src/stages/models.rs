@@ -1,11 +1,13 @@
 //! `models`: bundles as a user sees them.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use super::verify;
-use crate::bundle::import::{Report, Request, Staged};
+use super::{import_report, verify};
+use crate::bundle::import::{Request, Staged};
 use crate::bundle::{Bundle, Listed, SearchPath};
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
+use crate::runtime::interrupt;
 use crate::units::Bytes;
 
 /// A line for every bundle that can be named: what it is, how big, which digest, and where.
@@ -68,50 +70,28 @@ pub fn path(name: &str, search: &SearchPath) -> Result<String> {
 ///
 /// # Errors
 /// Those of [`Staged`] and of computing vectors.
-pub fn import(request: &Request) -> Result<String> {
-    let staged = Staged::new(request)?;
+pub fn import(request: &Request, search: &SearchPath) -> Result<String> {
+    let mut staged = Staged::new(request, &interrupt::check)?;
     match verify::vectors_to_store(staged.bundle())? {
         Some(vectors) => staged.store_vectors(vectors)?,
         None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),
     }
-    staged.commit().map(|report| table(&report))
+    staged.commit().map(|report| import_report::text(&report, search))
 }
 
-fn table(report: &Report) -> String {
-    let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let mut text = format!(
-        "{:8} {:>6} {:>6} {:>6} {:>10} {:8} {:>8} {:>14}  sha256\n",
-        "part", "layers", "width", "heads", "vocabulary", "dtype", "tensors", "bytes"
-    );
-    for part in &report.parts {
-        let _ = writeln!(
-            text,
-            "{:8} {:>6} {:>6} {:>6} {:>10} {:8} {:>8} {:>14}  {}",
-            part.name,
-            number(part.dims.layers),
-            part.dims.width,
-            number(part.dims.heads),
-            number(part.dims.vocabulary),
-            part.dtype,
-            part.kept,
-            part.file.bytes,
-            part.file.sha256
-        );
-        if !part.dropped.is_empty() {
-            let _ = writeln!(text, "{:8} not needed: {}", "", part.dropped.join(", "));
+/// Where a bundle goes when no folder is given for it: where its name is enough to find it.
+///
+/// # Errors
+/// [`Fault::Usage`] when there is no such folder, or the name always means another bundle.
+pub fn folder_for(name: &str, search: &SearchPath) -> Result<PathBuf> {
+    let usage = |message: &str, advice: &str| Err(Error::new(Fault::Usage, message).advice(advice));
+    if search.is_embedded(name) {
+        return usage("the name is that of the bundle in the executable", "choose another --name, or give --output");
+    }
+    match SearchPath::users_own() {
+        Some(folder) => Ok(folder.join(name)),
+        None => {
+            usage("there is no folder for models of this user: neither XDG_DATA_HOME nor HOME is set", "give --output")
         }
     }
-    let spec = &report.spec;
-    let _ = writeln!(
-        text,
-        "\n{} {} in {}\nwindow {} bp, licence: {}, source: {}, digest {}",
-        spec.name,
-        spec.version,
-        report.folder.display(),
-        spec.window,
-        spec.licence,
-        spec.source,
-        report.digest
-    );
-    text
 }

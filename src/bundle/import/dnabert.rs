@@ -8,14 +8,15 @@ use super::{Dims, Model, names, size, write};
 use crate::checkpoint::{Checkpoint, bytes};
 use crate::error::{Error, Fault, Result};
 use crate::tokenize::{DnabertTokenizer, Tokenize};
+use crate::units::WeightFormat;
 
 /// Reads and checks a DNABERT-2 style model of any size.
 ///
 /// # Errors
 /// [`Fault::ModelMissing`], [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelConfig`],
 /// [`Fault::ModelTokenizer`].
-pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, "DNABERT-S", names::dnabert)?;
+pub(super) fn read(checkpoint: &Checkpoint, dtype: WeightFormat) -> Result<Model<'_>> {
+    let tensors = Selection::choose(checkpoint, names::DNABERT, names::dnabert)?;
     let config = Config::new(&tensors, checkpoint)?;
     tensors.require(&config.tensors())?;
     let tokenizer = read_tokenizer(checkpoint, config.vocab_size)?;
@@ -27,7 +28,7 @@ pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
         vocabulary: Some(size(config.vocab_size, "vocabulary", file)?),
     };
     let files = vec![("config.json", write::json(&config)?), ("tokenizer.json", tokenizer)];
-    Ok(Model { tensors, dims, files })
+    Ok(Model { tensors, dims, files, dtype })
 }
 
 /// The configuration of a bundle: Hugging Face's names.

@@ -11,13 +11,14 @@ use super::{Dims, Model, names, size};
 use crate::checkpoint::{Checkpoint, bytes};
 use crate::error::{Error, Fault, Result};
 use crate::tokenize::{ALPHABET, EsmTokenizer, Tokenize};
+use crate::units::WeightFormat;
 
 /// Reads and checks an ESM-2 checkpoint of any size.
 ///
 /// # Errors
 /// [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelConfig`], [`Fault::ModelTokenizer`].
-pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, "ESM-2", names::esm)?;
+pub(super) fn read(checkpoint: &Checkpoint, dtype: WeightFormat) -> Result<Model<'_>> {
+    let tensors = Selection::choose(checkpoint, names::ESM, names::esm)?;
     let shape = Shape::of(&tensors)?;
     tensors.require(&shape.tensors())?;
     check_alphabet(checkpoint, shape.vocabulary)?;
@@ -29,7 +30,7 @@ pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
         heads: Some(size(shape.heads, "number of heads", file)?),
         vocabulary: Some(size(shape.vocabulary, "vocabulary", file)?),
     };
-    Ok(Model { tensors, dims, files: vec![("config.json", super::write::json(&config)?)] })
+    Ok(Model { tensors, dims, files: vec![("config.json", super::write::json(&config)?)], dtype })
 }
 
 /// The numbers that the shapes tell.

@@ -4,13 +4,14 @@ use super::selection::Selection;
 use super::{Dims, Model, names, size};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Fault, Result};
+use crate::units::WeightFormat;
 
 /// Reads and checks a classifier of two classes.
 ///
 /// # Errors
 /// [`Fault::ModelTensors`], [`Fault::ModelShape`].
 pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, "a VirNucPro classifier", names::head)?;
+    let tensors = Selection::choose(checkpoint, names::HEAD, names::head)?;
     let (hidden, inputs) = tensors.matrix("hidden_layer.weight")?;
     let wanted = [
         ("hidden_layer.weight", vec![hidden, inputs]),
@@ -25,7 +26,12 @@ pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
     tensors.require(&wanted.map(|(name, shape)| (name.to_owned(), shape)))?;
     refuse_negative_variance(&tensors)?;
     let width = size(inputs, "width", checkpoint.path())?;
-    Ok(Model { tensors, dims: Dims { layers: None, width, heads: None, vocabulary: None }, files: Vec::new() })
+    Ok(Model {
+        tensors,
+        dims: Dims { layers: None, width, heads: None, vocabulary: None },
+        files: Vec::new(),
+        dtype: WeightFormat::Keep,
+    })
 }
 
 /// BatchNorm takes the root of the variance: below zero every score would be no number.

@@ -2,28 +2,41 @@
 //!
 //! The configuration written is not the published file but the numbers of it that matter, so that one model gives
 //! one digest whichever way it was packed. The tokeniser is copied as it is. Checkpoints are mapped and written
-//! tensor by tensor: a model of 3 billion parameters needs no 12 GB of memory.
+//! tensor by tensor: a model of 3 billion parameters needs no 12 GB of memory. Digests of what is read and of what is
+//! written are computed beside, on threads of their own.
 
 mod config;
+mod convert;
 mod dnabert;
 mod esm;
+mod given;
+mod hashing;
 mod head;
 mod names;
+mod provenance;
+mod report;
 mod selection;
 mod staging;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+pub use self::report::{Dims, Part, Report, SourceFile};
+pub use self::window::DEFAULT as DEFAULT_WINDOW;
+
+use self::given::Given;
 use self::selection::Selection;
 use self::staging::Staging;
 use super::Bundle;
-use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spec};
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
-use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
+use crate::units::WeightFormat;
 
 /// What to make a bundle of.
 #[derive(Clone, Debug)]
@@ -34,17 +47,19 @@ pub struct Request {
     pub version: String,
     /// Whether the weights mean something.
     pub training: Training,
-    /// Licence of the weights, free text.
-    pub licence: String,
-    /// Where the weights came from, free text.
-    pub source: String,
-    /// Window length the head was trained on, in bases.
-    pub window: u32,
-    /// DNABERT-S: a folder with `model.safetensors`, `config.json`, `tokenizer.json`, or the safetensors file in one.
+    /// Licence of the weights, free text; none: what is stated beside the checkpoints.
+    pub licence: Option<String>,
+    /// Where the weights came from, free text; none: what the checkpoints' place tells.
+    pub source: Option<String>,
+    /// Window length the head was trained on, in bases; none: what is known of the head, else [`DEFAULT_WINDOW`].
+    pub window: Option<u32>,
+    /// Number format that the encoders are stored in. Rotary frequencies and the head stay as they are.
+    pub dtype: WeightFormat,
+    /// DNABERT-S: a checkpoint with `config.json` and `tokenizer.json` beside it, or a bundle.
     pub dnabert: PathBuf,
-    /// ESM-2: a folder with `model.safetensors` and mostly `config.json`, or a safetensors file.
+    /// ESM-2: a checkpoint, mostly with `config.json` beside it, or a bundle.
     pub esm: PathBuf,
-    /// The classifier's safetensors file.
+    /// The classifier: a checkpoint or a bundle.
     pub head: PathBuf,
     /// The bundle's folder: must not exist or be empty.
     pub out: PathBuf,
@@ -59,57 +74,12 @@ pub enum Training {
     Untrained,
 }
 
-/// What was made.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The bundle's folder.
-    pub folder: PathBuf,
-    /// Content of its `bundle.yaml`.
-    pub spec: Spec,
-    /// Digest of its `bundle.yaml`.
-    pub digest: Digest,
-    /// `dnabert`, `esm`, `head`.
-    pub parts: Vec<Part>,
-}
-
-/// One model of the bundle.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// `dnabert`, `esm` or `head`.
-    pub name: &'static str,
-    /// The checkpoint it was read from.
-    pub checkpoint: PathBuf,
-    /// Its size.
-    pub dims: Dims,
-    /// Number formats of the tensors, as `f32` or `f32, f16`; kept as they are.
-    pub dtype: String,
-    /// Number of tensors written.
-    pub kept: usize,
-    /// Tensors of the checkpoint that nothing here needs.
-    pub dropped: Vec<String>,
-    /// Size and digest of the file of tensors.
-    pub file: FileRecord,
-}
-
-/// Size of a model; what a model does not have is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dims {
-    /// Transformer layers.
-    pub layers: Option<u32>,
-    /// Width of a vector: of the output of an encoder, of the input of the head.
-    pub width: u32,
-    /// Attention heads.
-    pub heads: Option<u32>,
-    /// Rows of the token embedding.
-    pub vocabulary: Option<u32>,
-}
-
 /// Makes a bundle, without stored vectors.
 ///
 /// # Errors
 /// Those of [`Staged::new`] and [`Staged::commit`].
 pub fn import(request: &Request) -> Result<Report> {
-    Staged::new(request)?.commit()
+    Staged::new(request, &|| Ok(()))?.commit()
 }
 
 /// A bundle whose files are written and which does not have its name yet; removed unless it is committed.
@@ -119,51 +89,55 @@ pub struct Staged {
     parts: Vec<Part>,
 }
 
+/// Names of the parts, in the order in which they are written.
+const PARTS: [&str; 3] = ["dnabert", "esm", "head"];
+
 impl Staged {
-    /// Reads and checks the models and writes the bundle's files beside their place.
+    /// Reads and checks the models and writes the bundle's files beside their place. `proceed` is asked before every
+    /// tensor; its error ends the work.
     ///
     /// # Errors
     /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`]: files that are not there or not read;
-    /// [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`],
-    /// [`Fault::ModelTokenizer`]: what stands beside them; [`Fault::ModelMismatch`]: parts of different models;
-    /// [`Fault::OutputForeign`] and others of writing.
-    pub fn new(request: &Request) -> Result<Self> {
+    /// [`Fault::ModelDigest`]: files that are not what their bundle or cache says; [`Fault::ModelTensors`],
+    /// [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`], [`Fault::ModelTokenizer`]: what
+    /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`] and others of
+    /// writing; those of `proceed`.
+    pub fn new(request: &Request, proceed: &dyn Fn() -> Result<()>) -> Result<Self> {
         staging::refuse_occupied(&request.out)?;
-        let [nucleotides, proteins, classifier] =
-            [Checkpoint::open(&request.dnabert)?, Checkpoint::open(&request.esm)?, Checkpoint::open(&request.head)?];
-        let dnabert = dnabert::read(&nucleotides)?;
-        let esm = esm::read(&proteins)?;
-        let head = head::read(&classifier)?;
-        let mut spec = Spec {
-            format: FORMAT,
-            name: request.name.clone(),
-            version: request.version.clone(),
-            trained: request.training == Training::Trained,
-            licence: request.licence.clone(),
-            source: request.source.clone(),
-            window: request.window,
-            dnabert: encoder(Family::Dnabert, dnabert.dims, Pooling::AllTokens),
-            esm: encoder(Family::Esm2, esm.dims, Pooling::First1024Residues),
-            head: Classifier { family: Family::Mlp, dim: head.dims.width },
-            files: BTreeMap::new(),
-        };
-        spec.check_parts().map_err(|error| error.file(classifier.path()))?;
-
-        let staging = Staging::create(&request.out)?;
-        let mut parts = Vec::new();
-        for (name, model) in [("dnabert", dnabert), ("esm", esm), ("head", head)] {
-            let tensors = match name {
-                "head" => "head.safetensors".to_owned(),
-                _ => format!("{name}/model.safetensors"),
-            };
-            for (file, content) in &model.files {
-                let path = format!("{name}/{file}");
-                let record = staging.write(&path, |out| out.write(content))?;
-                spec.files.insert(path, record);
+        let dnabert = given::open(&request.dnabert, "dnabert")?;
+        let esm = given::open(&request.esm, "esm")?;
+        let head = given::open(&request.head, "head")?;
+        let given = [&dnabert, &esm, &head];
+        let models = [
+            dnabert::read(&dnabert.checkpoint, request.dtype)?,
+            esm::read(&esm.checkpoint, request.dtype)?,
+            head::read(&head.checkpoint)?,
+        ];
+        let mut spec = spec(request, given, &models)?;
+        let mut staging = Staging::create(&request.out)?;
+        let (stop, mut parts) = (AtomicBool::new(false), Vec::new());
+        let (written, read) = thread::scope(|scope| {
+            // Reads ahead of the writer, front to end, and so warms the cache for it.
+            let reading = thread::Builder::new().name("digest".to_owned()).spawn_scoped(scope, || read(given, &stop));
+            let reading = reading.map_err(hashing::no_thread)?;
+            let written = models.iter().zip(PARTS).try_for_each(|(model, name)| {
+                for (file, content) in &model.files {
+                    let path = format!("{name}/{file}");
+                    let record = staging.write(&path, |out| out.write(content))?;
+                    spec.files.insert(path, record);
+                }
+                let record = staging.write(&given::tensors_of(name), |out| write::safetensors(model, out, proceed))?;
+                spec.files.insert(given::tensors_of(name), record);
+                Ok::<_, Error>(())
+            });
+            stop.store(written.is_err(), Ordering::Relaxed);
+            Ok::<_, Error>((written, reading.join().map_err(|_| hashing::ended())?))
+        })?;
+        written?;
+        for (((model, given), files), name) in models.into_iter().zip(given).zip(read?).zip(PARTS) {
+            if let Some(written) = spec.files.get(&given::tensors_of(name)) {
+                parts.push(model.report(name, given, files, *written));
             }
-            let file = staging.write(&tensors, |out| write::safetensors(&model.tensors, out))?;
-            spec.files.insert(tensors, file);
-            parts.push(model.report(name, file));
         }
         let yaml = spec.to_yaml()?;
         staging.write(BUNDLE_YAML, |out| out.write(yaml.as_bytes()))?;
@@ -180,7 +154,7 @@ impl Staged {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn store_vectors(&self, sequences: Vec<StoredVector>) -> Result<()> {
+    pub fn store_vectors(&mut self, sequences: Vec<StoredVector>) -> Result<()> {
         let made_by = env!("CARGO_PKG_VERSION").to_owned();
         let json = StoredVectors { bundle: self.bundle.digest, made_by, sequences }.to_json()?;
         self.staging.write(VECTORS_JSON, |out| out.write(&json)).map(drop)
@@ -202,20 +176,45 @@ struct Model<'a> {
     dims: Dims,
     /// What stands beside the tensors, by name.
     files: Vec<(&'static str, Vec<u8>)>,
+    /// Number format of the tensors written.
+    dtype: WeightFormat,
 }
 
-impl Model<'_> {
-    fn report(self, name: &'static str, file: FileRecord) -> Part {
-        Part {
-            name,
-            checkpoint: self.tensors.path().to_owned(),
-            dims: self.dims,
-            dtype: self.tensors.dtypes(),
-            kept: self.tensors.len(),
-            dropped: self.tensors.into_dropped(),
-            file,
+/// What `bundle.yaml` will say, all but the files.
+fn spec(request: &Request, given: [&Given; 3], models: &[Model<'_>; 3]) -> Result<Spec> {
+    let [dnabert, esm, head] = models;
+    let [_, _, classifier] = given;
+    let stated = |of: fn(&Given) -> Option<&str>| {
+        let [dnabert, esm, head] = given.map(of);
+        provenance::of_all([("dnabert", dnabert), ("esm", esm), ("head", head)])
+    };
+    let spec = Spec {
+        format: FORMAT,
+        name: request.name.clone(),
+        version: request.version.clone(),
+        trained: request.training == Training::Trained && !given.iter().any(|given| given.untrained),
+        licence: request.licence.clone().unwrap_or_else(|| stated(|given| given.licence.as_deref())),
+        source: request.source.clone().unwrap_or_else(|| stated(|given| given.source.as_deref())),
+        window: window::choose(request.window, classifier.window, classifier.checkpoint.path())?,
+        dnabert: encoder(Family::Dnabert, dnabert.dims, Pooling::AllTokens),
+        esm: encoder(Family::Esm2, esm.dims, Pooling::First1024Residues),
+        head: Classifier { family: Family::Mlp, dim: head.dims.width },
+        files: BTreeMap::new(),
+    };
+    spec.check_parts().map_err(|error| error.file(classifier.checkpoint.path()))?;
+    Ok(spec)
+}
+
+/// Size and digest of every file of tensors, by part; compared with what is known of them.
+fn read(given: [&Given; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
+    let of_file = |given: &Given, path: &PathBuf| {
+        let record = hashing::of_file(path, stop)?;
+        if !stop.load(Ordering::Relaxed) {
+            given.check(path, record.sha256)?;
         }
-    }
+        Ok(SourceFile { path: path.clone(), record })
+    };
+    given.iter().map(|given| given.checkpoint.files().iter().map(|path| of_file(given, path)).collect()).collect()
 }
 
 fn encoder(family: Family, dims: Dims, pooling: Pooling) -> Encoder {

@@ -39,6 +39,24 @@ pub(super) fn head(name: &str) -> Option<Fate> {
     }
 }
 
+/// Names of the kinds of models, as they stand in messages.
+pub(super) const ESM: &str = "an ESM-2 checkpoint";
+pub(super) const DNABERT: &str = "a DNABERT-2 or DNABERT-S checkpoint";
+pub(super) const HEAD: &str = "a VirNucPro classifier";
+
+/// The kind of model that most of the tensors belong to.
+pub(super) fn kind<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+    let total = names.clone().count();
+    let kinds: [(&str, fn(&str) -> Option<Fate>); 3] = [(ESM, esm), (DNABERT, dnabert), (HEAD, head)];
+    let known =
+        |fate: fn(&str) -> Option<Fate>| names.clone().filter(|name| matches!(fate(name), Some(Fate::Keep(_)))).count();
+    let best = kinds.into_iter().map(|(kind, fate)| (known(fate), kind)).max_by_key(|(count, _)| *count);
+    if names.clone().all(|name| name.contains("contact_head.regression.")) && total > 0 {
+        return Some("the contact regression of an ESM model, which stands beside the model itself");
+    }
+    best.filter(|(count, _)| 2 * count > total).map(|(_, kind)| kind)
+}
+
 /// Number of the layer that a tensor of a bundle belongs to.
 pub(super) fn layer_of(name: &str) -> Option<usize> {
     Some(in_layer(name, "encoder.layer.")?.0)
@@ -151,6 +169,17 @@ mod tests {
             assert_eq!(esm(name), keep(query), "{name}");
         }
         assert_eq!(dnabert("bert.encoder.layer.0.mlp.wo.bias"), keep("encoder.layer.0.mlp.wo.bias"));
+    }
+
+    #[test]
+    fn a_model_is_told_by_most_of_its_names() {
+        let kind = |names: &[&'static str]| kind(names.iter().copied());
+        let esm = ["layers.0.fc1.weight", "esm.encoder.layer.0.output.dense.bias", "lm_head.bias"];
+        assert_eq!(kind(&esm), Some(ESM));
+        assert_eq!(kind(&["bert.encoder.layer.0.attention.self.Wqkv.weight"]), Some(DNABERT));
+        assert_eq!(kind(&["hidden_layer.weight", "bn1.bias", "x"]), Some(HEAD));
+        assert!(kind(&["contact_head.regression.weight"]).is_some_and(|kind| kind.contains("contact regression")));
+        assert_eq!((kind(&["x", "y"]), kind(&[])), (None, None));
     }
 
     #[test]

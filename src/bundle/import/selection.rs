@@ -7,7 +7,7 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::names::{self, Fate};
-use crate::checkpoint::{Checkpoint, TensorInfo};
+use crate::checkpoint::{Checkpoint, TensorInfo, first_ten};
 use crate::error::{Error, Fault, Result};
 
 /// Tensors by their name in the bundle.
@@ -47,14 +47,21 @@ impl<'a> Selection<'a> {
         if unknown.is_empty() && !kept.is_empty() {
             return Ok(Self { checkpoint, kept, dropped });
         }
-        let advice = if unknown.len() >= kept.len() {
-            "this is a model of another kind: check which path was given for which part"
-        } else {
-            "a tensor that is left out would change the results: take the model as its authors published it"
+        let unknown = format!("{} tensors that are not known: {}", unknown.len(), first_ten(&unknown));
+        let (found, advice) = match names::kind(checkpoint.tensors().tensors().iter().map(|tensor| &*tensor.name)) {
+            Some(other) if other != kind => (
+                format!("this is {other}"),
+                "this is a model of another kind: check which path was given for which part",
+            ),
+            None if kept.is_empty() => (unknown, "this is a model of another kind: take the one that is expected"),
+            _ => (
+                unknown,
+                "a tensor that is left out would change the results: take the model as its authors published it",
+            ),
         };
         Err(refused(format!("the tensors are not those of {kind}"))
             .expected(format!("tensors of {kind} and no others"))
-            .found(format!("{} tensors that are not known: {}", unknown.len(), first_ten(&unknown)))
+            .found(found)
             .advice(advice))
     }
 
@@ -85,15 +92,22 @@ impl<'a> Selection<'a> {
         }
     }
 
+    /// Lets the system take back the memory that a tensor's values lie in.
+    pub(super) fn release(&self, name: &str) {
+        if let Some(&index) = self.kept.get(name) {
+            self.checkpoint.tensors().release(index);
+        }
+    }
+
     /// Names, in the checkpoint, of the tensors that were left out.
     pub(super) fn into_dropped(self) -> Vec<String> {
         self.dropped
     }
 
-    /// Number formats of the tensors, the most frequent first.
-    pub(super) fn dtypes(&self) -> String {
+    /// Number formats of the tensors, the most frequent first, as `f32` or `f16, f32`.
+    pub(super) fn dtypes(&self, format: impl Fn(&str, &TensorInfo) -> Dtype) -> String {
         let mut counts: BTreeMap<Dtype, usize> = BTreeMap::new();
-        self.iter().for_each(|(_, tensor)| *counts.entry(tensor.dtype).or_default() += 1);
+        self.iter().for_each(|(name, tensor)| *counts.entry(format(name, tensor)).or_default() += 1);
         let mut dtypes: Vec<_> = counts.into_iter().collect();
         dtypes.sort_by_key(|&(dtype, count)| std::cmp::Reverse((count, dtype)));
         let names: Vec<_> = dtypes.into_iter().map(|(dtype, _)| format!("{dtype:?}").to_lowercase()).collect();
@@ -188,9 +202,4 @@ impl<'a> Selection<'a> {
             .found(format!("{shape:?}"))
             .advice("the checkpoint is damaged or was put together of two models")
     }
-}
-
-fn first_ten(names: &[&str]) -> String {
-    let shown = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 10 { format!("{shown}, and {} more", names.len() - 10) } else { shown }
 }

@@ -1,12 +1,16 @@
 //! A folder that appears whole or not at all: written beside its place under another name, then renamed.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
 
+use super::hashing::{self, Hashing, PIECE};
 use crate::bundle::spec::FileRecord;
-use crate::digest::Hasher;
+use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 
 /// A folder in the making; removed unless it is committed.
@@ -14,15 +18,31 @@ pub(super) struct Staging {
     folder: PathBuf,
     target: PathBuf,
     committed: bool,
+    /// Files that are whole and on their way to the disk.
+    flushing: Vec<Flushing>,
 }
 
 /// A file in the making.
 pub(super) struct Output {
     path: PathBuf,
-    file: BufWriter<File>,
-    hasher: Hasher,
+    file: File,
+    /// What is not written yet, less than [`PIECE`].
+    piece: Vec<u8>,
+    /// None before the first whole piece: most files are small.
+    hashing: Option<Hashing>,
+    flushing: Option<Flushing>,
     bytes: u64,
 }
+
+/// A file that is flushed to the disk while it, or the next one, is written.
+struct Flushing {
+    /// None once the file is whole.
+    requests: Option<SyncSender<()>>,
+    thread: JoinHandle<Result<()>>,
+}
+
+/// A flush is begun each time so many bytes are written, so that the disk is not idle until the last one.
+const FLUSH: u64 = 256 << 20;
 
 /// Refuses a `target` that is a file, or a folder with something in it.
 ///
@@ -52,7 +72,9 @@ impl Staging {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let folder = parent.join(format!(".{name}.partial-{}-{count}", std::process::id()));
             match fs::create_dir(&folder) {
-                Ok(()) => return Ok(Self { folder, target: target.to_owned(), committed: false }),
+                Ok(()) => {
+                    return Ok(Self { folder, target: target.to_owned(), committed: false, flushing: Vec::new() });
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::writing(&folder, error)),
             }
@@ -64,21 +86,20 @@ impl Staging {
         &self.folder
     }
 
-    /// Writes the file `name` of the folder, safely on disk when this returns.
+    /// Writes the file `name` of the folder; it is safely on disk when the folder is committed.
     ///
     /// # Errors
     /// Those of `content` and of writing.
-    pub(super) fn write(&self, name: &str, content: impl FnOnce(&mut Output) -> Result<()>) -> Result<FileRecord> {
+    pub(super) fn write(&mut self, name: &str, content: impl FnOnce(&mut Output) -> Result<()>) -> Result<FileRecord> {
         let path = self.folder.join(name);
         let folder = parent_of(&path);
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         let file = File::create_new(&path).map_err(|error| Error::writing(&path, error))?;
-        let mut output = Output { path, file: BufWriter::new(file), hasher: Hasher::default(), bytes: 0 };
-        content(&mut output)?;
-        let Output { path, file, hasher, bytes } = output;
-        let file = file.into_inner().map_err(|error| Error::writing(&path, error.into_error()))?;
-        file.sync_all().map_err(|error| Error::writing(&path, error))?;
-        Ok(FileRecord { bytes, sha256: hasher.finish() })
+        let mut output = Output { path, file, piece: Vec::new(), hashing: None, flushing: None, bytes: 0 };
+        let written = content(&mut output).and_then(|()| output.finish());
+        // Also of a file that failed: nothing may hold it open when the folder is removed.
+        self.flushing.extend(output.flushing.map(|flushing| Flushing { requests: None, ..flushing }));
+        written
     }
 
     /// Puts the folder in its place, which is given back.
@@ -86,6 +107,7 @@ impl Staging {
     /// # Errors
     /// [`Fault::OutputForeign`] when something came to stand there meanwhile, and those of writing.
     pub(super) fn commit(mut self) -> Result<PathBuf> {
+        mem::take(&mut self.flushing).into_iter().try_for_each(Flushing::finish)?;
         let entries = self.folder.read_dir().map_err(|error| Error::writing(&self.folder, error))?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
         folders.chain([self.folder.clone()]).try_for_each(|folder| sync_folder(&folder))?;
@@ -103,6 +125,8 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        // On some network file systems, a file that is open keeps its folder from being removed.
+        mem::take(&mut self.flushing).into_iter().for_each(|flushing| drop(flushing.finish()));
         if !self.committed {
             // Nothing better can be done: the name says that the folder is partial.
             let _ = fs::remove_dir_all(&self.folder);
@@ -115,10 +139,92 @@ impl Output {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|error| Error::writing(&self.path, error))
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = PIECE - self.piece.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.piece.extend_from_slice(now);
+            bytes = later;
+            if self.piece.len() == PIECE {
+                self.pass_on()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the piece and gives it to the digest.
+    fn pass_on(&mut self) -> Result<()> {
+        self.file.write_all(&self.piece).map_err(|error| Error::writing(&self.path, error))?;
+        let before = self.bytes / FLUSH;
+        self.bytes += self.piece.len() as u64;
+        let mut hashing = match self.hashing.take() {
+            Some(hashing) => hashing,
+            None => Hashing::start()?,
+        };
+        self.piece = hashing.take(mem::take(&mut self.piece))?;
+        self.hashing = Some(hashing);
+        if self.bytes / FLUSH > before {
+            self.flushing()?.request();
+        }
+        Ok(())
+    }
+
+    /// Writes the rest and begins the last flush.
+    fn finish(&mut self) -> Result<FileRecord> {
+        let rest = mem::take(&mut self.piece);
+        self.file.write_all(&rest).map_err(|error| Error::writing(&self.path, error))?;
+        self.bytes += rest.len() as u64;
+        self.flushing()?;
+        let sha256 = match self.hashing.take() {
+            None => Digest::of(&rest),
+            Some(mut hashing) => {
+                hashing.take(rest)?;
+                hashing.finish()?
+            }
+        };
+        Ok(FileRecord { bytes: self.bytes, sha256 })
+    }
+
+    fn flushing(&mut self) -> Result<&mut Flushing> {
+        let flushing = match self.flushing.take() {
+            Some(flushing) => flushing,
+            None => Flushing::start(&self.file, &self.path)?,
+        };
+        Ok(self.flushing.insert(flushing))
+    }
+}
+
+impl Flushing {
+    fn start(file: &File, path: &Path) -> Result<Self> {
+        let file = file.try_clone().map_err(|error| Error::writing(path, error))?;
+        let path = path.to_owned();
+        let (requests, received) = mpsc::sync_channel(1);
+        let work = move || {
+            let failed = |error| Error::writing(&path, error);
+            for () in received {
+                file.sync_data().map_err(failed)?;
+            }
+            // No more requests: the file is whole.
+            file.sync_all().map_err(failed)
+        };
+        let thread = thread::Builder::new().name("flush".to_owned()).spawn(work).map_err(hashing::no_thread)?;
+        Ok(Self { requests: Some(requests), thread })
+    }
+
+    /// Begins a flush of what is written. A request that finds another one waiting is covered by it.
+    fn request(&self) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.try_send(());
+        }
+    }
+
+    /// Waits for the last flush.
+    ///
+    /// # Errors
+    /// Those of writing, of any of the flushes.
+    fn finish(mut self) -> Result<()> {
+        self.requests = None;
+        self.thread.join().map_err(|_| hashing::ended())?
     }
 }
 
@@ -155,7 +261,7 @@ mod tests {
     fn nothing_has_the_final_name_before_commit_and_nothing_else_is_left_after() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("deep/bundle");
-        let staging = Staging::create(&target).unwrap();
+        let mut staging = Staging::create(&target).unwrap();
         let record = staging.write("a/b", |out| out.write(b"abc")).unwrap();
         assert_eq!((record.bytes, record.sha256), (3, crate::digest::Digest::of(b"abc")));
         assert!(!target.exists());
@@ -165,9 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_many_pieces_has_the_digest_of_its_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5] {
+            let bytes: Vec<u8> = (0..length).map(|place| (place % 253) as u8).collect();
+            let target = root.path().join(format!("bundle-{length}"));
+            let mut staging = Staging::create(&target).unwrap();
+            let record =
+                staging.write("a", |out| bytes.chunks(1_000_003).try_for_each(|part| out.write(part))).unwrap();
+            assert_eq!((record.bytes, record.sha256), (length as u64, Digest::of(&bytes)), "{length}");
+            staging.commit().unwrap();
+            assert!(fs::read(target.join("a")).unwrap() == bytes, "{length}");
+        }
+    }
+
+    #[test]
     fn an_abandoned_folder_is_removed() {
         let root = tempfile::tempdir().unwrap();
-        let staging = Staging::create(&root.path().join("bundle")).unwrap();
+        let mut staging = Staging::create(&root.path().join("bundle")).unwrap();
         staging.write("a", |out| out.write(b"abc")).unwrap();
         assert_eq!(entries(root.path()), 1);
         drop(staging);
@@ -178,7 +299,7 @@ mod tests {
     fn what_stands_there_is_never_replaced() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("bundle");
-        let (first, second) = (Staging::create(&target).unwrap(), Staging::create(&target).unwrap());
+        let (mut first, second) = (Staging::create(&target).unwrap(), Staging::create(&target).unwrap());
         first.write("a", |out| out.write(b"first")).unwrap();
         first.commit().unwrap();
         assert_eq!(second.commit().unwrap_err().fault(), Fault::OutputForeign);
@@ -190,7 +311,7 @@ mod tests {
     #[test]
     fn an_empty_folder_is_filled() {
         let root = tempfile::tempdir().unwrap();
-        let staging = Staging::create(root.path()).unwrap();
+        let mut staging = Staging::create(root.path()).unwrap();
         staging.write("a", |out| out.write(b"abc")).unwrap();
         staging.commit().unwrap();
         assert_eq!(entries(root.path()), 1);

@@ -1,0 +1,206 @@
+//! Values from one number format to another, and the check that they are finite.
+
+use half::slice::HalfFloatSliceExt as _;
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use crate::units::{Precision, WeightFormat};
+
+/// The format that a tensor is written in. Frequencies and classifiers stay as they are: rounding them changes every
+/// vector or score, and they are small.
+pub(super) fn target(name: &str, stored: Dtype, wanted: WeightFormat) -> Dtype {
+    match wanted {
+        WeightFormat::To(_) if name.ends_with(".inv_freq") => stored,
+        WeightFormat::To(Precision::F32) => Dtype::F32,
+        WeightFormat::To(Precision::Bf16) => Dtype::BF16,
+        WeightFormat::To(Precision::F16) => Dtype::F16,
+        WeightFormat::Keep => stored,
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Wrong {
+    /// NaN or infinite.
+    NotFinite,
+    /// Finite, and infinite in the other format.
+    TooLarge(f64),
+}
+
+/// Converts values, each rounded once to the nearest, ties to even; what `bytes` holds in `from` is added to `out` in
+/// `to`. Both must be floating-point formats.
+///
+/// # Errors
+/// Place and kind of the first value that is not finite, or would not be.
+pub(super) fn convert(bytes: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) -> Result<(), (usize, Wrong)> {
+    if let Some(place) = first_non_finite(from, bytes) {
+        return Err((place, Wrong::NotFinite));
+    }
+    if from == to {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
+    let start = out.len();
+    match from {
+        Dtype::F64 => {
+            let values = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+            match to {
+                Dtype::F32 => extend(out, values.map(|value| (value as f32).to_le_bytes())),
+                Dtype::BF16 => extend(out, values.map(|value| bf16::from_f64(value).to_le_bytes())),
+                _ => extend(out, values.map(|value| f16::from_f64(value).to_le_bytes())),
+            }
+        }
+        _ => {
+            let values = to_f32(from, bytes);
+            match to {
+                Dtype::F32 => extend(out, values.into_iter().map(f32::to_le_bytes)),
+                Dtype::F64 => extend(out, values.into_iter().map(|value| f64::from(value).to_le_bytes())),
+                Dtype::BF16 => {
+                    let mut narrow = vec![bf16::ZERO; values.len()];
+                    narrow.convert_from_f32_slice(&values);
+                    extend(out, narrow.into_iter().map(bf16::to_le_bytes));
+                }
+                _ => {
+                    let mut narrow = vec![f16::ZERO; values.len()];
+                    narrow.convert_from_f32_slice(&values);
+                    extend(out, narrow.into_iter().map(f16::to_le_bytes));
+                }
+            }
+        }
+    }
+    match first_non_finite(to, out.get(start..).unwrap_or_default()) {
+        None => Ok(()),
+        Some(place) => Err((place, Wrong::TooLarge(value(from, bytes, place)))),
+    }
+}
+
+/// Values of a format of at most 32 bits; none are lost.
+fn to_f32(from: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let halves = bytes.as_chunks::<2>().0.iter();
+    match from {
+        Dtype::F16 => halves.map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => halves.map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        _ => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    }
+}
+
+fn extend<const N: usize>(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = [u8; N]>) {
+    let start = out.len();
+    out.resize(start + values.len() * N, 0);
+    let places = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<N>().0;
+    places.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+}
+
+fn value(dtype: Dtype, bytes: &[u8], place: usize) -> f64 {
+    let size = dtype.bitsize() / 8;
+    let bytes = bytes.get(place * size..(place + 1) * size).unwrap_or_default();
+    match dtype {
+        Dtype::F64 => bytes.as_chunks::<8>().0.first().map_or(f64::NAN, |b| f64::from_le_bytes(*b)),
+        _ => to_f32(dtype, bytes).first().map_or(f64::NAN, |&value| f64::from(value)),
+    }
+}
+
+/// Place of the first value with an exponent of ones only: infinite or no number.
+fn first_non_finite(dtype: Dtype, bytes: &[u8]) -> Option<usize> {
+    match dtype {
+        Dtype::F16 => first(bytes.as_chunks::<2>().0, |b| u16::from_le_bytes(b) & 0x7c00 == 0x7c00),
+        Dtype::BF16 => first(bytes.as_chunks::<2>().0, |b| u16::from_le_bytes(b) & 0x7f80 == 0x7f80),
+        Dtype::F32 => first(bytes.as_chunks::<4>().0, |b| !f32::from_le_bytes(b).is_finite()),
+        Dtype::F64 => first(bytes.as_chunks::<8>().0, |b| !f64::from_le_bytes(b).is_finite()),
+        _ => None,
+    }
+}
+
+/// Place of the first value that is wrong. Blocks without an early exit are what a compiler makes vectors of.
+fn first<const N: usize>(values: &[[u8; N]], wrong: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    const BLOCK: usize = 1024;
+    values.chunks(BLOCK).enumerate().find_map(|(number, block)| {
+        let any = block.iter().fold(false, |any, &value| any | wrong(value));
+        let place = if any { block.iter().position(|&value| wrong(value)) } else { None };
+        place.map(|place| number * BLOCK + place)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_not_finite_are_found_in_every_format() {
+        let f16 = |value: u16| [0, 0x3c, value as u8, (value >> 8) as u8];
+        for (value, found) in [(0x7c00, Some(1)), (0xfc00, Some(1)), (0x7e00, Some(1)), (0x7bff, None), (0, None)] {
+            assert_eq!(first_non_finite(Dtype::F16, &f16(value)), found, "{value:#x}");
+        }
+        for (value, found) in [(0x7f80, Some(1)), (0xffc0, Some(1)), (0x7f7f, None), (0x7c00, None)] {
+            assert_eq!(first_non_finite(Dtype::BF16, &f16(value)), found, "{value:#x}");
+        }
+        for (value, found) in [(f32::NAN, Some(0)), (f32::NEG_INFINITY, Some(0)), (f32::MAX, None), (-0.0, None)] {
+            assert_eq!(first_non_finite(Dtype::F32, &value.to_le_bytes()), found, "{value}");
+            let wide = if found.is_some() { f64::from(value) } else { f64::MAX };
+            assert_eq!(first_non_finite(Dtype::F64, &wide.to_le_bytes()), found, "{wide}");
+        }
+        for place in [0, 1023, 1024, 5000] {
+            let mut values = vec![1.0f32; 5001];
+            values[place] = f32::NAN;
+            let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+            assert_eq!(first_non_finite(Dtype::F32, &bytes), Some(place));
+        }
+    }
+
+    fn converted(values: &[f64], from: Dtype, to: Dtype) -> Result<Vec<u8>, (usize, Wrong)> {
+        let mut out = vec![7];
+        convert(&stored(values, from), from, to, &mut out).map(|()| out.split_off(1))
+    }
+
+    fn stored(values: &[f64], dtype: Dtype) -> Vec<u8> {
+        let bytes = |&value: &f64| match dtype {
+            Dtype::F64 => value.to_le_bytes().to_vec(),
+            Dtype::F32 => (value as f32).to_le_bytes().to_vec(),
+            Dtype::BF16 => bf16::from_f64(value).to_le_bytes().to_vec(),
+            _ => f16::from_f64(value).to_le_bytes().to_vec(),
+        };
+        values.iter().flat_map(bytes).collect()
+    }
+
+    #[test]
+    fn every_format_is_rounded_to_every_other_once() {
+        // Exact in all formats; then a tie of f16, which goes to even, and its neighbours.
+        let exact = [0.0, -0.0, 1.0, -1.5, 0.25, 96.0];
+        let formats = [Dtype::F64, Dtype::F32, Dtype::BF16, Dtype::F16];
+        for (from, to) in formats.iter().flat_map(|from| formats.map(|to| (*from, to))) {
+            assert_eq!(converted(&exact, from, to).unwrap(), stored(&exact, to), "{from:?} {to:?}");
+        }
+        let (tie, step) = (1.0 + f64::from(2f32.powi(-11)), f64::from(2f32.powi(-20)));
+        for (value, rounded) in [(tie, 1.0), (tie + step, 1.0 + 2.0 * (tie - 1.0)), (tie - step, 1.0)] {
+            for from in [Dtype::F32, Dtype::F64] {
+                assert_eq!(converted(&[value], from, Dtype::F16).unwrap(), f16::from_f64(rounded).to_le_bytes());
+            }
+        }
+        // Rounded first to f32 and then to bf16, this would be a tie and go to the even neighbour, 1.
+        let twice = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
+        assert_eq!(converted(&[twice], Dtype::F64, Dtype::BF16).unwrap(), bf16::from_bits(0x3f81).to_le_bytes());
+    }
+
+    #[test]
+    fn a_value_beyond_the_range_is_given_with_its_place() {
+        for (value, from, to) in [
+            (65520.0, Dtype::F32, Dtype::F16),
+            (-1e6, Dtype::F64, Dtype::F16),
+            (131_072.0, Dtype::BF16, Dtype::F16),
+            (f64::from(f32::MAX), Dtype::F32, Dtype::BF16),
+            (1e300, Dtype::F64, Dtype::F32),
+        ] {
+            assert_eq!(converted(&[1.0, value], from, to), Err((1, Wrong::TooLarge(value))));
+        }
+        assert!(converted(&[65519.0, 1e-30], Dtype::F32, Dtype::F16).is_ok());
+        assert_eq!(converted(&[f64::NAN], Dtype::F32, Dtype::F16), Err((0, Wrong::NotFinite)));
+    }
+
+    #[test]
+    fn frequencies_stay_as_they_are() {
+        let to = WeightFormat::To(Precision::F16);
+        assert_eq!(target("encoder.layer.0.attention.self.rotary_embeddings.inv_freq", Dtype::F32, to), Dtype::F32);
+        assert_eq!(target("encoder.layer.0.output.dense.bias", Dtype::F32, to), Dtype::F16);
+        assert_eq!(target("encoder.layer.0.output.dense.bias", Dtype::F64, WeightFormat::Keep), Dtype::F64);
+    }
+}

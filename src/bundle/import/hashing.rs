@@ -1,0 +1,129 @@
+//! SHA-256 beside other work: of a file that is written, and of the files that are read.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use crate::bundle::spec::FileRecord;
+use crate::checkpoint::bytes::unreadable;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Fault, Result};
+
+/// Bytes that are read, checked, digested and written in one go.
+pub(super) const PIECE: usize = 4 << 20;
+/// Pieces that may wait for the digest.
+const WAITING: usize = 2;
+
+/// A digest on a thread of its own. Pieces are handed over whole and come back empty: nothing is copied.
+pub(super) struct Hashing {
+    pieces: SyncSender<Vec<u8>>,
+    emptied: Receiver<Vec<u8>>,
+    thread: JoinHandle<Digest>,
+}
+
+impl Hashing {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start() -> Result<Self> {
+        let (pieces, received) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+        let (back, emptied) = mpsc::channel();
+        let work = move || {
+            let mut hasher = Hasher::default();
+            for mut piece in received {
+                hasher.update(&piece);
+                piece.clear();
+                // Nobody waits for it after the last piece.
+                let _ = back.send(piece);
+            }
+            hasher.finish()
+        };
+        let thread = thread::Builder::new().name("digest".to_owned()).spawn(work).map_err(no_thread)?;
+        Ok(Self { pieces, emptied, thread })
+    }
+
+    /// Takes the next piece and gives an empty one.
+    ///
+    /// # Errors
+    /// None but a defect of this program.
+    pub(super) fn take(&mut self, piece: Vec<u8>) -> Result<Vec<u8>> {
+        self.pieces.send(piece).map_err(|_| ended())?;
+        Ok(self.emptied.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE)))
+    }
+
+    /// Digest of all pieces.
+    ///
+    /// # Errors
+    /// None but a defect of this program.
+    pub(super) fn finish(self) -> Result<Digest> {
+        drop(self.pieces);
+        self.thread.join().map_err(|_| ended())
+    }
+}
+
+/// Size and digest of a file that is read from front to end.
+///
+/// # Errors
+/// [`Fault::ModelMissing`], [`Fault::Read`]; none when `stop` is raised: what is given then is never used.
+pub(super) fn of_file(path: &Path, stop: &AtomicBool) -> Result<FileRecord> {
+    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let (mut hasher, mut bytes, mut buffer) = (Hasher::default(), 0, vec![0; PIECE]);
+    while !stop.load(Ordering::Relaxed) {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                bytes += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(path, error)),
+        }
+    }
+    Ok(FileRecord { bytes, sha256: hasher.finish() })
+}
+
+/// The error of a thread that could not be started.
+pub(super) fn no_thread(error: std::io::Error) -> Error {
+    Error::new(Fault::Write, "the system gives no thread to write with")
+        .advice("raise the limit of processes of this user (ulimit -u), then run the same command again")
+        .caused_by(error)
+}
+
+/// The error of a thread that ended by a panic.
+pub(super) fn ended() -> Error {
+    Error::new(Fault::Bug, "a thread of the import ended by itself").advice("please report this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_and_files_have_the_digest_of_their_bytes() {
+        let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|place| (place % 251) as u8).collect();
+        let mut hashing = Hashing::start().unwrap();
+        let mut piece = Vec::new();
+        for part in bytes.chunks(PIECE) {
+            piece.extend_from_slice(part);
+            piece = hashing.take(piece).unwrap();
+            assert!(piece.is_empty());
+        }
+        assert_eq!(hashing.finish().unwrap(), Digest::of(&bytes));
+        assert_eq!(Hashing::start().unwrap().finish().unwrap(), Digest::of(b""));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, &bytes).unwrap();
+        let record = of_file(&path, &AtomicBool::new(false)).unwrap();
+        assert_eq!((record.bytes, record.sha256), (bytes.len() as u64, Digest::of(&bytes)));
+        assert_eq!(of_file(&path, &AtomicBool::new(true)).unwrap().bytes, 0);
+        assert_eq!(
+            of_file(&folder.path().join("none"), &AtomicBool::new(false)).unwrap_err().fault(),
+            Fault::ModelMissing
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Licence and source of a bundle, made of what its parts say.
+
+use crate::checkpoint::Checkpoint;
+
+const NOT_STATED: &str = "not stated";
+
+/// Licence or source of a bundle: that of its parts, once where they agree.
+pub(super) fn of_all(parts: [(&str, Option<&str>); 3]) -> String {
+    let stated = |text: Option<&str>| text.unwrap_or(NOT_STATED).to_owned();
+    match parts {
+        [(_, first), (_, second), (_, third)] if first == second && second == third => stated(first),
+        parts => parts.map(|(part, text)| format!("{part}: {}", stated(text))).join("; "),
+    }
+}
+
+/// What [`of_all`] was made of, for one part.
+pub(super) fn of_part(all: &str, part: &str) -> Option<String> {
+    let pieces: Vec<_> = all.split("; ").collect();
+    let of = |part: &str| pieces.iter().find_map(|piece| piece.strip_prefix(&format!("{part}: ")));
+    let own = if pieces.len() == 3 && of("dnabert").is_some() && of("esm").is_some() { of(part) } else { None };
+    Some(own.unwrap_or(all).to_owned()).filter(|text| text != NOT_STATED)
+}
+
+/// The licence that a hub's README.md beside the checkpoint states in its first lines.
+pub(super) fn stated_licence(checkpoint: &Checkpoint) -> Option<String> {
+    let readme = checkpoint.read_beside("README.md").ok()??;
+    let text = String::from_utf8_lossy(readme.get(..readme.len().min(64 << 10))?).into_owned();
+    licence_in(&text)
+}
+
+fn licence_in(readme: &str) -> Option<String> {
+    let mut lines = readme.trim_start_matches('\u{feff}').lines();
+    if lines.next()?.trim_end() != "---" {
+        return None;
+    }
+    let front: Vec<_> = lines.map(str::trim_end).take_while(|line| *line != "---").collect();
+    let value = |key: &str| {
+        let value = front.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let value = value.split(" #").next()?.trim().trim_matches(['"', '\'']);
+        Some(one_line(value)).filter(|value| !value.is_empty())
+    };
+    // A licence that the hub does not know stands there as "other", its name beside it.
+    value("license")
+        .and_then(|licence| if licence == "other" { value("license_name").or(Some(licence)) } else { Some(licence) })
+}
+
+/// Text that may stand in a bundle.yaml, at most 250 bytes of it.
+pub(super) fn one_line(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.get(..text.floor_char_boundary(250)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_licence_is_read_from_the_first_lines_of_a_readme() {
+        for (readme, licence) in [
+            ("---\nlicense: mit\n---\n# ESM-2", Some("mit")),
+            ("\u{feff}---\r\ntags:\r\n- x\r\nlicense: \"apache-2.0\" # yes\r\n---\r\n", Some("apache-2.0")),
+            ("---\nlicense: other\nlicense_name: my-own\n---\n", Some("my-own")),
+            ("---\nlicense: other\n---\n", Some("other")),
+            ("---\nlicense:\n- mit\n---\n", None),
+            ("---\ntags: [x]\n---\nlicense: mit\n", None),
+            ("# No front matter\nlicense: mit\n", None),
+            ("", None),
+        ] {
+            assert_eq!(licence_in(readme).as_deref(), licence, "{readme:?}");
+        }
+        let long = format!("---\nlicense: {}\u{1b}[0m\n---", "é".repeat(900));
+        assert_eq!(licence_in(&long).map(|licence| licence.len()), Some(250));
+    }
+
+    #[test]
+    fn what_parts_agree_on_is_said_once_and_else_for_each() {
+        let parts = |d, e, h| of_all([("dnabert", d), ("esm", e), ("head", h)]);
+        assert_eq!(parts(Some("MIT"), Some("MIT"), Some("MIT")), "MIT");
+        assert_eq!(parts(None, None, None), "not stated");
+        let all = parts(Some("a; b: c"), Some("mit"), None);
+        assert_eq!(all, "dnabert: a; b: c; esm: mit; head: not stated");
+        let all = parts(Some("apache-2.0"), Some("mit"), None);
+        assert_eq!(of_part(&all, "esm").as_deref(), Some("mit"));
+        assert_eq!(of_part(&all, "head"), None);
+        assert_eq!(of_part("MIT", "head").as_deref(), Some("MIT"));
+        assert_eq!(of_part("a; b; c", "head").as_deref(), Some("a; b; c"));
+    }
+}

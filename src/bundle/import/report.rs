@@ -1,0 +1,109 @@
+//! What was found in the parts, and what was made of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::given::Given;
+use super::{Model, convert};
+use crate::bundle::spec::{FileRecord, Spec};
+use crate::digest::Digest;
+
+/// What was made.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The bundle's folder.
+    pub folder: PathBuf,
+    /// Content of its `bundle.yaml`.
+    pub spec: Spec,
+    /// Digest of its `bundle.yaml`.
+    pub digest: Digest,
+    /// `dnabert`, `esm`, `head`.
+    pub parts: Vec<Part>,
+}
+
+/// One model of the bundle.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `dnabert`, `esm` or `head`.
+    pub name: &'static str,
+    /// The checkpoint it was read from: a file of tensors, or the index of several.
+    pub checkpoint: PathBuf,
+    /// Its format, for people.
+    pub format: String,
+    /// Its files of tensors.
+    pub sources: Vec<SourceFile>,
+    /// Its size.
+    pub dims: Dims,
+    /// Number formats of the tensors read, as `f32` or `f32, f16`.
+    pub stored: String,
+    /// Number formats of the tensors written.
+    pub dtype: String,
+    /// Number of tensors written.
+    pub kept: usize,
+    /// Tensors of the checkpoint that nothing here needs.
+    pub dropped: Vec<String>,
+    /// Size and digest of the file of tensors written.
+    pub file: FileRecord,
+    /// Licence of the weights, if it is stated.
+    pub licence: Option<String>,
+    /// Where they come from, if it is known.
+    pub source: Option<String>,
+}
+
+impl Part {
+    /// The tensors that nothing here needs, those of one module together: `lm_head.* (6)`.
+    pub fn unneeded(&self) -> Vec<String> {
+        const MODELS: [&str; 4] = ["esm.", "bert.", "encoder.sentence_encoder.", "encoder."];
+        let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for name in &self.dropped {
+            let bare = MODELS.iter().find_map(|model| name.strip_prefix(model)).unwrap_or(name);
+            modules.entry(bare.split('.').next().unwrap_or(bare)).or_default().push(bare);
+        }
+        let told = |(module, names): (&str, Vec<&str>)| match names.as_slice() {
+            [only] => (*only).to_owned(),
+            several => format!("{module}.* ({})", several.len()),
+        };
+        modules.into_iter().map(told).collect()
+    }
+}
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// Its size and digest.
+    pub record: FileRecord,
+}
+
+/// Size of a model; what a model does not have is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    /// Transformer layers.
+    pub layers: Option<u32>,
+    /// Width of a vector: of the output of an encoder, of the input of the head.
+    pub width: u32,
+    /// Attention heads.
+    pub heads: Option<u32>,
+    /// Rows of the token embedding.
+    pub vocabulary: Option<u32>,
+}
+
+impl Model<'_> {
+    pub(super) fn report(self, name: &'static str, given: &Given, sources: Vec<SourceFile>, file: FileRecord) -> Part {
+        Part {
+            name,
+            checkpoint: self.tensors.path().to_owned(),
+            format: given.checkpoint.format(),
+            sources,
+            dims: self.dims,
+            stored: self.tensors.dtypes(|_, tensor| tensor.dtype),
+            dtype: self.tensors.dtypes(|name, tensor| convert::target(name, tensor.dtype, self.dtype)),
+            kept: self.tensors.len(),
+            dropped: self.tensors.into_dropped(),
+            file,
+            licence: given.licence.clone(),
+            source: given.source.clone(),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The window length a head was trained on. Its file does not hold it.
+
+use std::path::Path;
+
+use sha1::{Digest as _, Sha1};
+
+use crate::error::{Error, Fault, Result};
+
+/// The window length where nothing tells another.
+pub const DEFAULT: u32 = 500;
+
+/// A head that was published.
+pub(super) struct Published {
+    /// SHA-1 of `blob LENGTH\0` and the file: the name that git gives it.
+    blob: &'static str,
+    /// Window length of its training data.
+    pub(super) window: u32,
+    /// Where it comes from.
+    pub(super) source: &'static str,
+}
+
+static PUBLISHED: [Published; 2] = [
+    Published {
+        blob: "a0b5b85e7c1e44f00cde146d091beb82b2c8e855",
+        window: 300,
+        source: "github.com/Li-Jing-1997/VirNucPro 300_model.pth",
+    },
+    Published {
+        blob: "fc35d5ef9f1f4564eea7036f34f4f8ec6000d33d",
+        window: 500,
+        source: "github.com/Li-Jing-1997/VirNucPro 500_model.pth",
+    },
+];
+
+/// The published head with this content.
+pub(super) fn published(content: &[u8]) -> Option<&'static Published> {
+    let blob = git_blob(content);
+    PUBLISHED.iter().find(|head| head.blob == blob)
+}
+
+fn git_blob(content: &[u8]) -> String {
+    let mut hasher = Sha1::new();
+    hasher.update(format!("blob {}\0", content.len()));
+    hasher.update(content);
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The window length of the bundle: the one asked for, else the one `known` of the head, else 500. What is known for
+/// sure is never contradicted, and neither is a file name with 300 or 500 in it.
+///
+/// # Errors
+/// [`Fault::ModelMismatch`].
+pub(super) fn choose(asked: Option<u32>, known: Option<u32>, head: &Path) -> Result<u32> {
+    let refused = |message: &str| Error::new(Fault::ModelMismatch, message).file(head);
+    let window = asked.or(known).unwrap_or(DEFAULT);
+    match (known, named(head)) {
+        (Some(known), _) if known != window => Err(refused("the head was trained on windows of another length")
+            .expected(format!("--window {known}, which is what this head is known for"))
+            .found(format!("--window {window}"))
+            .advice(format!("leave out --window, or take the head for windows of {window} bases"))),
+        (None, Some(named)) if named != window => {
+            let (found, advice) = match asked {
+                None => (
+                    format!("windows of {window} bases, which is what holds without --window"),
+                    format!("say --window {named} if this head was trained on windows of {named} bases"),
+                ),
+                Some(_) => (
+                    format!("--window {window}"),
+                    "take the head that belongs to the window; if the name is wrong, give the file another name"
+                        .to_owned(),
+                ),
+            };
+            Err(refused("the name of the head says another window")
+                .expected(format!("windows of {named} bases, as the file is named"))
+                .found(found)
+                .advice(advice))
+        }
+        _ => Ok(window),
+    }
+}
+
+/// The window that a file name tells: 300 or 500 as a number of its own, not both.
+fn named(head: &Path) -> Option<u32> {
+    let name = head.file_name()?.to_string_lossy().into_owned();
+    let has = |window: &str| name.split(|c: char| !c.is_ascii_digit()).any(|number| number == window);
+    match (has("300"), has("500")) {
+        (true, false) => Some(300),
+        (false, true) => Some(500),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_blob_is_that_of_git() {
+        // As `printf 'abc' | git hash-object --stdin` prints it.
+        assert_eq!(git_blob(b"abc"), "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
+        assert!(published(b"abc").is_none());
+    }
+
+    #[test]
+    fn a_window_comes_from_the_user_the_head_or_is_500() {
+        let choose = |asked, known, name: &str| choose(asked, known, Path::new(name));
+        for (asked, known, name, window) in [
+            (None, None, "head.pth", 500),
+            (None, None, "500_model.pth", 500),
+            (None, Some(300), "500_model.pth", 300),
+            (Some(300), None, "300_model.pth", 300),
+            (Some(300), Some(300), "x", 300),
+            (Some(300), None, "1500_v300x500.pth", 300),
+            (Some(450), None, "head3000.pth", 450),
+            (Some(500), None, "folder/300/head.pth", 500),
+        ] {
+            assert_eq!(choose(asked, known, name).unwrap(), window, "{asked:?} {known:?} {name}");
+        }
+        for (asked, known, name, advice) in [
+            (None, None, "300_model.pth", "say --window 300"),
+            (Some(500), None, "300_model.pth", "another name"),
+            (Some(300), None, "500_model.safetensors", "another name"),
+            (Some(400), None, "model-500.pth", "another name"),
+            (Some(500), Some(300), "head.pth", "leave out --window"),
+        ] {
+            let error = choose(asked, known, name).unwrap_err();
+            assert_eq!((error.fault(), error.path()), (Fault::ModelMismatch, Some(Path::new(name))));
+            assert!(error.report("import").contains(advice), "{}", error.report("import"));
+        }
+    }
+}
