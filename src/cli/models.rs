@@ -41,6 +41,23 @@ pub enum ModelsCommand {
     #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
     List,
     /// Make a bundle of published files
+    #[command(
+        long_about = "Make a bundle of published files. Each part may be given as\n\n  \
+            - a file of tensors: safetensors, or PyTorch's .pt, .pth, .bin; its content tells the format\n  \
+            - an index of such files (*.index.json), all of them beside it\n  \
+            - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
+            - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
+            - a bundle, whose part is taken\n\n\
+            Names of tensors may be Hugging Face's or fair-esm's, bare or prefixed. Everything is checked: nothing may be \
+            missing, of another shape or not finite, and the parts must fit together.\n\n\
+            The window is that of the bundle the head comes from, or of a published head, which its content tells; both \
+            stand against any other --window. Of other heads it is --window, 500 where nothing is said. A file name with \
+            300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
+        after_help = "Examples:\n  \
+            virnucpro models import --name vnp-500 --dnabert DNABERT-S/ --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
+            virnucpro models import --name vnp-300 --dnabert vnp-500/ --esm vnp-500/ --head 300_model.pth --window 300\n  \
+            virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.safetensors -o small"
+    )]
     Import(ImportArgs),
     /// Prove a bundle: digests of its files, and vectors that its models gave when it was made
     #[command(
@@ -74,23 +91,6 @@ pub enum ModelsCommand {
 
 /// `models import`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Make a bundle of published files. Each part may be given as\n\n  \
-        - a file of tensors: safetensors, or PyTorch's .pt, .pth, .bin; its content tells the format\n  \
-        - an index of such files (*.index.json), all of them beside it\n  \
-        - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
-        - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
-        - a bundle, whose part is taken\n\n\
-        Names of tensors may be Hugging Face's or fair-esm's, bare or prefixed. Everything is checked: nothing may be \
-        missing, of another shape or not finite, and the parts must fit together.\n\n\
-        The window is that of the bundle the head comes from, or of a published head, which its content tells; both \
-        stand against any other --window. Of other heads it is --window, 500 where nothing is said. A file name with \
-        300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
-    after_help = "Examples:\n  \
-        virnucpro models import --name vnp-500 --dnabert DNABERT-S/ --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
-        virnucpro models import --name vnp-300 --dnabert vnp-500 --esm vnp-500 --head 300_model.pth --window 300\n  \
-        virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.safetensors -o small"
-)]
 pub struct ImportArgs {
     /// Name of the bundle: letters, digits, '.', '_', '-'
     #[arg(long)]
