@@ -21,6 +21,9 @@ use crate::error::{Error, Fault, Result};
 /// Options that say how to parse, not what to do; not part of a configuration.
 const NOT_SETTINGS: [&str; 5] = ["config", "print-config", "help", "version", "no-resume"];
 
+/// Commands whose own options are flags alone: a `window` or `output` meant for runs must not get into a bundle.
+const BY_FLAG: [&str; 2] = ["import", "fetch"];
+
 /// What the user wants.
 #[derive(Debug)]
 pub enum Asked {
@@ -148,11 +151,13 @@ fn config_path(arguments: &[OsString]) -> Option<PathBuf> {
     std::env::var_os("VIRNUCPRO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// The options of a command that a configuration file can hold, by long name: those that have a variable. What a model
-/// is made of or fetched from is named by flags alone.
+/// The options of a command that a configuration file can hold, by long name.
 fn settings(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let named = command.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument)));
-    named.filter(|(name, argument)| argument.get_env().is_some() && !NOT_SETTINGS.contains(name))
+    let by_flag = BY_FLAG.contains(&command.get_name());
+    named.filter(move |(name, argument)| {
+        !NOT_SETTINGS.contains(name) && (!by_flag || argument.get_env().is_some() || argument.is_global_set())
+    })
 }
 
 /// Those of a command and of all commands below it.
