@@ -117,6 +117,23 @@ fn one_file_serves_all_commands() {
 }
 
 #[test]
+fn commands_of_models_read_the_file_as_well() {
+    let place = place();
+    place.write("c.yaml", "dtype: bf16\ndevice: cpu\nmodels: [a, b]\nwindow: 300\noutput: elsewhere\n");
+    let shown = |args: &[&str]| place.run(&[args, &["--config", "c.yaml", "--print-config"]].concat()).ok().stdout;
+    let verify = shown(&["models", "verify", "mini"]);
+    for line in ["# virnucpro models verify:", "dtype: bf16  # file", "device: cpu  # file", "models: [a, b]  # file"] {
+        assert!(verify.contains(line), "{line} in {verify}");
+    }
+    // What a model is made of is named by flags alone: `window` and `output` of a run must not get into a bundle.
+    let import = ["models", "import", "--name", "x", "--dnabert", "d", "--esm", "e", "--head", "h", "-o", "out"];
+    let import = shown(&import);
+    assert!(import.contains("models: [a, b]  # file") && !import.contains("window"), "{import}");
+    place.write("wrong.yaml", "name: x\n");
+    place.run(&["models", "list", "--config", "wrong.yaml"]).fails(78, "VN-CONFIG");
+}
+
+#[test]
 fn a_flag_beats_the_file_and_switches_read_what_people_write() {
     let place = place();
     place.write("c.yaml", "resume: false\n");

@@ -21,6 +21,9 @@ use crate::error::{Error, Fault, Result};
 /// Options that say how to parse, not what to do; not part of a configuration.
 const NOT_SETTINGS: [&str; 5] = ["config", "print-config", "help", "version", "no-resume"];
 
+/// Commands whose own options are flags alone: a `window` or `output` meant for runs must not get into a bundle.
+const BY_FLAG: [&str; 2] = ["import", "fetch"];
+
 /// What the user wants.
 #[derive(Debug)]
 pub enum Asked {
@@ -117,7 +120,7 @@ fn misused(error: &clap::Error, arguments: &[OsString], from_file: Option<&(Path
     }
     let (message, _) = message_and_advice(error);
     let command = Cli::command();
-    let mut all = command.get_subcommands().flat_map(settings).chain(settings(&command));
+    let mut all = all_settings(&command).into_iter();
     let variable = all.find(|(long, _)| *long == name);
     let variable = variable.and_then(|(_, argument)| argument.get_env().map(OsStr::to_owned));
     if let Some(variable) = variable.filter(|variable| std::env::var_os(variable).is_some()) {
@@ -151,13 +154,20 @@ fn config_path(arguments: &[OsString]) -> Option<PathBuf> {
 /// The options of a command that a configuration file can hold, by long name.
 fn settings(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let named = command.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument)));
-    named.filter(|(name, _)| !NOT_SETTINGS.contains(name))
+    let by_flag = BY_FLAG.contains(&command.get_name());
+    named.filter(move |(name, argument)| {
+        !NOT_SETTINGS.contains(name) && (!by_flag || argument.get_env().is_some() || argument.is_global_set())
+    })
+}
+
+/// Those of a command and of all commands below it.
+fn all_settings(command: &Command) -> Vec<(&str, &Arg)> {
+    settings(command).chain(command.get_subcommands().flat_map(all_settings)).collect()
 }
 
 /// One file serves all commands: an option must be known to one of them.
 fn check_known(command: &Command, options: &Options) -> Result<()> {
-    let all = command.get_subcommands().flat_map(settings).chain(settings(command));
-    let known: BTreeMap<&str, &Arg> = all.collect();
+    let known: BTreeMap<&str, &Arg> = all_settings(command).into_iter().collect();
     for (name, values) in options {
         let one = |argument: &&&Arg| {
             argument.get_value_delimiter().is_none()
@@ -196,7 +206,7 @@ fn layered(mut command: Command, options: &Options) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     command = apply(command, options);
     for name in names {
-        command = command.mut_subcommand(name, |sub| apply(sub, options));
+        command = command.mut_subcommand(name, |sub| layered(sub, options));
     }
     command
 }
@@ -218,9 +228,14 @@ fn apply(mut command: Command, options: &Options) -> Command {
 
 /// Every option of the command used, as a configuration file with the source of each value.
 fn listing(command: &Command, matches: &ArgMatches, from_file: &Options) -> String {
-    let Some((name, matches)) = matches.subcommand() else { return String::new() };
-    let mut text = format!("# virnucpro {name}: value of every option, and where it comes from\n");
-    let Some(command) = command.find_subcommand(name) else { return text };
+    let (mut command, mut matches, mut names) = (command, matches, vec!["virnucpro"]);
+    while let Some((name, below)) = matches.subcommand()
+        && let Some(found) = command.find_subcommand(name)
+    {
+        names.push(name);
+        (command, matches) = (found, below);
+    }
+    let mut text = format!("# {}: value of every option, and where it comes from\n", names.join(" "));
     for (name, argument) in settings(command) {
         let id = argument.get_id().as_str();
         let values: Vec<String> =
