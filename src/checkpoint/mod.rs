@@ -2,7 +2,9 @@
 
 pub(crate) mod bytes;
 mod format;
+pub mod pickle;
 mod safetensors;
+mod torch;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use ::safetensors::Dtype;
 
 pub use bytes::ModelBytes;
+pub use format::read;
 
 use crate::error::{Error, Fault, Result};
 
