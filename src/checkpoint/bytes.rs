@@ -65,6 +65,12 @@ impl ModelBytes {
     }
 }
 
+impl From<Vec<u8>> for ModelBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Held::Read(bytes))
+    }
+}
+
 impl Deref for ModelBytes {
     type Target = [u8];
 

@@ -5,8 +5,10 @@ mod cache;
 mod candidates;
 mod format;
 mod index;
+pub mod pickle;
 mod safetensors;
 mod sharded;
+mod torch;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use ::safetensors::Dtype;
 
 pub use bytes::ModelBytes;
 pub use cache::Origin;
+pub use format::read;
 
 use crate::digest::Digest;
 use crate::error::Result;
@@ -150,8 +153,6 @@ pub fn cached_digest(file: &Path) -> Option<Digest> {
 pub fn check_cached(file: &Path, expected: Digest, found: Digest) -> Result<()> {
     cache::check_blob(file, expected, found)
 }
-
-const READ: &str = "a .safetensors file, or a folder with model.safetensors";
 
 /// Names for a message, no more than ten of them, none of them long.
 pub(crate) fn first_ten(names: &[&str]) -> String {

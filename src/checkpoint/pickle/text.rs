@@ -1,0 +1,94 @@
+//! Numbers and strings that a pickle writes as text, and short integers.
+
+use std::borrow::Cow;
+
+use super::MAX_INTEGER;
+use super::opcodes::Op;
+
+/// The integer, if it has at most 64 bits: two's complement, little-endian.
+pub(super) fn short_integer(bytes: &[u8]) -> Option<i64> {
+    let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+    let mut full = [fill; 8];
+    full.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(i64::from_le_bytes(full))
+}
+
+/// A number of opcode `I`, `L` or `F`.
+pub(super) fn number(code: u8, line: &[u8]) -> Result<Op<'static>, String> {
+    let wrong = || "a number that cannot be read".to_owned();
+    if line.len() > MAX_INTEGER {
+        return Err(format!("a number of {} digits; at most {MAX_INTEGER} are read", line.len()));
+    }
+    let line = std::str::from_utf8(line).map_err(|_| wrong())?;
+    if code == b'F' {
+        return line.parse().map(Op::Float).map_err(|_| wrong());
+    }
+    match line {
+        "00" => return Ok(Op::Bool(false)),
+        "01" => return Ok(Op::Bool(true)),
+        _ => {}
+    }
+    // Python 2 wrote an L behind long numbers.
+    let number: i128 = line.strip_suffix('L').unwrap_or(line).parse().map_err(|_| wrong())?;
+    Ok(match i64::try_from(number) {
+        Ok(number) => Op::Int(number),
+        Err(_) => Op::Long(Cow::Owned(number.to_le_bytes().to_vec())),
+    })
+}
+
+/// A string in quotes as Python prints it.
+pub(super) fn quoted(line: &[u8]) -> Option<Cow<'_, str>> {
+    let line = std::str::from_utf8(line).ok()?.trim_ascii_end();
+    let quote = line.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let inner = line.strip_prefix(quote)?.strip_suffix(quote)?;
+    unescape(inner, |kind, rest| match kind {
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        '\\' | '\'' | '"' => Some(kind),
+        'x' => hexadecimal(rest, 2),
+        _ => None,
+    })
+}
+
+/// A string with `\u0041` for characters beyond Latin-1.
+pub(super) fn escaped(line: &[u8]) -> Option<Cow<'_, str>> {
+    let read = |kind, rest: &mut std::str::Chars<'_>| match kind {
+        'u' => hexadecimal(rest, 4),
+        'U' => hexadecimal(rest, 8),
+        _ => None,
+    };
+    if line.is_ascii() {
+        return unescape(std::str::from_utf8(line).ok()?, read);
+    }
+    // Latin-1: as many characters as bytes.
+    let text: String = line.iter().map(|&byte| char::from(byte)).collect();
+    Some(Cow::Owned(unescape(&text, read)?.into_owned()))
+}
+
+/// Replaces what follows a backslash by what `read` makes of it; no text if it makes nothing.
+fn unescape(text: &str, read: impl Fn(char, &mut std::str::Chars<'_>) -> Option<char>) -> Option<Cow<'_, str>> {
+    if !text.contains('\\') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                let kind = rest.next()?;
+                plain.push(read(kind, &mut rest)?);
+            }
+            c => plain.push(c),
+        }
+    }
+    Some(Cow::Owned(plain))
+}
+
+fn hexadecimal(rest: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
+    let mut number = 0;
+    for _ in 0..digits {
+        number = number * 16 + rest.next()?.to_digit(16)?;
+    }
+    char::from_u32(number)
+}
