@@ -34,7 +34,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// Tensors that can be renamed, changed and written.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Tensors(pub BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
 
 impl Tensors {
