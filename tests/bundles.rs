@@ -1,19 +1,18 @@
-//! Bundles made, opened and damaged. The checkpoints are taken apart from the embedded bundle; where the reference
-//! data are there, the published forms of the same models are imported as well.
+//! Bundles made, opened and damaged. The checkpoints are taken apart from the embedded bundle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod workshop;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use virnucpro::bundle::import::{Request, import};
 use virnucpro::bundle::{BUNDLE_YAML, Bundle, SearchPath};
 use virnucpro::error::Fault;
-use workshop::{DNABERT, ESM, HEAD, Tensors, Workshop, assert_same_as_mini, fair_esm, repository, shared};
+use workshop::{DNABERT, ESM, HEAD, Tensors, Workshop, assert_same_as_mini, fair_esm, repository};
 
 #[test]
 fn every_naming_of_one_model_gives_the_same_bundle_to_the_byte() {
@@ -361,28 +360,4 @@ fn folders_given_by_the_user_come_before_the_standard_ones() {
     let search = SearchPath::standard([PathBuf::from("/a"), PathBuf::from("/b"), PathBuf::from("/a")]);
     assert_eq!(search.folders()[..2], [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert!(search.folders().contains(&PathBuf::from("/usr/share/virnucpro/models")));
-}
-
-/// A DNABERT folder of the reference models, with the tokeniser of this project.
-fn reference_dnabert(folder: &Path, checkpoint: &Path) -> Option<PathBuf> {
-    let dnabert = folder.join("reference");
-    fs::create_dir_all(&dnabert).unwrap();
-    fs::copy(checkpoint, dnabert.join("model.safetensors")).unwrap();
-    fs::copy(shared("golden/dnabert/config.json")?, dnabert.join("config.json")).unwrap();
-    fs::copy(shared("golden/e2e-own/tokenizer.json")?, dnabert.join("tokenizer.json")).unwrap();
-    Some(dnabert)
-}
-
-#[test]
-fn importing_the_reference_models_gives_the_embedded_bundle() {
-    let esm = ["esm2_tiny.safetensors", "esm2_tiny_hf", "esm2_tiny_hf_bare"];
-    let dnabert = ["dnabert_tiny.safetensors", "dnabert_tiny_bertprefix.safetensors"];
-    for (esm, dnabert) in esm.iter().flat_map(|esm| dnabert.map(|dnabert| (esm, dnabert))) {
-        let workshop = Workshop::new();
-        let Some(esm) = shared(&format!("golden/esm/{esm}")) else { return };
-        let Some(dnabert) = shared(&format!("golden/dnabert/{dnabert}")) else { return };
-        let Some(head) = shared("golden/mlp/tiny_model_state.safetensors") else { return };
-        let Some(dnabert) = reference_dnabert(workshop.folder.path(), &dnabert) else { return };
-        assert_same_as_mini(&import(&Request { dnabert, esm, head, ..workshop.request() }).unwrap());
-    }
 }

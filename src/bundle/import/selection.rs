@@ -199,7 +199,10 @@ impl<'a> Selection<'a> {
             .file(self.path())
             .record(name)
             .expected(expected)
-            .found(format!("{shape:?}"))
+            .found(match shape.get(..9) {
+                Some(start) => format!("{} dimensions: {start:?} …", shape.len()),
+                None => format!("{shape:?}"),
+            })
             .advice("the checkpoint is damaged or was put together of two models")
     }
 }

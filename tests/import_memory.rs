@@ -1,0 +1,60 @@
+//! Peak memory of an import; alone in its file, because the peak is that of the whole process.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod workshop;
+
+use std::fs;
+
+use virnucpro::bundle::import::{Request, import};
+use virnucpro::units::{Precision, WeightFormat};
+use workshop::{ESM, Workshop};
+
+/// Peak resident memory of this process so far, in bytes.
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_model_is_imported_in_a_fraction_of_its_size_and_a_hostile_header_in_a_bounded_one() {
+    let workshop = Workshop::new();
+    // A header of the largest size that is looked at.
+    let entry = |n: usize| format!("\"t{n:06}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    let header = format!("{{{}}}", (0..250_000).map(entry).collect::<Vec<_>>().join(","));
+    assert!(header.len() < 16 << 20);
+    let head = workshop.path("hostile");
+    fs::write(&head, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+    drop(header);
+    let before = peak();
+    assert!(import(&Request { head, ..workshop.request() }).is_err());
+    let hostile = peak() - before;
+    assert!(hostile < 128 << 20, "{hostile} bytes for a hostile header");
+
+    // Feed-forward layers of 64 MiB.
+    const FFN: usize = 1 << 18;
+    workshop.change_tensors(ESM, |mut tensors| {
+        for layer in 0..3 {
+            let name = |module: &str| format!("encoder.layer.{layer}.{module}");
+            tensors = tensors
+                .with(&name("intermediate.dense.weight"), &[FFN, 64])
+                .with(&name("intermediate.dense.bias"), &[FFN])
+                .with(&name("output.dense.weight"), &[64, FFN]);
+        }
+        tensors
+    });
+    workshop.change_json("esm/config.json", |json| json["intermediate_size"] = FFN.into());
+    let size = fs::metadata(workshop.path(ESM)).unwrap().len() as usize;
+    assert!(size > 300 << 20);
+    for (out, dtype) in [("same", WeightFormat::Keep), ("half", WeightFormat::To(Precision::F16))] {
+        // The peak so far is that of making the file.
+        fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = peak();
+        let report = import(&Request { dtype, out: workshop.path(out), ..workshop.request() }).unwrap();
+        let taken = peak() - before;
+        println!("{out}: {taken} bytes for a checkpoint of {size}");
+        assert!(taken < 128 << 20, "{taken} bytes for tensors of 64 MiB");
+        assert!(report.parts[1].file.bytes as usize > size / 3);
+    }
+}
