@@ -54,9 +54,11 @@ pub enum ModelsCommand {
             stand against any other --window. Of other heads it is --window, 500 where nothing is said. A file name with \
             300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
         after_help = "Examples:\n  \
-            virnucpro models import --name vnp-500 --dnabert DNABERT-S/ --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
-            virnucpro models import --name vnp-300 --dnabert vnp-500/ --esm vnp-500/ --head 300_model.pth --window 300\n  \
-            virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.safetensors -o small"
+            virnucpro models import --name vnp-500 --dnabert DNABERT-S/ \\\n    \
+            --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
+            virnucpro models import --name vnp-300 --dnabert vnp-500/ --esm vnp-500/ \\\n    \
+            --head 300_model.pth --window 300\n  \
+            virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.pth -o small"
     )]
     Import(ImportArgs),
     /// Prove a bundle: digests of its files, and vectors that its models gave when it was made

@@ -15,7 +15,7 @@ use crate::error::{Error, Fault, Result};
 /// Bytes that are read, checked, digested and written in one go.
 pub(super) const PIECE: usize = 4 << 20;
 /// Pieces that may wait for the digest.
-const WAITING: usize = 2;
+const WAITING: usize = 4;
 
 /// A digest on a thread of its own. Pieces are handed over whole and come back empty: nothing is copied.
 pub(super) struct Hashing {

@@ -47,13 +47,15 @@ pub(super) const HEAD: &str = "a VirNucPro classifier";
 /// The kind of model that most of the tensors belong to.
 pub(super) fn kind<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     let total = names.clone().count();
-    let kinds: [(&str, fn(&str) -> Option<Fate>); 3] = [(ESM, esm), (DNABERT, dnabert), (HEAD, head)];
-    let known =
-        |fate: fn(&str) -> Option<Fate>| names.clone().filter(|name| matches!(fate(name), Some(Fate::Keep(_)))).count();
-    let best = kinds.into_iter().map(|(kind, fate)| (known(fate), kind)).max_by_key(|(count, _)| *count);
-    if names.clone().all(|name| name.contains("contact_head.regression.")) && total > 0 {
+    if total > 0 && names.clone().all(|name| name.contains("contact_head.regression.")) {
         return Some("the contact regression of an ESM model, which stands beside the model itself");
     }
+    let known = |kind, fate: fn(&str) -> Option<Fate>| {
+        let kept = names.clone().filter(|name| matches!(fate(name), Some(Fate::Keep(_))));
+        (kept.count(), kind)
+    };
+    let best =
+        [known(ESM, esm), known(DNABERT, dnabert), known(HEAD, head)].into_iter().max_by_key(|(count, _)| *count);
     best.filter(|(count, _)| 2 * count > total).map(|(_, kind)| kind)
 }
 

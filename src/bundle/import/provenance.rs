@@ -46,8 +46,15 @@ fn licence_in(readme: &str) -> Option<String> {
 
 /// Text that may stand in a bundle.yaml, at most 250 bytes of it.
 pub(super) fn one_line(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.get(..text.floor_char_boundary(250)).unwrap_or_default().to_owned()
+    const MOST: usize = 250;
+    let mut line = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if line.len() + c.len_utf8() > MOST {
+            break;
+        }
+        line.push(c);
+    }
+    line
 }
 
 #[cfg(test)]
