@@ -6,7 +6,7 @@ mod harness;
 mod workshop;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use virnucpro::bundle::Bundle;
 use virnucpro::bundle::import::{Request, import};
@@ -116,7 +116,7 @@ fn the_program_predicts_with_an_imported_bundle_as_with_the_embedded_one() {
     let Some(esm) = shared("golden/esm/esm2_tiny.pt") else { return };
     let Some(dnabert) = dnabert(&workshop, DNABERT[2]) else { return };
     let Some(head) = shared("golden/mlp/tiny_model_legacy.pth") else { return };
-    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     place
         .run(&[
             "models",
