@@ -34,6 +34,25 @@ impl fmt::Display for Tokens {
     }
 }
 
+/// A number of bytes; shown with a decimal unit, as `31.4 MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+        if self.0 < 1000 {
+            return write!(f, "{} bytes", self.0);
+        }
+        let mut value = self.0 as f64 / 1e3;
+        let mut unit = 0;
+        while value >= 999.95 && unit + 1 < UNITS.len() {
+            (value, unit) = (value / 1e3, unit + 1);
+        }
+        write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
 /// Either a value, or what the program derives: reads `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {
@@ -218,6 +237,21 @@ mod tests {
             assert_eq!(round_trip::<Auto<Precision>>(text), text);
         }
         assert_eq!(round_trip::<Tokens>("16k"), "16384");
+    }
+
+    #[test]
+    fn bytes_are_shown_with_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (31_400_000, "31.4 MB"),
+            (999_960, "1.0 MB"),
+            (11_360_000_000, "11.4 GB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
     }
 
     #[test]

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Task;
+use super::{FetchArgs, Task};
 use crate::config;
 
 /// `models`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "List, import, verify and find model bundles.\n\n\
+    long_about = "List, fetch, import, verify and find model bundles.\n\n\
         A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
         --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
         folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
     after_help = "Examples:\n  \
         virnucpro models list\n  \
+        virnucpro models fetch dnabert-s\n  \
         virnucpro models verify vnp-500"
 )]
 pub struct ModelsArgs {
@@ -39,6 +40,8 @@ pub enum ModelsCommand {
     /// Bundles that can be named, with what they are
     #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
     List,
+    /// Download published models
+    Fetch(FetchArgs),
     /// Make a bundle of published files
     Import(ImportArgs),
     /// Compare every file of a bundle with its recorded digest
@@ -78,13 +81,13 @@ pub struct ImportArgs {
     /// Window length the head was trained on, in bases
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_WINDOW as u32, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
     pub window: u32,
-    /// DNABERT-S: folder with model.safetensors, config.json and tokenizer.json, or the safetensors file in it
+    /// DNABERT-S: fetched name, folder with model.safetensors, config.json and tokenizer.json, or the safetensors file in it
     #[arg(long, value_name = "PATH")]
     pub dnabert: PathBuf,
-    /// ESM-2: folder with model.safetensors and config.json, or a safetensors file
+    /// ESM-2: fetched name, folder with model.safetensors and config.json, or a safetensors file
     #[arg(long, value_name = "PATH")]
     pub esm: PathBuf,
-    /// The head: a safetensors file
+    /// The head: fetched name, or a safetensors file
     #[arg(long, value_name = "FILE")]
     pub head: PathBuf,
     /// Licence of the weights

@@ -1,10 +1,12 @@
 //! `models`: bundles as a user sees them.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use crate::bundle::import::{self, Report};
 use crate::bundle::{Bundle, SearchPath, Spec};
 use crate::error::Result;
+use crate::hub;
 
 /// A line for every bundle that can be named.
 ///
@@ -63,12 +65,27 @@ pub fn path(name: &str, search: &SearchPath) -> Result<String> {
     Ok(bundle.path().map_or_else(|| "embedded\n".to_owned(), |path| format!("{}\n", path.display())))
 }
 
-/// Makes a bundle, and tells what was found.
+/// Makes a bundle, and tells what was found. Where no file or folder is, the name of a fetched model stands for it.
 ///
 /// # Errors
-/// Those of [`import::import`].
+/// Those of [`import::import`]; a model of that name has not been fetched.
 pub fn import(request: &import::Request) -> Result<String> {
-    import::import(request).map(|report| table(&report))
+    let mut request = request.clone();
+    for path in [&mut request.dnabert, &mut request.esm, &mut request.head] {
+        fetched(path)?;
+    }
+    import::import(&request).map(|report| table(&report))
+}
+
+/// Puts the place of a fetched model where its name stands.
+fn fetched(path: &mut PathBuf) -> Result<()> {
+    if let Some(name) = path.to_str().filter(|_| !path.exists())
+        && let Some(found) = hub::find(name, &hub::Settings::from_environment()?)?
+    {
+        log::info!("{name} is {}", found.display());
+        *path = found;
+    }
+    Ok(())
 }
 
 fn table(report: &Report) -> String {
