@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Task;
 use super::options::Place;
+use super::{FetchArgs, Task};
 use crate::units::WeightFormat;
 
 /// `models`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "List, import, verify and find model bundles.\n\n\
+    long_about = "List, fetch, import, verify and find model bundles.\n\n\
         A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
         --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
         folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
     after_help = "Examples:\n  \
         virnucpro models list\n  \
+        virnucpro models fetch dnabert-s\n  \
         virnucpro models verify vnp-500"
 )]
 pub struct ModelsArgs {
@@ -40,6 +41,8 @@ pub enum ModelsCommand {
     /// Bundles that can be named, with what they are
     #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
     List,
+    /// Download published models
+    Fetch(FetchArgs),
     /// Make a bundle of published files
     #[command(
         long_about = "Make a bundle of published files. Each part may be given as\n\n  \
