@@ -17,6 +17,7 @@ pub mod config;
 pub mod digest;
 pub mod embed;
 pub mod error;
+pub mod hub;
 pub mod model;
 pub mod pack;
 pub mod runtime;

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use virnucpro::bundle::SearchPath;
 use virnucpro::bundle::import::{Request, Training};
-use virnucpro::cli::{self, Asked, ImportArgs, LogFormat, LogLevel, ModelsCommand, Task};
+use virnucpro::cli::{self, Asked, FetchArgs, ImportArgs, LogFormat, LogLevel, ModelsCommand, Task};
 use virnucpro::error::{Error, Fault, Result};
+use virnucpro::hub::Patience;
 use virnucpro::runtime::interrupt;
 use virnucpro::runtime::logging::{self, Format};
 use virnucpro::runtime::progress::Progress;
-use virnucpro::stages::{chunk, embed, info, merge, models, predict, report, run, verify};
+use virnucpro::stages::{chunk, embed, fetch, info, merge, models, predict, report, run, verify};
 
 fn main() -> ExitCode {
     let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
@@ -80,6 +81,7 @@ fn work(voice: &mut Voice) -> Result<()> {
                     verify::verify(&model, &search, compute.as_ref())?
                 }
                 ModelsCommand::Path { model } => models::path(&model, &search)?,
+                ModelsCommand::Fetch(args) => fetch::fetch(&wanted(args)?, &progress)?,
                 ModelsCommand::Import(args) => models::import(&request(args, &search)?, &search)?,
             })
         }
@@ -99,5 +101,22 @@ fn request(args: ImportArgs, search: &SearchPath) -> Result<Request> {
         dnabert: args.dnabert,
         esm: args.esm,
         head: args.head,
+    })
+}
+
+fn wanted(args: FetchArgs) -> Result<fetch::Request> {
+    let wrong = |option: &str, found: String| {
+        Error::new(Fault::Usage, format!("--{option} cannot be followed")).found(found).advice("see --help")
+    };
+    let url = args.url.map(|url| url.parse()).transpose().map_err(|found| wrong("url", found))?;
+    let digest = args.sha256.map(|hex| hex.to_lowercase().parse()).transpose();
+    let digest = digest.map_err(|found| wrong("sha256", found))?;
+    let revision = args.revision.map(|revision| revision.parse()).transpose();
+    Ok(fetch::Request {
+        names: args.names,
+        revision: revision.map_err(|found| wrong("revision", found))?,
+        file: url.map(|url| (url, digest)),
+        offline: args.offline,
+        patience: Patience { timeout: args.timeout, first_wait: args.retry_wait },
     })
 }

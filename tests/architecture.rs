@@ -54,7 +54,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tch", &["model/", "runtime/device.rs"]),
     ("needletail", &["seq/fastx.rs"]),
     ("tokenizers", &["tokenize/dnabert.rs"]),
-    ("serde_yaml", &["config/file.rs", "bundle/"]),
+    ("serde_yaml", &["config/file.rs", "bundle/", "hub/catalogue.rs"]),
     ("clap", &["cli/"]),
     ("zip", &["checkpoint/torch/"]),
     ("ureq", &["hub/"]),

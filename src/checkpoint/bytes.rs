@@ -7,6 +7,7 @@ use std::path::Path;
 
 use memmap2::{Mmap, UncheckedAdvice};
 
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
 
 /// Bytes of a model file: mapped from disk, read, or part of the executable.
@@ -43,6 +44,17 @@ impl ModelBytes {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
         Ok(Self(Held::Read(bytes)))
+    }
+
+    /// SHA-256 of all bytes. A large file is read without filling the memory.
+    pub fn digest(&self) -> Digest {
+        const PIECE: usize = 16 << 20;
+        let mut hasher = Hasher::default();
+        for (place, piece) in self.chunks(PIECE).enumerate() {
+            hasher.update(piece);
+            self.release(place * PIECE..place * PIECE + piece.len());
+        }
+        hasher.finish()
     }
 
     /// Lets the system take back the memory of a part that is not needed soon; it can still be read.

@@ -1,5 +1,6 @@
 //! What a user types, turned into settings. No work is done here.
 
+mod fetch;
 mod layers;
 mod models;
 mod options;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::error::Result;
 
+pub use fetch::FetchArgs;
 pub use layers::{Asked, parse};
 pub use models::{ImportArgs, ModelsCommand};
 pub use options::{LogFormat, LogLevel, Place};

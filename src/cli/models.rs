@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Task;
 use super::options::Place;
+use super::{FetchArgs, Task};
 use crate::units::WeightFormat;
 
 /// `models`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "List, import, verify and find model bundles.\n\n\
+    long_about = "List, fetch, import, verify and find model bundles.\n\n\
         A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
         --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
         folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
     after_help = "Examples:\n  \
         virnucpro models list\n  \
+        virnucpro models fetch dnabert-s\n  \
         virnucpro models verify vnp-500"
 )]
 pub struct ModelsArgs {
@@ -40,6 +41,8 @@ pub enum ModelsCommand {
     /// Bundles that can be named, with what they are
     #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
     List,
+    /// Download published models
+    Fetch(FetchArgs),
     /// Make a bundle of published files
     #[command(
         long_about = "Make a bundle of published files. Each part may be given as\n\n  \
@@ -47,18 +50,18 @@ pub enum ModelsCommand {
             - an index of such files (*.index.json), all of them beside it\n  \
             - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
             - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
-            - a bundle, whose part is taken\n\n\
+            - a bundle, whose part is taken\n  \
+            - a name that `models fetch` knows and has fetched, as esm2-3b\n\n\
             Names of tensors may be Hugging Face's or fair-esm's, bare or prefixed. Everything is checked: nothing may be \
             missing, of another shape or not finite, and the parts must fit together.\n\n\
             The window is that of the bundle the head comes from, or of a published head, which its content tells; both \
             stand against any other --window. Of other heads it is --window, 500 where nothing is said. A file name with \
             300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
         after_help = "Examples:\n  \
-            virnucpro models import --name vnp-500 --dnabert DNABERT-S/ \\\n    \
-            --esm esm2_t36_3B_UR50D.pt --head 500_model.pth\n  \
-            virnucpro models import --name vnp-300 --dnabert vnp-500/ --esm vnp-500/ \\\n    \
-            --head 300_model.pth --window 300\n  \
-            virnucpro models import --name small --dtype f16 --dnabert d/ --esm e/ --head h.pth -o small"
+            virnucpro models import --name vnp-500 --dnabert dnabert-s --esm esm2-3b --head virnucpro-500\n  \
+            virnucpro models import --name vnp-300 --dnabert vnp-500 --esm vnp-500 --head 300_model.pth\n  \
+            virnucpro models import --name small --dtype f16 --output ./small \\\n    \
+            --dnabert DNABERT-S/ --esm esm2_t6_8M_UR50D.pt --head head.pth --window 500"
     )]
     Import(ImportArgs),
     /// Prove a bundle: digests of its files, and vectors that its models gave when it was made

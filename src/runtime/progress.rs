@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::units::Bytes;
+
 /// Seconds between two lines of a log.
 const LINE_SECONDS: u64 = 15;
 
@@ -37,38 +39,75 @@ impl Progress {
 
     /// Starts a task that counts `unit`s, up to `total` where that is known.
     pub fn task(&self, name: &str, unit: &'static str, total: Option<u64>) -> Task {
+        self.start(name, Unit::Things(unit), total)
+    }
+
+    /// Starts a task that counts bytes, up to `total` where that is known.
+    pub fn bytes(&self, name: &str, total: Option<u64>) -> Task {
+        self.start(name, Unit::Bytes, total)
+    }
+
+    fn start(&self, name: &str, unit: Unit, total: Option<u64>) -> Task {
         let bar = match self {
             Self::Bars(bars) => {
                 let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-                let bar = bar.with_style(style(total.is_some())).with_prefix(name.to_owned()).with_message(unit);
+                let bar = bar.with_style(unit.style(total.is_some())).with_prefix(name.to_owned());
+                let bar = bar.with_message(unit.name());
                 let bar = bars.add(bar);
                 bar.enable_steady_tick(Duration::from_millis(200));
                 bar
             }
             _ => ProgressBar::hidden(),
         };
-        let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, last: Instant::now() }));
+        let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, given: 0, last: Instant::now() }));
         Task { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
     }
 }
 
-fn style(bounded: bool) -> ProgressStyle {
-    let template = if bounded {
-        "{prefix:14} {bar:30} {human_pos}/{human_len} {msg}, {rate}, {eta} left"
-    } else {
-        "{prefix:14} {spinner} {human_pos} {msg}, {rate}"
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
-        let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
-    })
+/// What a task counts.
+#[derive(Clone, Copy)]
+enum Unit {
+    Things(&'static str),
+    Bytes,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Things(name) => name,
+            Self::Bytes => "",
+        }
+    }
+
+    fn style(self, bounded: bool) -> ProgressStyle {
+        let template = match (self, bounded) {
+            (Self::Things(_), true) => "{prefix:14} {bar:30} {human_pos}/{human_len} {msg}, {rate}, {eta} left",
+            (Self::Things(_), false) => "{prefix:14} {spinner} {human_pos} {msg}, {rate}",
+            (Self::Bytes, true) => {
+                "{prefix:14} {bar:30} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left"
+            }
+            (Self::Bytes, false) => "{prefix:14} {spinner} {decimal_bytes}, {decimal_bytes_per_sec}",
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+            let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
+        })
+    }
+
+    /// A number of these, in words.
+    fn count(self, n: u64) -> String {
+        match self {
+            Self::Things(name) => format!("{n} {name}"),
+            Self::Bytes => Bytes(n).to_string(),
+        }
+    }
 }
 
 /// A task under way.
 pub struct Task {
     bar: ProgressBar,
     name: String,
-    unit: &'static str,
+    unit: Unit,
     total: Option<u64>,
     started: Instant,
     lines: Option<Mutex<Lines>>,
@@ -76,6 +115,8 @@ pub struct Task {
 
 struct Lines {
     done: u64,
+    /// Part of it that was there before the work started: it says nothing about the rate.
+    given: u64,
     last: Instant,
 }
 
@@ -88,20 +129,37 @@ impl Task {
         lines.done += n;
         if lines.last.elapsed() >= Duration::from_secs(LINE_SECONDS) {
             lines.last = Instant::now();
-            log::info!("{}", self.line(lines.done));
+            log::info!("{}", self.line(lines.done, lines.given));
         }
     }
 
-    fn line(&self, done: u64) -> String {
+    /// So many are done, whatever was counted before: part of them was there, or is to be done again.
+    pub fn set(&self, done: u64) {
+        if self.bar.position() != done {
+            self.bar.set_position(done);
+            self.bar.reset_eta();
+        }
+        let Some(lines) = &self.lines else { return };
+        let mut lines = lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        lines.given = (lines.given + done).saturating_sub(lines.done);
+        lines.done = done;
+    }
+
+    fn line(&self, done: u64, given: u64) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let rate = done as f64 / seconds;
-        let unit = self.unit;
+        let rate = done.saturating_sub(given) as f64 / seconds;
+        let (count, speed) = (self.unit.count(done), self.unit.count(rate.round() as u64));
         match self.total {
             Some(total) => {
                 let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
-                format!("{}: {done} of {total} {unit}, {rate:.0} {unit}/s, about {left:.0} s left", self.name)
+                let count = match self.unit {
+                    Unit::Things(_) => done.to_string(),
+                    Unit::Bytes => count,
+                };
+                let total = self.unit.count(total);
+                format!("{}: {count} of {total}, {speed}/s, about {left:.0} s left", self.name)
             }
-            None => format!("{}: {done} {unit}, {rate:.0} {unit}/s", self.name),
+            None => format!("{}: {count}, {speed}/s", self.name),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod chunk;
 pub mod embed;
+pub mod fetch;
 pub mod info;
 pub mod merge;
 pub mod models;

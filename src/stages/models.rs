@@ -7,6 +7,7 @@ use super::{import_report, verify};
 use crate::bundle::import::{Request, Staged};
 use crate::bundle::{Bundle, Listed, SearchPath};
 use crate::error::{Error, Fault, Result};
+use crate::hub;
 use crate::runtime::interrupt;
 use crate::units::Bytes;
 
@@ -66,17 +67,32 @@ pub fn path(name: &str, search: &SearchPath) -> Result<String> {
     Ok(bundle.path().map_or_else(|| "embedded\n".to_owned(), |path| format!("{}\n", path.display())))
 }
 
-/// Makes a bundle, and tells what was found.
+/// Makes a bundle, and tells what was found. Where no file or folder is, the name of a fetched model stands for it.
 ///
 /// # Errors
-/// Those of [`Staged`] and of computing vectors.
+/// Those of [`Staged`] and of computing vectors; a model of that name has not been fetched.
 pub fn import(request: &Request, search: &SearchPath) -> Result<String> {
-    let mut staged = Staged::new(request, &interrupt::check)?;
+    let mut request = request.clone();
+    for path in [&mut request.dnabert, &mut request.esm, &mut request.head] {
+        fetched(path)?;
+    }
+    let mut staged = Staged::new(&request, &interrupt::check)?;
     match verify::vectors_to_store(staged.bundle())? {
         Some(vectors) => staged.store_vectors(vectors)?,
         None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),
     }
     staged.commit().map(|report| import_report::text(&report, search))
+}
+
+/// Puts the place of a fetched model where its name stands.
+fn fetched(path: &mut PathBuf) -> Result<()> {
+    if let Some(name) = path.to_str().filter(|_| !path.exists())
+        && let Some(found) = hub::find(name, &hub::Settings::from_environment()?)?
+    {
+        log::info!("{name} is {}", found.display());
+        *path = found;
+    }
+    Ok(())
 }
 
 /// Where a bundle goes when no folder is given for it: where its name is enough to find it.

@@ -1,0 +1,59 @@
+//! Arguments of `models fetch`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// `models fetch`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Download published models, and print the folder or file of each. Without NAME, list the models that \
+        have one.\n\n\
+        Models of the hub go to its cache (HF_HUB_CACHE, HF_HOME), where its own tools find them, and what those \
+        fetched is found here. Size and digest of every file are proved. A download that breaks off goes on where it \
+        stopped. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded.",
+    after_help = "Examples:\n  \
+        virnucpro models fetch\n  \
+        virnucpro models fetch dnabert-s esm2-3b virnucpro-500\n  \
+        virnucpro models fetch facebook/esm2_t6_8M_UR50D --revision main\n  \
+        ls \"$(virnucpro models fetch -q esm2-8m)\"\n  \
+        virnucpro models fetch --url https://example.org/head.safetensors"
+)]
+pub struct FetchArgs {
+    /// Names of the list, or organisation/name of the hub
+    #[arg(value_name = "NAME", conflicts_with = "url")]
+    pub names: Vec<String>,
+    /// Branch, tag or commit of the repository
+    #[arg(long, value_name = "REV", conflicts_with = "url")]
+    pub revision: Option<String>,
+    /// Address of one file, such as a head of your own
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// SHA-256 digest that the file of --url must have
+    #[arg(long, value_name = "HEX", requires = "url")]
+    pub sha256: Option<String>,
+    /// Ask no server: prove what is there, or say what is missing (as HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    pub offline: bool,
+    /// Seconds that a server may stand still
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = timeout)]
+    pub timeout: Duration,
+    /// Seconds before the second try; doubled each time, up to five tries
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = wait)]
+    pub retry_wait: Duration,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.1, 3600.0)
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.0, 60.0)
+}
+
+fn seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (least..=most).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("a number of seconds from {least} to {most} is expected")),
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests: redirects followed by hand, so that the token goes to the hub and nowhere else.
+
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, Request, header};
+
+use super::exchange::Exchange;
+use super::refusal;
+use super::retry::Failed;
+use super::settings::{Settings, Token};
+use super::sum::Sum;
+use super::url::Url;
+use crate::error::{Error, Fault, Result};
+
+/// Most redirects of one request.
+const REDIRECTS: usize = 6;
+/// Longest time until a connection stands.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Asks servers.
+pub(super) struct Client {
+    agent: ureq::Agent,
+    settings: Settings,
+    limit: Duration,
+}
+
+/// What to ask for.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    /// Where.
+    pub(super) url: &'a Url,
+    /// Headers only.
+    pub(super) head: bool,
+    /// First byte wanted.
+    pub(super) from: u64,
+    /// The rest is wanted only if the file still has this ETag.
+    pub(super) etag: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// For all of an address.
+    pub(super) fn whole(url: &'a Url) -> Self {
+        Self { url, head: false, from: 0, etag: None }
+    }
+}
+
+/// What the hub itself says of a file, before it sends the client elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Announced {
+    /// Digest: of the file in LFS, else of the file in Git.
+    pub(super) sum: Option<Sum>,
+    /// Size in bytes.
+    pub(super) bytes: Option<u64>,
+}
+
+/// An answer whose body is still to come.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) announced: Announced,
+    /// Who answered in the end.
+    pub(super) url: Url,
+    through: Option<String>,
+    exchange: Exchange,
+}
+
+impl Client {
+    /// A client that gives a server up when it stands still for `limit`.
+    pub(super) fn new(settings: &Settings, limit: Duration) -> Self {
+        let roots = ureq::tls::RootCerts::PlatformVerifier; // heeds SSL_CERT_FILE and SSL_CERT_DIR
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent(concat!("virnucpro/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build())
+            .timeout_connect(Some(CONNECT.min(limit)))
+            .timeout_per_read(Some(limit))
+            .timeout_per_write(Some(limit))
+            .build();
+        Self { agent: config.into(), settings: settings.clone(), limit }
+    }
+
+    /// Asks, and follows redirects. Gives answers of success, and 416 to one who asked for a part.
+    pub(super) fn ask(&self, ask: Ask) -> Result<Answer, Failed> {
+        let mut url = ask.url.clone();
+        let mut announced = Announced::default();
+        for _ in 0..=REDIRECTS {
+            let via = self.settings.proxies.of(&url);
+            let through = via.map(|via| via.shown());
+            let broken = |broken| refusal::broken(broken, &url, through.as_deref());
+            let mut exchange = Exchange::start(self.agent.clone(), self.request(&ask, &url)?, self.limit)?;
+            let head = exchange.head().map_err(broken)?;
+            let from_hub = url.same_origin(&self.settings.endpoint);
+            if from_hub {
+                announced.update(&head.headers, ask.head && head.status == 200);
+            }
+            if matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+                let next = redirected(&url, &head.headers)?;
+                let elsewhere = !next.same_origin(&self.settings.endpoint);
+                if ask.head && elsewhere && announced.sum.is_some() && announced.bytes.is_some() {
+                    return Ok(Answer { status: 200, headers: head.headers, announced, url, through, exchange });
+                }
+                url = next;
+                continue;
+            }
+            if (200..300).contains(&head.status) || (head.status == 416 && ask.from > 0) {
+                return Ok(Answer { status: head.status, headers: head.headers, announced, url, through, exchange });
+            }
+            let token = from_hub && self.settings.token.is_some();
+            return Err(refusal::status(head.status, &head.headers, &url, token));
+        }
+        Err(Failed::Finally(
+            Error::new(Fault::Network, format!("{} redirects in a circle", ask.url))
+                .expected(format!("at most {REDIRECTS} redirects"))
+                .found(format!("one more, at {url}"))
+                .advice("check HF_ENDPOINT and the proxy; try again later"),
+        ))
+    }
+
+    fn request(&self, ask: &Ask, url: &Url) -> Result<Request<()>> {
+        let unasked = |error: ureq::http::Error| {
+            Error::new(Fault::Network, format!("{url} cannot be asked for")).caused_by(error)
+        };
+        let mut request = Request::builder().method(if ask.head { "HEAD" } else { "GET" }).uri(url.for_request());
+        if ask.from > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", ask.from));
+            if let Some(etag) = ask.etag {
+                request = request.header(header::IF_RANGE, etag);
+            }
+        }
+        if let Some(token) = self.token_for(url) {
+            request = request.header(header::AUTHORIZATION, token.header());
+        }
+        let request = request.body(()).map_err(unasked)?;
+        let via = self.settings.proxies.of(url).map(|via| via.proxy());
+        Ok(self.agent.configure_request(request).proxy(via).build())
+    }
+
+    /// The token, for an address of the hub itself.
+    fn token_for(&self, url: &Url) -> Option<&Token> {
+        self.settings.token.as_ref().filter(|_| url.same_origin(&self.settings.endpoint))
+    }
+}
+
+fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url> {
+    let wrong = |found: String| {
+        Error::new(Fault::Network, format!("{from} redirects to where this program does not go"))
+            .found(found)
+            .advice("check HF_ENDPOINT and the proxy")
+    };
+    let location = text(headers, "location").ok_or_else(|| wrong("no address".to_owned()))?;
+    let next = from.join(location).map_err(wrong)?;
+    if from.is_secure() && !next.is_secure() {
+        return Err(wrong(format!("{next}, without encryption")));
+    }
+    Ok(next)
+}
+
+impl Announced {
+    /// Takes what one more answer of the hub says. `whole` if it describes the file itself, not a redirect.
+    fn update(&mut self, headers: &HeaderMap, whole: bool) {
+        let linked = text(headers, "x-linked-etag").and_then(Sum::parse);
+        let own = || text(headers, "etag").and_then(Sum::parse);
+        self.sum = linked.or_else(own).or_else(|| self.sum.take());
+        let own = || number(headers, "content-length").filter(|_| whole);
+        self.bytes = number(headers, "x-linked-size").or_else(own).or(self.bytes);
+    }
+}
+
+impl Answer {
+    /// The next piece of the body; nothing at its end.
+    pub(super) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        self.exchange.piece().map_err(|broken| refusal::broken(broken, &self.url, self.through.as_deref()))
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        text(&self.headers, name)
+    }
+
+    /// Size of the body in bytes, where it is announced.
+    pub(super) fn length(&self) -> Option<u64> {
+        number(&self.headers, "content-length")
+    }
+
+    /// A whole body of at most `most` bytes.
+    pub(super) fn read(mut self, most: usize) -> Result<Vec<u8>, Failed> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece()? {
+            if body.len() + piece.len() > most {
+                return Err(Failed::Finally(
+                    Error::new(Fault::Network, format!("the answer of {} is too long", self.url))
+                        .expected(format!("at most {most} bytes"))
+                        .found("more")
+                        .advice("check HF_ENDPOINT"),
+                ));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+}
+
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.trim().parse().ok()
+}

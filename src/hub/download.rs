@@ -1,0 +1,272 @@
+//! One file from one address to one place: resumed where it broke off, proved before it has its name.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::client::{Announced, Answer, Ask, Client};
+use super::partial::{Expected, Partial};
+use super::refusal;
+use super::retry::{Failed, Tries};
+use super::sum::Sum;
+use super::url::Url;
+use crate::error::{Error, Fault, Result};
+use crate::runtime::progress::Task;
+
+/// Most bytes of a file whose size nobody announces.
+const MOST_UNANNOUNCED: u64 = 16 << 30;
+/// A try that brings this much, or a hundredth of the file, is worth another.
+const PROGRESS: u64 = 1 << 20;
+
+/// What to download.
+pub(super) struct Wanted<'a> {
+    pub(super) url: &'a Url,
+    pub(super) target: &'a Path,
+    pub(super) expected: Expected,
+}
+
+/// Counts the bytes of one file of several.
+#[derive(Clone, Copy)]
+pub(super) struct Meter<'a> {
+    pub(super) task: &'a Task,
+    /// Bytes of the files before it.
+    pub(super) base: u64,
+}
+
+impl Meter<'_> {
+    /// Counts `bytes` more of this file.
+    pub(super) fn add(&self, bytes: u64) {
+        self.task.add(bytes);
+    }
+
+    /// `bytes` of this file are there.
+    pub(super) fn set(&self, bytes: u64) {
+        self.task.set(self.base + bytes);
+    }
+}
+
+/// Downloads a file. `meter` counts its bytes.
+///
+/// # Errors
+/// [`Fault::Network`], [`Fault::DownloadRefused`], [`Fault::DownloadDigest`], [`Fault::ModelPointer`], and those of
+/// writing. The target is untouched then.
+pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, meter: Meter) -> Result<()> {
+    if let Some(folder) = wanted.target.parent() {
+        fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
+    }
+    let mut tries = Tries::new(first_wait);
+    let mut second = false;
+    let mut partial = Partial::open(wanted.target, &wanted.expected)?;
+    meter.set(partial.bytes());
+    let mut etag = None;
+    loop {
+        let before = partial.bytes();
+        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, &mut partial, &mut etag, meter) };
+        match outcome {
+            Ok(()) => {
+                let (proved, found) = partial.proved()?;
+                if proved && partial.is_ours() {
+                    return partial.publish();
+                }
+                if !proved {
+                    again(wanted, &mut partial, &mut second, || unproved(wanted, found.as_ref()))?;
+                }
+                etag = None;
+            }
+            Err(Stopped::TooLong) => {
+                again(wanted, &mut partial, &mut second, || too_long(wanted))?;
+                etag = None;
+            }
+            Err(Stopped::Other(failed)) => {
+                if let Failed::Finally(error) = &failed
+                    && matches!(error.fault(), Fault::ModelPointer | Fault::DownloadRefused | Fault::DownloadDigest)
+                {
+                    partial.discard();
+                    return tries.wait(failed);
+                }
+                let gained = partial.bytes().saturating_sub(before);
+                if gained > 0 && gained >= PROGRESS.min(wanted.expected.bytes.unwrap_or(u64::MAX) / 100) {
+                    tries.progress();
+                }
+                let lost = !partial.is_ours();
+                tries.wait(match failed {
+                    Failed::Finally(error) if lost && error.fault() == Fault::Write => Failed::again(error),
+                    failed => failed,
+                })?;
+            }
+        }
+        if !partial.is_ours() {
+            // Another process took the file over while this one stood still; it may be done by now.
+            if wanted.expected.holds(wanted.target, &mut |_| ())? {
+                return Ok(());
+            }
+            partial = Partial::open(wanted.target, &wanted.expected)?;
+        }
+        meter.set(partial.bytes());
+    }
+}
+
+/// Wrong bytes are thrown away, and asked for a second time only.
+fn again(wanted: &Wanted, partial: &mut Partial, second: &mut bool, error: impl FnOnce() -> Error) -> Result<()> {
+    if *second {
+        partial.discard();
+        return Err(error());
+    }
+    partial.restart()?;
+    log::warn!("{} did not come as it was announced; once more", wanted.url);
+    *second = true;
+    Ok(())
+}
+
+/// Why a transfer did not reach its end.
+enum Stopped {
+    /// More bytes than announced.
+    TooLong,
+    Other(Failed),
+}
+
+impl<E: Into<Failed>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// One request for what is missing.
+fn transfer(
+    client: &Client,
+    wanted: &Wanted,
+    partial: &mut Partial,
+    etag: &mut Option<String>,
+    meter: Meter,
+) -> Result<(), Stopped> {
+    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: etag.as_deref() };
+    let mut answer = client.ask(ask)?;
+    agrees(&answer.announced, wanted)?;
+    if !continues(&answer, partial.bytes(), etag.as_deref(), wanted) {
+        let in_part = answer.status == 206 || answer.status == 416;
+        partial.restart()?;
+        meter.set(0);
+        *etag = None;
+        if in_part {
+            // This body is of no use; the next try asks for the whole file.
+            let error = Error::new(Fault::Network, format!("{} has changed or gives no parts", answer.url));
+            return Err(Failed::again(error.advice("run the same command again")).into());
+        }
+    }
+    *etag = strong(answer.header("etag"));
+    let most = match (wanted.expected.bytes, answer.length()) {
+        (Some(bytes), _) => bytes,
+        (None, Some(rest)) => partial.bytes() + rest,
+        (None, None) => MOST_UNANNOUNCED,
+    };
+    while let Some(piece) = answer.piece()? {
+        if partial.bytes() == 0 {
+            refusal::check_start(&piece, &answer.url).map_err(Failed::Finally)?;
+        }
+        if partial.bytes() + piece.len() as u64 > most {
+            return Err(Stopped::TooLong);
+        }
+        partial.write(&piece)?;
+        meter.add(piece.len() as u64);
+    }
+    let short = wanted.expected.bytes.filter(|bytes| partial.bytes() < *bytes);
+    match short {
+        // A body that is whole and short is another file; one that broke off goes on.
+        Some(_) if answer.length().is_some() && answer.status == 200 => Ok(()),
+        Some(bytes) => Err(Failed::again(
+            Error::new(Fault::Network, format!("{} broke off", answer.url))
+                .found(format!("{} of {bytes} bytes", partial.bytes()))
+                .advice("run the same command again: what was downloaded is kept"),
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether the body goes on from `from`, or is the start when `from` is 0.
+fn continues(answer: &Answer, from: u64, etag: Option<&str>, wanted: &Wanted) -> bool {
+    if from == 0 {
+        return answer.status == 200;
+    }
+    let same = match (etag, strong(answer.header("etag"))) {
+        (Some(before), Some(now)) => before == now,
+        _ => true,
+    };
+    let range = answer.header("content-range").and_then(content_range);
+    let place = range.is_some_and(|(start, total)| {
+        start == from && total.is_none_or(|total| wanted.expected.bytes.is_none_or(|bytes| bytes == total))
+    });
+    answer.status == 206 && same && place
+}
+
+/// First byte and size of the whole of `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes")?.trim().split_once('/')?;
+    let start = range.split_once('-')?.0.trim().parse().ok()?;
+    Some((start, total.trim().parse().ok()))
+}
+
+/// An ETag that stands for the very bytes.
+fn strong(etag: Option<&str>) -> Option<String> {
+    etag.map(str::trim).filter(|etag| etag.starts_with('"') && etag.ends_with('"')).map(str::to_owned)
+}
+
+/// The hub must say the same of a file in its listing and when it hands it out.
+fn agrees(announced: &Announced, wanted: &Wanted) -> Result<()> {
+    let same_kind = |a: &Sum, b: &Sum| std::mem::discriminant(a) == std::mem::discriminant(b);
+    let (Some(now), Some(before)) = (&announced.sum, &wanted.expected.sum) else { return Ok(()) };
+    if now == before || !same_kind(now, before) {
+        return Ok(());
+    }
+    Err(Error::new(Fault::DownloadDigest, format!("{} is not the file that was listed", wanted.url))
+        .file(wanted.target)
+        .expected(before.to_string())
+        .found(now.to_string())
+        .advice("run the same command again: the repository may have changed just now"))
+}
+
+fn unproved(wanted: &Wanted, found: Option<&Sum>) -> Error {
+    let expected = wanted.expected.sum.as_ref().map_or_else(String::new, |sum| format!(" with the digest {sum}"));
+    let size = wanted.expected.bytes.map_or_else(|| "a file".to_owned(), |bytes| format!("{bytes} bytes"));
+    let error = Error::new(Fault::DownloadDigest, format!("{} is not the file that was announced", wanted.url))
+        .file(wanted.target)
+        .expected(format!("{size}{expected}"))
+        .advice(
+            "twice the wrong bytes came: a proxy may hold a damaged copy; try again later or over another network. \
+             Nothing of it was kept",
+        );
+    match found {
+        Some(sum) => error.found(format!("the digest {sum}")),
+        None => error.found("another size or digest"),
+    }
+}
+
+fn too_long(wanted: &Wanted) -> Error {
+    let size = wanted.expected.bytes.map_or_else(|| "the announced size".to_owned(), |bytes| format!("{bytes} bytes"));
+    Error::new(Fault::DownloadDigest, format!("{} is longer than announced", wanted.url))
+        .file(wanted.target)
+        .expected(size)
+        .found("more")
+        .advice("try again later or over another network. Nothing of it was kept")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_part_is_read() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        for text in ["", "bytes */10", "items 5-9/10", "bytes x-9/10"] {
+            assert_eq!(content_range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_strong_etag_vouches_for_bytes() {
+        assert_eq!(strong(Some("\"a\"")).as_deref(), Some("\"a\""));
+        assert_eq!(strong(Some("W/\"a\"")), None);
+        assert_eq!(strong(None), None);
+    }
+}
