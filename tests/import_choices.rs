@@ -12,8 +12,8 @@ use half::{bf16, f16};
 use harness::Place;
 use safetensors::Dtype;
 use virnucpro::bundle::Bundle;
-use virnucpro::bundle::import::{Request, import};
-use virnucpro::error::{Fault, Result};
+use virnucpro::bundle::import::{Request, Staged, import};
+use virnucpro::error::{Error, Fault, Result};
 use virnucpro::units::{Precision, WeightFormat};
 use workshop::{DNABERT, ESM, HEAD, Tensors, Workshop};
 
@@ -131,6 +131,33 @@ fn without_a_folder_the_bundle_goes_where_its_name_finds_it() {
     assert!(ran.stdout.contains("--model ./here -o OUT"), "{}", ran.stdout);
     let left: Vec<_> = place.path("data/virnucpro/models").read_dir().unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn the_name_of_a_bundle_stands_for_its_part() {
+    let (place, workshop) = (Place::new(), Workshop::new());
+    program(&place, &workshop, &["--name", "tiny", "--window", "300"]).ok();
+    let args =
+        ["models", "import", "--name", "next", "--dnabert", "tiny", "--esm", "tiny", "--head", "tiny", "-o", "out"];
+    let mut command = place.command(&args);
+    command.env("XDG_DATA_HOME", place.path("data"));
+    harness::Ran::of(command).ok();
+    let (next, mini) = (Bundle::open_folder(&place.path("out")).unwrap(), Bundle::mini().unwrap());
+    assert_eq!((&next.spec().files, next.spec().window, next.spec().trained), (&mini.spec().files, 300, false));
+}
+
+#[test]
+fn work_that_is_stopped_leaves_nothing_behind() {
+    for tensors in [0, 1, 60] {
+        let (workshop, left) = (Workshop::new(), std::cell::Cell::new(tensors));
+        let before = workshop.folder.path().read_dir().unwrap().count();
+        let stopped = Staged::new(&workshop.request(), &|| match left.replace(left.get() - 1) {
+            0 => Err(Error::new(Fault::Interrupted, "stopped by SIGINT")),
+            _ => Ok(()),
+        });
+        assert_eq!(stopped.err().map(|error| error.fault()), Some(Fault::Interrupted));
+        assert_eq!(workshop.folder.path().read_dir().unwrap().count(), before, "after {tensors} tensors");
+    }
 }
 
 #[test]

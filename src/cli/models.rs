@@ -50,7 +50,7 @@ pub enum ModelsCommand {
             - an index of such files (*.index.json), all of them beside it\n  \
             - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
             - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
-            - a bundle, whose part is taken\n  \
+            - a bundle or its name; its part is taken\n  \
             - a name that `models fetch` knows and has fetched, as esm2-3b\n\n\
             Names of tensors may be Hugging Face's or fair-esm's, bare or prefixed. Everything is checked: nothing may be \
             missing, of another shape or not finite, and the parts must fit together.\n\n\

@@ -67,14 +67,15 @@ pub fn path(name: &str, search: &SearchPath) -> Result<String> {
     Ok(bundle.path().map_or_else(|| "embedded\n".to_owned(), |path| format!("{}\n", path.display())))
 }
 
-/// Makes a bundle, and tells what was found. Where no file or folder is, the name of a fetched model stands for it.
+/// Makes a bundle, and tells what was found. Where no file or folder is, the name of a bundle or of a fetched model
+/// stands for it.
 ///
 /// # Errors
 /// Those of [`Staged`] and of computing vectors; a model of that name has not been fetched.
 pub fn import(request: &Request, search: &SearchPath) -> Result<String> {
     let mut request = request.clone();
     for path in [&mut request.dnabert, &mut request.esm, &mut request.head] {
-        fetched(path)?;
+        named(path, search)?;
     }
     let mut staged = Staged::new(&request, &interrupt::check)?;
     match verify::vectors_to_store(staged.bundle())? {
@@ -84,11 +85,15 @@ pub fn import(request: &Request, search: &SearchPath) -> Result<String> {
     staged.commit().map(|report| import_report::text(&report, search))
 }
 
-/// Puts the place of a fetched model where its name stands.
-fn fetched(path: &mut PathBuf) -> Result<()> {
-    if let Some(name) = path.to_str().filter(|_| !path.exists())
-        && let Some(found) = hub::find(name, &hub::Settings::from_environment()?)?
-    {
+/// Puts the place of a bundle or of a fetched model where its name stands.
+fn named(path: &mut PathBuf, search: &SearchPath) -> Result<()> {
+    let Some(name) = path.to_str().filter(|_| !path.exists()) else { return Ok(()) };
+    let bundle = if name.contains('/') { None } else { search.find(name) };
+    let found = match bundle {
+        Some(folder) => Some(folder),
+        None => hub::find(name, &hub::Settings::from_environment()?)?,
+    };
+    if let Some(found) = found {
         log::info!("{name} is {}", found.display());
         *path = found;
     }
