@@ -185,31 +185,39 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Keys and values of a dictionary, also of one of the kinds that Python's library has besides its own.
+    /// Whether a value is a dictionary, also of one of the kinds that Python's library has besides its own.
+    pub fn is_dictionary(&self, id: Id) -> bool {
+        match self.get(id) {
+            Value::Dict(_) => true,
+            Value::Record(record) => matches!(
+                self.maker(record),
+                Some(("collections", "OrderedDict" | "defaultdict" | "Counter") | ("builtins" | "__builtin__", "dict"))
+            ),
+            _ => false,
+        }
+    }
+
+    /// Keys and values of a dictionary. It may cost more than the dictionary has taken to write: the list of pairs that
+    /// it is made of may be that of others as well.
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         let record = match self.get(id) {
             Value::Dict(items) => return Some(items.clone()),
-            Value::Record(record) => record,
-            _ => return None,
-        };
-        let pairs = match self.maker(record)? {
-            ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
-                self.elements(record.args)?.first()
-            }
-            ("collections", "defaultdict" | "Counter") => None,
+            Value::Record(record) if self.is_dictionary(id) => record,
             _ => return None,
         };
         let mut entries = Vec::new();
-        if let Some(&pairs) = pairs {
-            match self.get(pairs) {
+        let is_made_of_pairs = !matches!(self.maker(record), Some((_, "defaultdict")));
+        match self.elements(record.args)? {
+            [pairs, ..] if is_made_of_pairs => match self.get(*pairs) {
                 Value::Dict(items) => entries.extend_from_slice(items),
                 _ => {
-                    for &pair in self.elements(pairs)? {
+                    for &pair in self.elements(*pairs)? {
                         let &[key, value] = self.elements(pair)? else { return None };
                         entries.push((key, value));
                     }
                 }
-            }
+            },
+            _ => {}
         }
         entries.extend_from_slice(&record.items);
         Some(entries)

@@ -3,7 +3,7 @@
 use safetensors::Dtype;
 
 use super::storages::{self, Storages};
-use super::view::{Geometry, View};
+use super::view::{Geometry, MAX_DIMENSIONS, View};
 use crate::checkpoint::pickle::{Id, Pickle, Record, Value};
 
 /// How many calls may stand around that of the tensor: a parameter, a subclass.
@@ -66,7 +66,13 @@ fn call<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<Call<'p>, String> {
 fn refuse_metadata(pickle: &Pickle<'_>, metadata: &[Id]) -> Result<(), String> {
     let is_empty = |id: &Id| match pickle.get(*id) {
         Value::None => true,
-        _ => pickle.entries(*id).is_some_and(|entries| entries.is_empty()),
+        Value::Dict(items) => items.is_empty(),
+        Value::Record(record) => {
+            pickle.is_dictionary(*id)
+                && record.items.is_empty()
+                && pickle.elements(record.args).is_some_and(<[Id]>::is_empty)
+        }
+        _ => false,
     };
     match metadata.iter().all(is_empty) {
         true => Ok(()),
@@ -92,8 +98,8 @@ fn view(pickle: &Pickle<'_>, storages: &Storages, args: [Id; 4], dtype: Option<D
     };
     let offset = pickle.int(offset).and_then(|offset| usize::try_from(offset).ok());
     let offset = offset.ok_or("a tensor whose offset is no number from 0")?;
-    let shape = sizes(pickle, size).ok_or("a tensor whose sizes are no numbers from 0")?;
-    let strides = sizes(pickle, stride).ok_or("a tensor whose strides are no numbers from 0")?;
+    let shape = sizes(pickle, size).ok_or("a tensor whose sizes are not up to 64 numbers from 0")?;
+    let strides = sizes(pickle, stride).ok_or("a tensor whose strides are not up to 64 numbers from 0")?;
     View::new(place, dtype, Geometry { offset, shape, strides })
 }
 
@@ -103,5 +109,6 @@ fn sizes(pickle: &Pickle<'_>, id: Id) -> Option<Vec<usize>> {
         Some(record) if pickle.maker(record) == Some(("torch", "Size")) => *pickle.elements(record.args)?.first()?,
         _ => id,
     };
-    pickle.elements(tuple)?.iter().map(|&size| usize::try_from(pickle.int(size)?).ok()).collect()
+    let sizes = pickle.elements(tuple).filter(|sizes| sizes.len() <= MAX_DIMENSIONS)?;
+    sizes.iter().map(|&size| usize::try_from(pickle.int(size)?).ok()).collect()
 }

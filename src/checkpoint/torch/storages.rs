@@ -7,6 +7,9 @@ use safetensors::Dtype;
 use super::view::Place;
 use crate::checkpoint::pickle::{Id, Pickle, Value};
 
+/// The most bytes of a storage's key: PyTorch numbers them.
+const MAX_KEY: usize = 128;
+
 /// A storage as the pickle announces it.
 pub(super) struct Declared {
     /// Its name.
@@ -45,7 +48,8 @@ pub(super) fn declared(pickle: &Pickle<'_>) -> Result<Storages, String> {
             [kind, _, ..] if pickle.text(*kind) == Some("module") => continue,
             _ => return Err("something outside of the pickle that is no storage".to_owned()),
         };
-        let key = pickle.text(key).ok_or("a storage whose key is no text")?;
+        let key = pickle.text(key).filter(|key| key.len() <= MAX_KEY);
+        let key = key.ok_or_else(|| format!("a storage whose key is no text of at most {MAX_KEY} bytes"))?;
         let dtype = pickle.global(class).and_then(|(module, name)| dtype_of_storage(module, name));
         let dtype = dtype.ok_or_else(|| format!("storage {key} of a type that is not read{}", named(pickle, class)))?;
         let size = dtype.map_or(1, |dtype| dtype.bitsize() / 8);

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use super::MAX_EXPANDED;
 
 /// The most dimensions of a tensor in PyTorch.
-const MAX_DIMENSIONS: usize = 64;
+pub(super) const MAX_DIMENSIONS: usize = 64;
 
 /// Numbers of one storage, in the order of a tensor.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl View {
     pub(super) fn new(place: Place, dtype: Dtype, geometry: Geometry) -> Result<Self, String> {
         let Geometry { offset, shape, strides } = geometry;
         let size = dtype.bitsize() / 8;
-        if shape.len() != strides.len() || shape.len() > MAX_DIMENSIONS {
+        if shape.len() != strides.len() {
             return Err(format!("{} sizes and {} strides", shape.len(), strides.len()));
         }
         let too_large = || format!("a tensor of shape {shape:?}, whose size is no number");

@@ -7,6 +7,8 @@ use std::ops::Range;
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::checkpoint::torch::describe;
+
 /// The most entries: one for each storage.
 const MAX_ENTRIES: usize = 100_000;
 /// The largest directory.
@@ -65,14 +67,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory, String> {
             return Err("an encrypted entry".to_owned());
         }
         if file.compression() != CompressionMethod::Stored || file.size() != file.compressed_size() {
-            return Err(format!("a compressed entry, {name}"));
+            return Err(format!("a compressed entry, {}", describe::short(name)));
         }
         let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let header = number(file.header_start());
         let start = number(file.data_start().unwrap_or(u64::MAX));
         let range = start..start.saturating_add(number(file.size()));
         if range.end > end.directory.start {
-            return Err(format!("{} bytes, cut within {name}", bytes.len()));
+            return Err(format!("{} bytes, cut within {}", bytes.len(), describe::short(name)));
         }
         check_local(bytes, header, path, file.size())?;
         places.push(header..range.end);
