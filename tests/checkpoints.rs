@@ -399,20 +399,25 @@ fn tensors_that_are_not_their_numbers_are_refused_by_name() {
     let args =
         |metadata: Expr| [twelve("0"), int(0), sizes(&[12]), sizes(&[1]), truth(false), ordered_dict(&[]), metadata];
     let rebuild = |name: &str, args: &[Expr]| reduce(global(&format!("torch._utils.{name}")), args);
-    let cases = [
+    let not_read = [
         (rebuild("_rebuild_tensor_v2", &args(dict(&[("neg", truth(true))]))), "metadata"),
         (rebuild("_rebuild_qtensor", &args(none())), "_rebuild_qtensor"),
-        (rebuild("_rebuild_sparse_tensor", &[none()]), "_rebuild_sparse_tensor"),
+        (rebuild("_rebuild_sparse_tensor", &[global("torch.serialization._get_layout")]), "_rebuild_sparse_tensor"),
         (rebuild("_rebuild_tensor_v3", &args(global("torch.float8_e5m2"))), "numbers that are not read"),
-        (rebuild("_rebuild_tensor_v3", &args(global("torch.int64"))), "two types"),
-        (rebuild("_rebuild_tensor_v2", &[twelve("0")]), "_rebuild_tensor_v2"),
         (tensor(storage("torch.QInt8Storage", "0", 48), 0, &[12], &[1]), "torch.QInt8Storage"),
+        (rebuild("_rebuild_tensor_v2", &[twelve("0")]), "_rebuild_tensor_v2"),
+    ];
+    let malformed = [
+        (rebuild("_rebuild_tensor_v3", &args(global("torch.int64"))), "two types"),
         ([floats("0", 12), dict(&[]), b"b".to_vec()].concat(), "a state of its own"),
         (parameter_of(int(3)), "a parameter without a tensor"),
     ];
-    for (value, found) in cases {
+    let not_read = not_read.map(|(value, found)| (Fault::ModelFormat, value, found));
+    for (fault, value, found) in
+        not_read.into_iter().chain(malformed.map(|(value, found)| (Fault::ModelPickle, value, found)))
+    {
         let error = refused(model(dict(&[("layer.weight", value)])));
-        assert_eq!(error.fault(), Fault::ModelPickle, "{found}");
+        assert_eq!(error.fault(), fault, "{found}");
         assert!(error.report("read").contains(found), "{}", error.report("read"));
     }
     let twice = [dict(&[("x", floats("0", 12))]), set_items(&[("x", floats("1", 12))])].concat();
@@ -434,6 +439,7 @@ fn archives_that_are_no_checkpoints_are_refused_by_name() {
     let cases = [
         (with(entry("model/constants.pkl", b"")), "TorchScript"),
         (with(entry("model/code/__torch__.py", b"")), "TorchScript"),
+        (with(Entry { method: 8, ..entry("model/code/__torch__.py", b"\x03\0") }), "TorchScript"),
         (replaced("model/byteorder", b"big"), "not little-endian"),
         (replaced("model/version", b"11\n"), "version 11"),
         (Zip::new(vec![entry("model/notes.txt", b"x")]).bytes(), "without data.pkl"),

@@ -3,13 +3,12 @@
 //! People save a state dictionary, a dictionary that holds one beside settings and optimisers, or the model object.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 
 use super::rebuild;
+use super::refusal::Refusal;
 use super::storages::Storages;
-use super::{MAX_TENSORS, Tensors, describe, malformed, not_read};
+use super::{MAX_TENSORS, Tensors, describe};
 use crate::checkpoint::pickle::{Id, Pickle, Value};
-use crate::error::Error;
 
 /// Keys under which training programs put the model.
 const MODEL_KEYS: &[&str] =
@@ -25,28 +24,6 @@ const MAX_ENTRIES: usize = 10_000_000;
 /// The most bytes of a tensor's name.
 const MAX_NAME: usize = 512;
 
-/// Why there are no tensors.
-pub(super) enum Refusal {
-    /// What describes them is wrong.
-    Malformed { found: String, tensor: Option<String> },
-    /// There is no model, or more than one.
-    NoModel(String),
-}
-
-impl Refusal {
-    pub(super) fn into_error(self, path: &Path) -> Error {
-        match self {
-            Refusal::Malformed { found, tensor: Some(tensor) } => malformed(path, found).record(tensor),
-            Refusal::Malformed { found, tensor: None } => malformed(path, found),
-            Refusal::NoModel(found) => not_read(path, found),
-        }
-    }
-}
-
-fn wrong(found: impl Into<String>) -> Refusal {
-    Refusal::Malformed { found: found.into(), tensor: None }
-}
-
 /// The tensors of the model in order of their names.
 pub(super) fn tensors(pickle: &Pickle<'_>, storages: &Storages) -> Result<Tensors, Refusal> {
     let mut search = Search { pickle, kinds: HashMap::new(), looked_at: 0 };
@@ -55,11 +32,11 @@ pub(super) fn tensors(pickle: &Pickle<'_>, storages: &Storages) -> Result<Tensor
     found.sort();
     let twice = found.windows(2).find(|pair| matches!(pair, [first, second] if first.0 == second.0));
     if let Some([(name, _), ..]) = twice {
-        return Err(wrong(format!("two tensors of the name {name}")));
+        return Err(Refusal::malformed(format!("two tensors of the name {name}")));
     }
     let rebuild = |(name, id): (String, Id)| match rebuild::tensor(pickle, storages, id) {
         Ok(view) => Ok((name, view)),
-        Err(found) => Err(Refusal::Malformed { found, tensor: Some(name) }),
+        Err(refusal) => Err(refusal.of(name)),
     };
     found.into_iter().map(rebuild).collect()
 }
@@ -109,7 +86,7 @@ impl<'p> Search<'p> {
                 several => {
                     let keys: Vec<_> = several.iter().take(5).map(|(key, _)| describe::short(key)).collect();
                     let found = format!("{} models, under the keys {}", several.len(), keys.join(", "));
-                    return Err(Refusal::NoModel(found));
+                    return Err(Refusal::not_read(found));
                 }
             };
         }
@@ -117,7 +94,7 @@ impl<'p> Search<'p> {
         if value != root {
             found = format!("{found}, within {}", describe::value(self.pickle, root));
         }
-        Err(Refusal::NoModel(found))
+        Err(Refusal::not_read(found))
     }
 
     /// The entries that lead to a model: those under a usual key, or else all that hold one.
@@ -168,10 +145,10 @@ impl<'p> Search<'p> {
             let is_tensor = rebuild::is_tensor(self.pickle, value);
             match self.pickle.text(key) {
                 Some(name) if is_tensor => add(&mut tensors, "", name, value)?,
-                None if is_tensor => return Err(wrong("a tensor whose name is no text")),
+                None if is_tensor => return Err(Refusal::malformed("a tensor whose name is no text")),
                 name if matches!(self.kind(value)?, Kind::StateDict | Kind::Module) => {
                     let name = describe::short(name.unwrap_or("that is no text"));
-                    return Err(Refusal::NoModel(format!("tensors beside more tensors under the key {name}")));
+                    return Err(Refusal::not_read(format!("tensors beside more tensors under the key {name}")));
                 }
                 _ => {}
             }
@@ -212,7 +189,7 @@ impl<'p> Search<'p> {
                 count += 1;
                 if depth >= MAX_DEPTH || count > MAX_MODULES {
                     let found = format!("more than {MAX_MODULES} modules, or more than {MAX_DEPTH} in each other");
-                    return Err(wrong(found));
+                    return Err(Refusal::malformed(found));
                 }
                 check_length(prefix.len() + name.len())?;
                 waiting.push((module, format!("{prefix}{name}."), depth + 1));
@@ -220,14 +197,14 @@ impl<'p> Search<'p> {
         }
         match tensors.is_empty() {
             false => Ok(tensors),
-            true => Err(Refusal::NoModel(format!("{} without tensors", describe::value(self.pickle, root)))),
+            true => Err(Refusal::not_read(format!("{} without tensors", describe::value(self.pickle, root)))),
         }
     }
 
     fn add_member(&self, tensors: &mut Vec<(String, Id)>, prefix: &str, member: (&str, Id)) -> Result<(), Refusal> {
         let (name, value) = member;
         if !rebuild::is_tensor(self.pickle, value) {
-            return Err(wrong(format!("{} in place of a tensor", describe::value(self.pickle, value))));
+            return Err(Refusal::malformed(format!("{} in place of a tensor", describe::value(self.pickle, value))));
         }
         add(tensors, prefix, name, value)
     }
@@ -264,7 +241,7 @@ impl<'p> Search<'p> {
     fn look_at(&mut self, entries: usize) -> Result<(), Refusal> {
         self.looked_at += entries;
         if self.looked_at > MAX_ENTRIES {
-            return Err(wrong(format!("dictionaries with more than {MAX_ENTRIES} entries")));
+            return Err(Refusal::malformed(format!("dictionaries with more than {MAX_ENTRIES} entries")));
         }
         Ok(())
     }
@@ -280,13 +257,13 @@ struct Parts {
 }
 
 fn unreadable(prefix: &str) -> Refusal {
-    wrong(format!("a module that cannot be read: {}", describe::short(prefix)))
+    Refusal::malformed(format!("a module that cannot be read: {}", describe::short(prefix)))
 }
 
 fn add(tensors: &mut Vec<(String, Id)>, prefix: &str, name: &str, value: Id) -> Result<(), Refusal> {
     check_length(prefix.len() + name.len())?;
     if tensors.len() >= MAX_TENSORS {
-        return Err(wrong(format!("more than {MAX_TENSORS} tensors")));
+        return Err(Refusal::malformed(format!("more than {MAX_TENSORS} tensors")));
     }
     tensors.push((format!("{prefix}{name}"), value));
     Ok(())
@@ -294,7 +271,7 @@ fn add(tensors: &mut Vec<(String, Id)>, prefix: &str, name: &str, value: Id) -> 
 
 fn check_length(length: usize) -> Result<(), Refusal> {
     if length > MAX_NAME {
-        return Err(wrong(format!("a name of {length} bytes; at most {MAX_NAME} are read")));
+        return Err(Refusal::malformed(format!("a name of {length} bytes; at most {MAX_NAME} are read")));
     }
     Ok(())
 }
