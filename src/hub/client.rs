@@ -150,7 +150,9 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url> {
             .found(found)
             .advice("check HF_ENDPOINT and the proxy")
     };
-    let location = text(headers, "location").ok_or_else(|| wrong("no address".to_owned()))?;
+    let location = text(headers, "location")
+        .filter(|location| !location.trim().is_empty())
+        .ok_or_else(|| wrong("no address".to_owned()))?;
     let next = from.join(location).map_err(wrong)?;
     if from.is_secure() && !next.is_secure() {
         return Err(wrong(format!("{next}, without encryption")));
