@@ -7,6 +7,7 @@ mod harness;
 
 mod broken;
 mod cached;
+mod encrypted;
 mod files;
 mod normal;
 mod refused;
