@@ -174,7 +174,7 @@ fn a_view_is_its_numbers_row_by_row() {
         ("corner", tensor(twelve("1"), 5, &[2, 2], &[4, 1])),
         ("expanded", tensor(twelve("1"), 2, &[2, 3], &[0, 1])),
         ("repeated", tensor(twelve("1"), 7, &[3], &[0])),
-        ("scalar", tensor(twelve("1"), 11, &[])),
+        ("scalar", tensor(twelve("1"), 11, &[], &[])),
         ("one", tensor(twelve("1"), 3, &[1, 1], &[99, 7])),
         ("empty", tensor(twelve("1"), 12, &[0, 4], &[4, 1])),
         ("steps", tensor(twelve("1"), 0, &[2, 2, 2], &[6, 3, 1])),
@@ -182,7 +182,7 @@ fn a_view_is_its_numbers_row_by_row() {
     let expected: &[(&str, &[usize], &[u8])] = &[
         ("column", &[3], &[1, 5, 9]),
         ("corner", &[2, 2], &[5, 6, 9, 10]),
-        ("empty", &[0, 4]),
+        ("empty", &[0, 4], &[]),
         ("expanded", &[2, 3], &[2, 3, 4, 2, 3, 4]),
         ("one", &[1, 1], &[3]),
         ("repeated", &[3], &[7, 7, 7]),
@@ -312,8 +312,8 @@ fn tensors_are_found_however_they_are_wrapped() {
         dict(&[("model", [state(), b"q\x09".to_vec()].concat()), ("module", b"h\x09".to_vec())]),
         dict(&[("x", plain()), ("step", int(7)), ("name", text("tiny"))]),
         module("__main__.Net", &[("x", plain()), ("bias", none())], &[], &[("dropout", none())]),
-        dict(&[("model", module("net.Net", &[("x", plain())], &[("scratch", plain())]))]),
-        module("torch.nn.parallel.DataParallel", &[], &[], &[("module", module("a.B", &[("x", plain())], &[]))]),
+        dict(&[("model", module("net.Net", &[("x", plain())], &[("scratch", plain())], &[]))]),
+        module("torch.nn.parallel.DataParallel", &[], &[], &[("module", module("a.B", &[("x", plain())], &[], &[]))]),
     ];
     for (index, value) in containers.into_iter().enumerate() {
         println!("container {index}");
@@ -330,7 +330,7 @@ fn a_module_names_its_tensors_as_its_state_dictionary_does() {
         &[("running_mean", floats("0", 12)), ("scratch", floats("0", 12)), ("nothing", none())],
         &[],
     );
-    let linear = module("torch.nn.modules.linear.Linear", &[("weight", floats("1", 12)), ("bias", none())], &[]);
+    let linear = module("torch.nn.modules.linear.Linear", &[("weight", floats("1", 12)), ("bias", none())], &[], &[]);
     let shared = [linear, b"q\x63".to_vec()].concat();
     let inner = module("nets.Block", &[], &[], &[("0", shared), ("again", b"h\x63".to_vec()), ("norm", normalisation)]);
     let net = module("__main__.Net", &[("scale", floats("0", 12))], &[], &[("block", inner)]);
@@ -379,7 +379,7 @@ fn what_holds_no_single_model_says_what_it_holds() {
         (text("weights"), "text"),
         (dict(&[]), "an empty dictionary"),
         (new_object("a.b.Scaler", dict(&[("mean", int(1))])), "an object of class a.b.Scaler"),
-        (module("a.b.Net", &[], &[]), "an object of class a.b.Net without tensors"),
+        (module("a.b.Net", &[], &[], &[]), "an object of class a.b.Net without tensors"),
         (global("__main__.Net"), "the class or function __main__.Net"),
         (dict(&[("epoch", int(1)), ("lr", int(2))]), "a dictionary with the keys epoch, lr"),
         (dict(&[("model", state()), ("state_dict", state())]), "2 models, under the keys"),
