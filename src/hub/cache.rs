@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::leftover::own_path;
 use super::listing;
 use super::names::{Commit, RepoId, Revision};
-use super::partial::{own_path, sync_folder};
+use super::partial::sync_folder;
 use super::sum::Sum;
 use crate::error::{Error, Result};
 

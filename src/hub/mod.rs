@@ -13,6 +13,7 @@ mod catalogue;
 mod client;
 mod download;
 mod exchange;
+mod leftover;
 mod listing;
 mod local;
 mod names;

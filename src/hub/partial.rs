@@ -8,21 +8,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use super::leftover::{own_path, take_over};
 use super::sum::{Running, Sum};
 use crate::error::{Error, Result};
 use crate::runtime::interrupt;
 
-const SUFFIX: &str = ".incomplete";
-/// A leftover of another machine, or of a process that cannot be asked for, has no owner after this time.
-const ABANDONED: Duration = Duration::from_secs(120);
-/// Nobody has written to a leftover for so long. In a container of its own numbers a process may only seem dead.
-const SETTLED: Duration = Duration::from_secs(2);
-/// So often a writer makes sure that nobody has taken its file over: more often than files settle.
+/// So often a writer makes sure that nobody has taken its file over: more often than leftovers settle.
 const ASSURED: Duration = Duration::from_secs(1);
 const PIECE: usize = 1 << 20;
 
@@ -224,84 +217,6 @@ impl Partial {
     }
 }
 
-/// A name beside `target` that no other process uses, nor one before it with this one's number.
-pub(super) fn own_path(target: &Path) -> PathBuf {
-    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        AtomicU64::new(now.as_millis() as u64)
-    });
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!("{name}.{}-{}-{n}{SUFFIX}", hostname(), std::process::id()))
-}
-
-/// Gives the largest leftover of `target` to this process and removes the others; leftovers of the living stay. What
-/// cannot be proved at the end is not gone on with.
-fn take_over(target: &Path, own: &Path, provable: bool) -> Result<bool> {
-    let mut leftovers = abandoned(target);
-    leftovers.sort_by_key(|(_, metadata)| metadata.len());
-    let largest = if provable { leftovers.pop() } else { None };
-    for (path, _) in leftovers {
-        let _ = fs::remove_file(path);
-    }
-    match largest {
-        Some((path, before)) if before.len() > 0 && is_settled(&path, &before)? => Ok(fs::rename(&path, own).is_ok()),
-        _ => Ok(false),
-    }
-}
-
-/// Whether nobody writes to the file: watched for a moment if it is young.
-fn is_settled(path: &Path, before: &fs::Metadata) -> Result<bool> {
-    let age = before.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
-    let until = Instant::now() + SETTLED.saturating_sub(age);
-    while Instant::now() < until {
-        interrupt::check()?;
-        thread::sleep(Duration::from_millis(50));
-    }
-    let same = |now: fs::Metadata| now.len() == before.len() && now.modified().ok() == before.modified().ok();
-    Ok(fs::metadata(path).is_ok_and(same))
-}
-
-/// Bytes that an abandoned download of `target` holds, at most.
-pub(super) fn leftover_bytes(target: &Path) -> u64 {
-    abandoned(target).into_iter().map(|(_, metadata)| metadata.len()).max().unwrap_or_default()
-}
-
-fn abandoned(target: &Path) -> Vec<(PathBuf, fs::Metadata)> {
-    let stem = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(Ok(entries)) = target.parent().map(fs::read_dir) else { return Vec::new() };
-    let leftover = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        let owner = name.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
-        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        (is_dead(owner) || is_old(&metadata)).then(|| (entry.path(), metadata))
-    };
-    entries.flatten().filter_map(leftover).collect()
-}
-
-/// Whether `host-process-number` names a process of this machine that has ended.
-fn is_dead(owner: &str) -> bool {
-    let mut parts = owner.rsplitn(3, '-');
-    let (_, process, host) = (parts.next(), parts.next(), parts.next());
-    let process = process.and_then(|process| process.parse::<u32>().ok());
-    match (host, process) {
-        (Some(host), Some(process)) => host == hostname() && !Path::new("/proc").join(process.to_string()).exists(),
-        _ => false,
-    }
-}
-
-fn is_old(metadata: &fs::Metadata) -> bool {
-    metadata.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > ABANDONED)
-}
-
-/// First label of the host's name.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let label: String =
-        name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-    if label.is_empty() { "localhost".to_owned() } else { label }
-}
-
 /// Makes a rename in the folder of `path` durable, where the file system can.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -315,6 +230,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::hub::leftover::{ABANDONED, SUFFIX, hostname, leftover_bytes};
 
     const DEAD: u32 = u32::MAX - 1;
 
@@ -354,17 +270,6 @@ mod tests {
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         assert!(alive.exists() && elsewhere.exists());
-    }
-
-    #[test]
-    fn an_old_leftover_of_another_machine_has_no_owner() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("blob");
-        let path = leave(&target, "far-away-12-0", b"AC");
-        let old = std::time::SystemTime::now() - ABANDONED - Duration::from_secs(5);
-        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-        assert_eq!(leftover_bytes(&target), 2);
-        assert_eq!(Partial::open(&target, &expected(b"ACGT")).unwrap().bytes(), 2);
     }
 
     #[test]
@@ -412,5 +317,16 @@ mod tests {
         let partial = Partial::open(&target, &Expected { bytes: None, sum: None }).unwrap();
         assert_eq!(partial.bytes(), 0);
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn an_old_leftover_of_another_machine_has_no_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("blob");
+        let path = leave(&target, "far-away-12-0", b"AC");
+        let old = std::time::SystemTime::now() - ABANDONED - Duration::from_secs(5);
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert_eq!(leftover_bytes(&target), 2);
+        assert_eq!(Partial::open(&target, &expected(b"ACGT")).unwrap().bytes(), 2);
     }
 }
