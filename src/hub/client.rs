@@ -150,7 +150,9 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url> {
             .found(found)
             .advice("check HF_ENDPOINT and the proxy")
     };
-    let location = text(headers, "location").ok_or_else(|| wrong("no address".to_owned()))?;
+    let location = text(headers, "location")
+        .filter(|location| !location.trim().is_empty())
+        .ok_or_else(|| wrong("no address".to_owned()))?;
     let next = from.join(location).map_err(wrong)?;
     if from.is_secure() && !next.is_secure() {
         return Err(wrong(format!("{next}, without encryption")));
@@ -209,4 +211,41 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(from: &str, location: &str) -> Result<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, location.parse().unwrap());
+        redirected(&from.parse().unwrap(), &headers).map(|url| url.for_request())
+    }
+
+    #[test]
+    fn a_redirect_never_gives_encryption_up() {
+        assert_eq!(next("https://h.org/a", "https://o.org/b?c").unwrap(), "https://o.org/b?c");
+        assert_eq!(next("http://h.org/a", "https://o.org/b").unwrap(), "https://o.org/b");
+        let error = next("https://h.org/a", "http://h.org/a?signature").unwrap_err();
+        let report = error.report("virnucpro");
+        assert!(report.contains("without encryption") && !report.contains("signature"), "{report}");
+    }
+
+    #[test]
+    fn what_the_hub_says_of_large_files_comes_before_what_it_says_of_answers() {
+        let (large, small) = ("a".repeat(64), "b".repeat(40));
+        let mut headers = HeaderMap::new();
+        headers.insert("etag", format!("W/\"{small}\"").parse().unwrap());
+        headers.insert("content-length", "7".parse().unwrap());
+        let mut announced = Announced::default();
+        announced.update(&headers, false);
+        assert_eq!((announced.sum.clone(), announced.bytes), (Sum::parse(&small), None));
+        announced.update(&headers, true);
+        assert_eq!(announced.bytes, Some(7));
+        headers.insert("x-linked-etag", format!("\"{large}\"").parse().unwrap());
+        headers.insert("x-linked-size", "9".parse().unwrap());
+        announced.update(&headers, true);
+        assert_eq!((announced.sum, announced.bytes), (Sum::parse(&large), Some(9)));
+    }
 }

@@ -65,7 +65,10 @@ impl Exchange {
     /// Waits for status and headers.
     pub(super) fn head(&mut self) -> Result<Head, Broken> {
         match self.next()? {
-            Message::Head(status, headers) => Ok(Head { status, headers }),
+            Message::Head(status, headers) => {
+                self.since = Instant::now();
+                Ok(Head { status, headers })
+            }
             Message::Failed(error) => Err(Broken::Failure(error)),
             Message::Piece(_) | Message::End => Err(Broken::Silence),
         }
@@ -83,17 +86,23 @@ impl Exchange {
     fn next(&mut self) -> Result<Message, Broken> {
         loop {
             interrupt::check().map_err(Broken::Stop)?;
-            match self.messages.recv_timeout(TICK) {
-                Ok(message) => {
-                    if let Message::Piece(piece) = &message {
-                        self.bytes += piece.len() as u64;
-                    }
-                    return Ok(message);
+            let message = match self.messages.recv_timeout(TICK) {
+                Ok(Message::Piece(piece)) => {
+                    self.bytes += piece.len() as u64;
+                    Some(Message::Piece(piece))
                 }
+                Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Disconnected) => return Err(Broken::Silence),
-                Err(RecvTimeoutError::Timeout) if self.since.elapsed() < self.limit => {}
-                Err(RecvTimeoutError::Timeout) if self.bytes < LEAST => return Err(Broken::Silence),
-                Err(RecvTimeoutError::Timeout) => (self.since, self.bytes) = (Instant::now(), 0),
+                Err(RecvTimeoutError::Timeout) => None,
+            };
+            if self.since.elapsed() >= self.limit {
+                if self.bytes < LEAST {
+                    return Err(Broken::Silence);
+                }
+                (self.since, self.bytes) = (Instant::now(), 0);
+            }
+            if let Some(message) = message {
+                return Ok(message);
             }
         }
     }

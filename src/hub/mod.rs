@@ -59,6 +59,11 @@ pub struct Hub {
 impl Hub {
     /// Opens no connection yet.
     pub fn new(settings: Settings, patience: Patience) -> Self {
+        let local =
+            ["localhost", "[::1]"].contains(&settings.endpoint.host()) || settings.endpoint.host().starts_with("127.");
+        if settings.token.is_some() && !settings.endpoint.is_secure() && !local {
+            log::warn!("the token goes to {} without encryption: anybody on the way can read it", settings.endpoint);
+        }
         let client = Client::new(&settings, patience.timeout);
         Self { settings, client, first_wait: patience.first_wait }
     }

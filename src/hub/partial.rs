@@ -391,6 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_keeps_what_was_written_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut partial = Partial::open(&folder.path().join("blob"), &expected(b"ACGT")).unwrap();
+        partial.write(b"AC").unwrap();
+        let path = partial.path.clone();
+        partial.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = partial.write(b"GT").unwrap_err();
+        assert_eq!((error.fault().id(), error.path()), ("VN-IO-NOSPACE", Some(path.as_path())));
+        let report = error.report("virnucpro");
+        assert!(report.contains("2 bytes written before") && report.contains("goes on from there"), "{report}");
+        assert_eq!(fs::read(path).unwrap(), b"AC");
+    }
+
+    #[test]
     fn what_cannot_be_proved_starts_anew() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("head.pth");

@@ -113,7 +113,8 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin(), shortened(self.path()))
+        let path = if self.path() == "/" { "" } else { self.path() };
+        write!(f, "{}{}", self.origin(), shortened(path))
     }
 }
 

@@ -86,7 +86,7 @@ impl Wanted {
 
 /// The models that have a name, and whether they are here.
 fn table(settings: &Settings) -> Result<String> {
-    let mut text = format!("{:14} {:7} {:>7}  {:72} {:34} source\n", "name", "fetched", "size", "what", "licence");
+    let mut text = format!("{:14} {:7} {:>7}  {:62} {:11} source\n", "name", "fetched", "size", "what", "licence");
     for entry in hub::entries()? {
         let fetched = if hub::find(&entry.name, settings).is_ok_and(|path| path.is_some()) { "yes" } else { "no" };
         let source = match &entry.source {
@@ -95,7 +95,7 @@ fn table(settings: &Settings) -> Result<String> {
         };
         let Entry { name, what, licence, about, .. } = &entry;
         let licence = licence.split(" in the").next().unwrap_or(licence);
-        let _ = writeln!(text, "{name:14} {fetched:7} {about:>7}  {what:72} {licence:34} {source}");
+        let _ = writeln!(text, "{name:14} {fetched:7} {about:>7}  {what:62} {licence:11} {source}");
     }
     let _ = writeln!(
         text,

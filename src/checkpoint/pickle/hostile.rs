@@ -181,7 +181,8 @@ const NAMES: &[&str] = &[
 ];
 
 /// Of these, what is data all the same.
-const DATA: &[&str] = &["types.SimpleNamespace", "io.BytesIO", "_io.BytesIO", "codecs.encode"];
+const DATA: &[&str] =
+    &["types.SimpleNamespace", "io.BytesIO", "_io.BytesIO", "codecs.encode", "torch.serialization._get_layout"];
 
 /// Of Python's own functions and classes, those that are data.
 const BUILTINS: &[&str] = &[

@@ -185,31 +185,39 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Keys and values of a dictionary, also of one of the kinds that Python's library has besides its own.
+    /// Whether a value is a dictionary, also of one of the kinds that Python's library has besides its own.
+    pub fn is_dictionary(&self, id: Id) -> bool {
+        match self.get(id) {
+            Value::Dict(_) => true,
+            Value::Record(record) => matches!(
+                self.maker(record),
+                Some(("collections", "OrderedDict" | "defaultdict" | "Counter") | ("builtins" | "__builtin__", "dict"))
+            ),
+            _ => false,
+        }
+    }
+
+    /// Keys and values of a dictionary. It may cost more than the dictionary has taken to write: the list of pairs that
+    /// it is made of may be that of others as well.
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         let record = match self.get(id) {
             Value::Dict(items) => return Some(items.clone()),
-            Value::Record(record) => record,
-            _ => return None,
-        };
-        let pairs = match self.maker(record)? {
-            ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
-                self.elements(record.args)?.first()
-            }
-            ("collections", "defaultdict" | "Counter") => None,
+            Value::Record(record) if self.is_dictionary(id) => record,
             _ => return None,
         };
         let mut entries = Vec::new();
-        if let Some(&pairs) = pairs {
-            match self.get(pairs) {
+        let is_made_of_pairs = !matches!(self.maker(record), Some((_, "defaultdict")));
+        match self.elements(record.args)? {
+            [pairs, ..] if is_made_of_pairs => match self.get(*pairs) {
                 Value::Dict(items) => entries.extend_from_slice(items),
                 _ => {
-                    for &pair in self.elements(pairs)? {
+                    for &pair in self.elements(*pairs)? {
                         let &[key, value] = self.elements(pair)? else { return None };
                         entries.push((key, value));
                     }
                 }
-            }
+            },
+            _ => {}
         }
         entries.extend_from_slice(&record.items);
         Some(entries)
@@ -245,5 +253,126 @@ impl Problem {
                 .found(format!("{found}, at byte {at} of the pickle"))
                 .advice("the file may be cut short or damaged: download it again and compare its size"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value as Python would print it, more or less.
+    fn show(pickle: &Pickle<'_>, id: Id) -> String {
+        let all = |ids: &[Id]| ids.iter().map(|&id| show(pickle, id)).collect::<Vec<_>>().join(" ");
+        let pairs = |items: &[(Id, Id)]| {
+            let pair = |&(key, value): &(Id, Id)| format!("{}:{}", show(pickle, key), show(pickle, value));
+            items.iter().map(pair).collect::<Vec<_>>().join(" ")
+        };
+        match pickle.get(id) {
+            Value::None => "None".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Int(number) => number.to_string(),
+            Value::Long(bytes) => format!("{bytes:?}"),
+            Value::Float(number) => format!("{number:?}"),
+            Value::Text(text) => format!("{text:?}"),
+            Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),
+            Value::Tuple(elements) => format!("({})", all(elements)),
+            Value::List(elements) => format!("[{}]", all(elements)),
+            Value::Set(elements) => format!("<{}>", all(elements)),
+            Value::Dict(items) => format!("{{{}}}", pairs(items)),
+            Value::Global(module, name) => {
+                format!("{}.{}", show(pickle, *module), show(pickle, *name)).replace('"', "")
+            }
+            Value::Persistent(name) => format!("@{}", show(pickle, *name)),
+            Value::Record(record) => {
+                let mut text = format!("{}{}", show(pickle, record.callable), show(pickle, record.args));
+                for (sign, id) in [("*", record.named), ("~", record.state)] {
+                    text.extend(id.map(|id| format!("{sign}{}", show(pickle, id))));
+                }
+                text + &all(&record.appended) + &pairs(&record.items)
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_reads(ops: &[u8], shown: &str) {
+        let bytes = [ops, b".rest"].concat();
+        let pickle = Pickle::read(&bytes, Path::new("x")).unwrap_or_else(|error| panic!("{}", error.report("read")));
+        assert_eq!(show(&pickle, pickle.root()), shown, "{}", String::from_utf8_lossy(ops));
+        assert_eq!(pickle.length(), ops.len() + 1);
+    }
+
+    #[test]
+    fn every_opcode_builds_its_value() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"N", "None"),
+            (b"\x88\x89\x86", "(true false)"),
+            (b"I01\nI-7\nL8L\n\x87", "(true -7 8)"),
+            (b"K\xffM\xff\xffJ\xff\xff\xff\xff\x87", "(255 65535 -1)"),
+            (b"\x8a\x02\x00\x80", "-32768"),
+            (b"\x8a\x00", "0"),
+            (b"\x8b\x09\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\x09", "[1, 2, 3, 4, 5, 6, 7, 8, 9]"),
+            (b"G\x3f\xf8\0\0\0\0\0\0F-2.5\n\x86", "(1.5 -2.5)"),
+            (b"X\x01\0\0\0a\x8c\x01b\x8d\x01\0\0\0\0\0\0\0c\x87", r#"("a" "b" "c")"#),
+            (b"T\x01\0\0\0aU\x01bU\x01\xff\x87", "(\"a\" \"b\" b\"\u{fffd}\")"),
+            (b"B\x01\0\0\0aC\x01b\x8e\x01\0\0\0\0\0\0\0c\x87", r#"(b"a" b"b" b"c")"#),
+            (b"\x96\x01\0\0\0\0\0\0\0aS'b'\nVc\n\x87", r#"(b"a" "b" "c")"#),
+            (b")]}\x87", "(() [] {})"),
+            (b"(NNt(l(d\x87", "((None None) [] {})"),
+            (b"(K\x01K\x02lK\x03a(K\x04e", "[1 2 3 4]"),
+            (b"(K\x01K\x02dK\x03K\x04s(K\x05K\x06u", "{1:2 3:4 5:6}"),
+            (b"\x8f(K\x01K\x02\x90(K\x03\x91\x86", "(<1 2> <3>)"),
+            (b"K\x01\x85K\x022\x86\x86", "((1) (2 2))"),
+            (b"K\x01K\x020", "1"),
+            (b"K\x01(K\x02K\x031", "1"),
+            (b"K\x01(0", "1"),
+            (b"cmodule\nClass\n", "module.Class"),
+            (b"\x8c\x01m\x8c\x03A.B\x93", "m.A.B"),
+            (b"ca\nB\nK\x01\x85R", "a.B(1)"),
+            (b"ca\nB\n)\x81K\x07b", "a.B()~7"),
+            (b"ca\nB\n)}\x92", "a.B()*{}"),
+            (b"(K\x01ia\nB\n", "a.B(1)"),
+            (b"(ca\nB\nK\x01o", "a.B(1)"),
+            (b"ca\nB\n)R(K\x01K\x02e(K\x03K\x04uK\x05a", "a.B()1 2 53:4"),
+            (b"K\x01\x85Q", "@(1)"),
+            (b"Pname\n", "@\"name\""),
+            (b"K\x05p300\n0g300\nq\x02h\x02r\x09\0\0\0j\x09\0\0\0\x87", "(5 5 5)"),
+            (b"K\x05\x94K\x06\x94h\x00\x87", "(5 6 5)"),
+            (b"\x80\x04\x95\x02\0\0\0\0\0\0\0K\x01", "1"),
+            (b"\x80\x05\x95\x02\0\0\0\0\0\0\0K\x01C\x01a\x86", "(1 b\"a\")"),
+            (b"}K\x01b", "{}"),
+        ];
+        for (ops, shown) in cases {
+            assert_reads(ops, shown);
+        }
+    }
+
+    #[test]
+    fn a_value_that_holds_itself_is_one_value() {
+        let bytes = b"]q\x00h\x00a.";
+        let pickle = Pickle::read(bytes, Path::new("x")).unwrap();
+        assert_eq!(pickle.elements(pickle.root()), Some(&[pickle.root()][..]));
+    }
+
+    #[test]
+    fn dictionaries_of_pythons_library_are_dictionaries() {
+        for (ops, count) in [
+            (&b"}(K\x01K\x02u"[..], 1),
+            (b"ccollections\nOrderedDict\n)R(K\x01K\x02u", 1),
+            (b"ccollections\nOrderedDict\n]](K\x01K\x02ea\x85RK\x03K\x04s", 2),
+            (b"ccollections\nOrderedDict\n}(K\x01K\x02u\x85R", 1),
+            (b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RK\x03K\x04s", 1),
+        ] {
+            let bytes = [ops, b"."].concat();
+            let pickle = Pickle::read(&bytes, Path::new("x")).unwrap();
+            assert!(pickle.is_dictionary(pickle.root()), "{}", String::from_utf8_lossy(ops));
+            assert_eq!(pickle.entries(pickle.root()).map(|entries| entries.len()), Some(count));
+        }
+        let pickle = Pickle::read(b"ca\nDict\n)RK\x03K\x04s.", Path::new("x")).unwrap();
+        assert!(!pickle.is_dictionary(pickle.root()) && pickle.entries(pickle.root()).is_none());
+    }
+
+    #[test]
+    fn a_value_takes_no_more_memory_than_the_limits_say() {
+        assert!(size_of::<Value<'_>>() <= 32, "{}", size_of::<Value<'_>>());
     }
 }

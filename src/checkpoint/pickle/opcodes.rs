@@ -54,7 +54,10 @@ pub(super) enum Op<'a> {
 
 /// The opcodes of a pickle.
 pub(super) struct Opcodes<'a> {
+    /// What may be read at most.
     bytes: &'a [u8],
+    /// Whether more bytes follow.
+    is_cut: bool,
     at: usize,
     /// Where the opcode stands that was read last.
     start: usize,
@@ -65,7 +68,9 @@ pub(super) struct Opcodes<'a> {
 
 impl<'a> Opcodes<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, start: 0, count: 0, frame: None }
+        let (bytes, is_cut) =
+            bytes.split_at_checked(MAX_BYTES).map_or((bytes, false), |(bytes, rest)| (bytes, !rest.is_empty()));
+        Self { bytes, is_cut, at: 0, start: 0, count: 0, frame: None }
     }
 
     /// Where the next opcode stands.
@@ -76,6 +81,11 @@ impl<'a> Opcodes<'a> {
     /// What is wrong at the opcode that was read last.
     pub(super) fn damaged(&self, found: impl Into<String>) -> Problem {
         Problem::Damaged(found.into(), self.start)
+    }
+
+    /// The same where the bytes end.
+    fn end(&self, found: String) -> Problem {
+        self.damaged(if self.is_cut { format!("more than {MAX_BYTES} bytes") } else { found })
     }
 
     /// A name that is refused, at the opcode that was read last.
@@ -94,9 +104,6 @@ impl<'a> Opcodes<'a> {
             self.frame = None;
         }
         let op = self.decode()?;
-        if self.at > MAX_BYTES {
-            return Err(self.damaged(format!("more than {MAX_BYTES} bytes")));
-        }
         match self.frame {
             Some(end) if self.at > end => Err(self.damaged("an opcode that reaches over the end of its frame")),
             _ => Ok(op),
@@ -189,7 +196,7 @@ impl<'a> Opcodes<'a> {
                 self.frame = Some(end);
                 Ok(Op::Nothing)
             }
-            _ => Err(self.damaged(format!("a frame of {length} bytes, cut"))),
+            _ => Err(self.end(format!("a frame of {length} bytes, cut"))),
         }
     }
 
@@ -213,7 +220,7 @@ impl<'a> Opcodes<'a> {
             b'X' | b'B' | b'T' => u64::from(u32::from_le_bytes(self.array()?)),
             _ => u64::from_le_bytes(self.array()?),
         };
-        let cut = || self.damaged(format!("text or bytes of length {length}, cut"));
+        let cut = || self.end(format!("text or bytes of length {length}, cut"));
         let length = usize::try_from(length).ok().filter(|&length| length <= self.bytes.len()).ok_or_else(cut)?;
         self.take(length)
     }
@@ -240,7 +247,9 @@ impl<'a> Opcodes<'a> {
 
     fn line(&mut self) -> Result<&'a [u8], Problem> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else { return Err(self.damaged("a line, cut")) };
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+            return Err(self.end("a line, cut".to_owned()));
+        };
         self.at += length + 1;
         Ok(rest.get(..length).unwrap_or_default())
     }
@@ -252,14 +261,14 @@ impl<'a> Opcodes<'a> {
                 self.at += length;
                 Ok(bytes)
             }
-            None => Err(self.damaged("the end of the file")),
+            None => Err(self.end("the end of the file".to_owned())),
         }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         match self.take(N)?.first_chunk() {
             Some(bytes) => Ok(*bytes),
-            None => Err(self.damaged("the end of the file")),
+            None => Err(self.end("the end of the file".to_owned())),
         }
     }
 }

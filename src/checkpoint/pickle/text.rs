@@ -92,3 +92,66 @@ fn hexadecimal(rest: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
     }
     char::from_u32(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_integers_have_a_sign() {
+        let cases: [(&[u8], Option<i64>); 7] = [
+            (&[], Some(0)),
+            (&[0xff, 0], Some(255)),
+            (&[0xff], Some(-1)),
+            (&[0, 0x80], Some(-32768)),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], Some(i64::MAX)),
+            (&[0, 0, 0, 0, 0, 0, 0, 0x80], Some(i64::MIN)),
+            (&[0; 9], None),
+        ];
+        for (bytes, number) in cases {
+            assert_eq!(short_integer(bytes), number, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_python_writes_them() {
+        assert_eq!(number(b'I', b"01"), Ok(Op::Bool(true)));
+        assert_eq!(number(b'I', b"00"), Ok(Op::Bool(false)));
+        assert_eq!(number(b'I', b"-17"), Ok(Op::Int(-17)));
+        assert_eq!(number(b'L', b"17L"), Ok(Op::Int(17)));
+        assert_eq!(number(b'F', b"-1.5e3"), Ok(Op::Float(-1500.0)));
+        let long = (i128::from(i64::MAX) + 1).to_le_bytes().to_vec();
+        assert_eq!(number(b'L', b"9223372036854775808L"), Ok(Op::Long(Cow::Owned(long))));
+        for line in [&b""[..], b"1 2", b"x", b"\xff", &[b'1'; 60]] {
+            assert!(number(b'L', line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn strings_lose_their_escapes() {
+        for (line, text) in [
+            (&br"'plain'"[..], Some("plain")),
+            (br#""it's""#, Some("it's")),
+            (br"'a\x41\n\t\r\\\''", Some("aA\n\t\r\\'")),
+            (b"'trailing' \r", Some("trailing")),
+            (b"'open", None),
+            (b"'", None),
+            (b"", None),
+            (br"'\q'", None),
+            (br"'\x4'", None),
+            (br"'\'", None),
+        ] {
+            assert_eq!(quoted(line).as_deref(), text, "{}", String::from_utf8_lossy(line));
+        }
+        for (line, text) in [
+            (&b"plain"[..], Some("plain")),
+            (br"\u00e9\U0001F9EC", Some("é🧬")),
+            (b"caf\xe9 \\u00e9", Some("café é")),
+            (br"\ud800", None),
+            (br"\u12", None),
+            (br"\n", None),
+        ] {
+            assert_eq!(escaped(line).as_deref(), text, "{}", String::from_utf8_lossy(line));
+        }
+    }
+}

@@ -22,8 +22,11 @@ const MAX_VERSION: u32 = 10;
 /// [`Fault::ModelFormat`](crate::error::Fault::ModelFormat), [`Fault::ModelPickle`](crate::error::Fault::ModelPickle).
 pub(super) fn read(bytes: &[u8], path: &Path) -> Result<(Tensors, Vec<Storage>)> {
     let directory = directory::read(bytes).map_err(|found| damaged(path, found))?;
-    if directory.get("constants.pkl").is_some() || directory.names().any(|name| name.starts_with("code/")) {
+    if directory.is_program() {
         return Err(not_read(path, "a TorchScript archive, which is a program"));
+    }
+    if let Some(name) = directory.compressed() {
+        return Err(damaged(path, format!("a compressed entry, {}", describe::short(name))));
     }
     let small = |name: &str| content(&directory, bytes, name).map_err(|found| damaged(path, found));
     match small("byteorder")? {

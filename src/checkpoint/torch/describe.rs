@@ -42,7 +42,7 @@ pub(super) fn value(pickle: &Pickle<'_>, id: Id) -> String {
 
 /// One and several of the kind of a value.
 fn kind(pickle: &Pickle<'_>, id: Id) -> (&'static str, &'static str) {
-    if pickle.entries(id).is_some() {
+    if pickle.is_dictionary(id) {
         return ("a dictionary", "dictionaries");
     }
     match pickle.get(id) {

@@ -2,14 +2,13 @@
 //!
 //! People save a state dictionary, a dictionary that holds one beside settings and optimisers, or the model object.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::rebuild;
+use super::refusal::Refusal;
 use super::storages::Storages;
-use super::{MAX_TENSORS, Tensors, describe, malformed, not_read};
+use super::{MAX_TENSORS, Tensors, describe};
 use crate::checkpoint::pickle::{Id, Pickle, Value};
-use crate::error::Error;
 
 /// Keys under which training programs put the model.
 const MODEL_KEYS: &[&str] =
@@ -17,33 +16,13 @@ const MODEL_KEYS: &[&str] =
 /// How deep a model may lie in dictionaries.
 const MAX_WRAPPING: usize = 8;
 /// How deep modules may lie in each other.
-const MAX_MODULES: usize = 64;
-/// The most entries of modules that are looked at: shared modules count as often as they have names.
-const MAX_ENTRIES: usize = 2_000_000;
+const MAX_DEPTH: usize = 64;
+/// The most modules: shared ones count as often as they have names.
+const MAX_MODULES: usize = 100_000;
+/// The most entries of dictionaries that are looked at, for the same reason.
+const MAX_ENTRIES: usize = 10_000_000;
 /// The most bytes of a tensor's name.
-const MAX_NAME: usize = 1024;
-
-/// Why there are no tensors.
-pub(super) enum Refusal {
-    /// What describes them is wrong.
-    Malformed { found: String, tensor: Option<String> },
-    /// There is no model, or more than one.
-    NoModel(String),
-}
-
-impl Refusal {
-    pub(super) fn into_error(self, path: &Path) -> Error {
-        match self {
-            Refusal::Malformed { found, tensor: Some(tensor) } => malformed(path, found).record(tensor),
-            Refusal::Malformed { found, tensor: None } => malformed(path, found),
-            Refusal::NoModel(found) => not_read(path, found),
-        }
-    }
-}
-
-fn wrong(found: impl Into<String>) -> Refusal {
-    Refusal::Malformed { found: found.into(), tensor: None }
-}
+const MAX_NAME: usize = 512;
 
 /// The tensors of the model in order of their names.
 pub(super) fn tensors(pickle: &Pickle<'_>, storages: &Storages) -> Result<Tensors, Refusal> {
@@ -53,11 +32,11 @@ pub(super) fn tensors(pickle: &Pickle<'_>, storages: &Storages) -> Result<Tensor
     found.sort();
     let twice = found.windows(2).find(|pair| matches!(pair, [first, second] if first.0 == second.0));
     if let Some([(name, _), ..]) = twice {
-        return Err(wrong(format!("two tensors of the name {name}")));
+        return Err(Refusal::malformed(format!("two tensors of the name {name}")));
     }
     let rebuild = |(name, id): (String, Id)| match rebuild::tensor(pickle, storages, id) {
         Ok(view) => Ok((name, view)),
-        Err(found) => Err(Refusal::Malformed { found, tensor: Some(name) }),
+        Err(refusal) => Err(refusal.of(name)),
     };
     found.into_iter().map(rebuild).collect()
 }
@@ -88,77 +67,75 @@ struct Search<'p> {
     looked_at: usize,
 }
 
-impl Search<'_> {
+impl<'p> Search<'p> {
     /// Names and values of the tensors of the one model there is.
     fn model(&mut self) -> Result<Vec<(String, Id)>, Refusal> {
-        let mut value = self.pickle.root();
+        let root = self.pickle.root();
+        let mut value = root;
         for _ in 0..MAX_WRAPPING {
-            let kind = self.kind(value);
+            let kind = self.kind(value)?;
             if kind == Kind::Module {
                 return self.module(value);
             }
-            let Some(entries) = self.pickle.entries(value) else { break };
-            let models = self.models(&entries, kind);
+            let Some(entries) = self.entries(value)? else { break };
+            let models = self.models(&entries, kind)?;
             value = match models.as_slice() {
                 [] if kind == Kind::StateDict => return self.state_dict(&entries),
                 [(_, model)] => *model,
                 [] => break,
                 several => {
-                    let keys: Vec<_> = several.iter().map(|(key, _)| describe::short(key)).collect();
-                    return Err(Refusal::NoModel(format!("{} models, under the keys {}", keys.len(), keys.join(", "))));
+                    let keys: Vec<_> = several.iter().take(5).map(|(key, _)| describe::short(key)).collect();
+                    let found = format!("{} models, under the keys {}", several.len(), keys.join(", "));
+                    return Err(Refusal::not_read(found));
                 }
             };
         }
-        let found = match value == self.pickle.root() {
-            true => describe::value(self.pickle, value),
-            false => format!(
-                "{} within {}",
-                describe::value(self.pickle, value),
-                describe::value(self.pickle, self.pickle.root())
-            ),
-        };
-        Err(Refusal::NoModel(found))
+        let mut found = describe::value(self.pickle, value);
+        if value != root {
+            found = format!("{found}, within {}", describe::value(self.pickle, root));
+        }
+        Err(Refusal::not_read(found))
     }
 
     /// The entries that lead to a model: those under a usual key, or else all that hold one.
-    fn models(&mut self, entries: &[(Id, Id)], kind: Kind) -> Vec<(String, Id)> {
-        let named = entries.iter().filter_map(|&(key, value)| Some((self.pickle.text(key)?, value)));
+    fn models(&mut self, entries: &[(Id, Id)], kind: Kind) -> Result<Vec<(&'p str, Id)>, Refusal> {
+        let pickle = self.pickle;
+        let named = entries.iter().filter_map(|&(key, value)| Some((pickle.text(key)?, value)));
         // The last entry of a key counts.
-        let named: BTreeMap<&str, Id> = named.collect();
+        let named: BTreeMap<&str, Id> = named.filter(|(key, _)| key.len() <= MAX_NAME).collect();
         let mut choose = |usual: bool, kinds: &[Kind]| {
-            let mut models: Vec<(String, Id)> = Vec::new();
+            let mut models: BTreeMap<Id, &str> = BTreeMap::new();
             for (&key, &value) in &named {
-                let fits = (!usual || MODEL_KEYS.contains(&key)) && kinds.contains(&self.kind(value));
-                // One model under two keys is one.
-                if fits && models.iter().all(|(_, other)| *other != value) {
-                    models.push((key.to_owned(), value));
+                if (!usual || MODEL_KEYS.contains(&key)) && kinds.contains(&self.kind(value)?) {
+                    // One model under two keys is one.
+                    models.entry(value).or_insert(key);
                 }
             }
-            models
+            Ok(models.into_iter().map(|(value, key)| (key, value)).collect::<Vec<_>>())
         };
-        let models = choose(true, &[Kind::StateDict, Kind::Module]);
+        let models = choose(true, &[Kind::StateDict, Kind::Module])?;
         if !models.is_empty() || kind != Kind::Dict {
-            return models;
+            return Ok(models);
         }
-        let models = choose(false, &[Kind::StateDict, Kind::Module]);
-        if !models.is_empty() { models } else { choose(true, &[Kind::Dict]) }
+        let models = choose(false, &[Kind::StateDict, Kind::Module])?;
+        if !models.is_empty() { Ok(models) } else { choose(true, &[Kind::Dict]) }
     }
 
-    fn kind(&mut self, id: Id) -> Kind {
+    fn kind(&mut self, id: Id) -> Result<Kind, Refusal> {
         if let Some(&kind) = self.kinds.get(&id) {
-            return kind;
+            return Ok(kind);
         }
-        let kind = if let Some(entries) = self.pickle.entries(id) {
-            let tensor =
-                |&(key, value): &(Id, Id)| self.pickle.text(key).is_some() && rebuild::is_tensor(self.pickle, value);
-            if entries.iter().any(tensor) { Kind::StateDict } else { Kind::Dict }
-        } else if self.parts(id).is_some() {
+        let pickle = self.pickle;
+        let kind = if let Some(entries) = self.entries(id)? {
+            let is_tensor = |&(key, value): &(Id, Id)| pickle.text(key).is_some() && rebuild::is_tensor(pickle, value);
+            if entries.iter().any(is_tensor) { Kind::StateDict } else { Kind::Dict }
+        } else if self.parts(id)?.is_some() {
             Kind::Module
         } else {
             Kind::Other
         };
         self.kinds.insert(id, kind);
-        kind
+        Ok(kind)
     }
 
     /// The tensors of a state dictionary. Settings that stand between them are passed over.
@@ -167,11 +144,11 @@ impl Search<'_> {
         for &(key, value) in entries {
             let is_tensor = rebuild::is_tensor(self.pickle, value);
             match self.pickle.text(key) {
-                Some(name) if is_tensor => add(&mut tensors, name.to_owned(), value)?,
-                None if is_tensor => return Err(wrong("a tensor whose name is no text")),
-                name if matches!(self.kind(value), Kind::StateDict | Kind::Module) => {
+                Some(name) if is_tensor => add(&mut tensors, "", name, value)?,
+                None if is_tensor => return Err(Refusal::malformed("a tensor whose name is no text")),
+                name if matches!(self.kind(value)?, Kind::StateDict | Kind::Module) => {
                     let name = describe::short(name.unwrap_or("that is no text"));
-                    return Err(Refusal::NoModel(format!("tensors beside more tensors under the key {name}")));
+                    return Err(Refusal::not_read(format!("tensors beside more tensors under the key {name}")));
                 }
                 _ => {}
             }
@@ -179,84 +156,122 @@ impl Search<'_> {
         Ok(tensors)
     }
 
-    /// Parameters, buffers, buffers that are not saved, and modules of a module; none of what is no module.
-    fn parts(&self, id: Id) -> Option<[Option<Id>; 4]> {
-        let state = self.pickle.entries(self.pickle.record(id)?.state?)?;
+    /// The parts of a module; none of what is no module.
+    fn parts(&mut self, id: Id) -> Result<Option<Parts>, Refusal> {
+        let pickle = self.pickle;
+        let Some(state) = pickle.record(id).and_then(|record| record.state) else { return Ok(None) };
+        let Some(state) = self.entries(state)? else { return Ok(None) };
         let part = |name: &str| {
-            let entry = state.iter().rev().find(|(key, _)| self.pickle.text(*key) == Some(name));
+            let entry = state.iter().rev().find(|(key, _)| pickle.text(*key) == Some(name));
             entry.map(|(_, value)| *value)
         };
-        let parts = [part("_parameters"), part("_buffers"), part("_non_persistent_buffers_set"), part("_modules")];
-        (parts[0].is_some() && parts[3].is_some()).then_some(parts)
+        let (Some(parameters), Some(modules)) = (part("_parameters"), part("_modules")) else { return Ok(None) };
+        let (buffers, volatile) = (part("_buffers"), part("_non_persistent_buffers_set"));
+        Ok(Some(Parts { parameters, buffers, volatile, modules }))
     }
 
     /// The tensors of a module and of all it holds, under the names of its state dictionary.
     fn module(&mut self, root: Id) -> Result<Vec<(String, Id)>, Refusal> {
-        let mut tensors = Vec::new();
+        let (mut tensors, mut count) = (Vec::new(), 1);
         let mut waiting = vec![(root, String::new(), 0)];
         while let Some((id, prefix, depth)) = waiting.pop() {
-            let found = || format!("a module that cannot be read: {}", describe::short(&prefix));
-            let [parameters, buffers, volatile, modules] = self.parts(id).ok_or_else(|| wrong(found()))?;
-            let mut named = |part: Option<Id>| {
-                let Some(part) = part else { return Ok(Vec::new()) };
-                let entries = self.pickle.entries(part).ok_or_else(|| wrong(found()))?;
-                self.looked_at += entries.len() + 1;
-                if self.looked_at > MAX_ENTRIES {
-                    return Err(wrong(format!("modules with more than {MAX_ENTRIES} entries")));
-                }
-                let name = |(key, value)| match self.pickle.get(value) {
-                    Value::None => None,
-                    _ => Some(self.pickle.text(key).map(|name| (name, value)).ok_or_else(|| wrong(found()))),
-                };
-                entries.into_iter().filter_map(name).collect::<Result<Vec<_>, _>>()
-            };
-            let (parameters, buffers, modules) = (named(parameters)?, named(buffers)?, named(modules)?);
-            let volatile = self.names(volatile);
-            let buffers = buffers.into_iter().filter(|(name, _)| !volatile.contains(name));
-            for (name, value) in parameters.into_iter().chain(buffers) {
-                if !rebuild::is_tensor(self.pickle, value) {
-                    return Err(wrong(format!("{} in place of a tensor", describe::value(self.pickle, value))));
-                }
-                add(&mut tensors, format!("{prefix}{name}"), value)?;
+            let parts = self.parts(id)?.ok_or_else(|| unreadable(&prefix))?;
+            let volatile = self.names(parts.volatile)?;
+            for (name, value) in self.members(Some(parts.parameters), &prefix)? {
+                self.add_member(&mut tensors, &prefix, (name, value))?;
             }
-            if depth >= MAX_MODULES && !modules.is_empty() {
-                return Err(wrong(format!("more than {MAX_MODULES} modules in each other")));
+            for (name, value) in self.members(parts.buffers, &prefix)? {
+                if !volatile.contains(name) {
+                    self.add_member(&mut tensors, &prefix, (name, value))?;
+                }
             }
-            for (name, module) in modules {
-                let prefix = format!("{prefix}{name}.");
-                check_length(&prefix)?;
-                waiting.push((module, prefix, depth + 1));
+            for (name, module) in self.members(Some(parts.modules), &prefix)? {
+                count += 1;
+                if depth >= MAX_DEPTH || count > MAX_MODULES {
+                    let found = format!("more than {MAX_MODULES} modules, or more than {MAX_DEPTH} in each other");
+                    return Err(Refusal::malformed(found));
+                }
+                check_length(prefix.len() + name.len())?;
+                waiting.push((module, format!("{prefix}{name}."), depth + 1));
             }
         }
         match tensors.is_empty() {
             false => Ok(tensors),
-            true => Err(Refusal::NoModel(format!("{} without tensors", describe::value(self.pickle, root)))),
+            true => Err(Refusal::not_read(format!("{} without tensors", describe::value(self.pickle, root)))),
         }
     }
 
+    fn add_member(&self, tensors: &mut Vec<(String, Id)>, prefix: &str, member: (&str, Id)) -> Result<(), Refusal> {
+        let (name, value) = member;
+        if !rebuild::is_tensor(self.pickle, value) {
+            return Err(Refusal::malformed(format!("{} in place of a tensor", describe::value(self.pickle, value))));
+        }
+        add(tensors, prefix, name, value)
+    }
+
+    /// Names and values of a part of a module, without those that are None.
+    fn members(&mut self, part: Option<Id>, prefix: &str) -> Result<Vec<(&'p str, Id)>, Refusal> {
+        let pickle = self.pickle;
+        let Some(part) = part else { return Ok(Vec::new()) };
+        let mut entries = self.entries(part)?.ok_or_else(|| unreadable(prefix))?;
+        entries.retain(|(_, value)| !matches!(pickle.get(*value), Value::None));
+        let named = |(key, value)| pickle.text(key).map(|name| (name, value)).ok_or_else(|| unreadable(prefix));
+        entries.into_iter().map(named).collect()
+    }
+
     /// The texts of a set.
-    fn names(&self, set: Option<Id>) -> Vec<&str> {
-        let Some(set) = set else { return Vec::new() };
-        let elements = match self.pickle.record(set) {
-            Some(record) => self.pickle.elements(record.args).and_then(|args| self.pickle.elements(*args.first()?)),
-            None => self.pickle.elements(set),
-        };
-        elements.unwrap_or_default().iter().filter_map(|&name| self.pickle.text(name)).collect()
+    fn names(&mut self, set: Option<Id>) -> Result<HashSet<&'p str>, Refusal> {
+        let pickle = self.pickle;
+        let elements = set.and_then(|set| match pickle.record(set) {
+            Some(record) => pickle.elements(*pickle.elements(record.args)?.first()?),
+            None => pickle.elements(set),
+        });
+        let elements = elements.unwrap_or_default();
+        self.look_at(elements.len())?;
+        let names = elements.iter().filter_map(|&name| pickle.text(name));
+        Ok(names.filter(|name| name.len() <= MAX_NAME).collect())
+    }
+
+    fn entries(&mut self, id: Id) -> Result<Option<Vec<(Id, Id)>>, Refusal> {
+        let entries = self.pickle.entries(id);
+        self.look_at(entries.as_ref().map_or(1, Vec::len))?;
+        Ok(entries)
+    }
+
+    fn look_at(&mut self, entries: usize) -> Result<(), Refusal> {
+        self.looked_at += entries;
+        if self.looked_at > MAX_ENTRIES {
+            return Err(Refusal::malformed(format!("dictionaries with more than {MAX_ENTRIES} entries")));
+        }
+        Ok(())
     }
 }
 
-fn add(tensors: &mut Vec<(String, Id)>, name: String, value: Id) -> Result<(), Refusal> {
-    check_length(&name)?;
+/// Where a module keeps what it holds.
+struct Parts {
+    parameters: Id,
+    buffers: Option<Id>,
+    /// Buffers that are not saved.
+    volatile: Option<Id>,
+    modules: Id,
+}
+
+fn unreadable(prefix: &str) -> Refusal {
+    Refusal::malformed(format!("a module that cannot be read: {}", describe::short(prefix)))
+}
+
+fn add(tensors: &mut Vec<(String, Id)>, prefix: &str, name: &str, value: Id) -> Result<(), Refusal> {
+    check_length(prefix.len() + name.len())?;
     if tensors.len() >= MAX_TENSORS {
-        return Err(wrong(format!("more than {MAX_TENSORS} tensors")));
+        return Err(Refusal::malformed(format!("more than {MAX_TENSORS} tensors")));
     }
-    tensors.push((name, value));
+    tensors.push((format!("{prefix}{name}"), value));
     Ok(())
 }
 
-fn check_length(name: &str) -> Result<(), Refusal> {
-    if name.len() > MAX_NAME {
-        return Err(wrong(format!("a name of {} bytes; at most {MAX_NAME} are read", name.len())));
+fn check_length(length: usize) -> Result<(), Refusal> {
+    if length > MAX_NAME {
+        return Err(Refusal::malformed(format!("a name of {length} bytes; at most {MAX_NAME} are read")));
     }
     Ok(())
 }

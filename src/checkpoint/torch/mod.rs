@@ -11,6 +11,7 @@ mod describe;
 mod find;
 mod legacy;
 mod rebuild;
+mod refusal;
 mod storages;
 mod view;
 
@@ -126,7 +127,7 @@ impl Torch {
 
 /// The tensors of a pickle by name, and the storages that it names.
 fn describe(pickle: &Pickle<'_>, path: &Path) -> Result<(Tensors, Vec<Declared>)> {
-    let storages = storages::declared(pickle).map_err(|found| malformed(path, found))?;
+    let storages = storages::declared(pickle).map_err(|refusal| refusal.into_error(path))?;
     let tensors = find::tensors(pickle, &storages).map_err(|refusal| refusal.into_error(path))?;
     Ok((tensors, storages.list))
 }

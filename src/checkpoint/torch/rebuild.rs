@@ -2,8 +2,10 @@
 
 use safetensors::Dtype;
 
+use super::describe;
+use super::refusal::Refusal;
 use super::storages::{self, Storages};
-use super::view::{Geometry, View};
+use super::view::{Geometry, MAX_DIMENSIONS, View};
 use crate::checkpoint::pickle::{Id, Pickle, Record, Value};
 
 /// How many calls may stand around that of the tensor: a parameter, a subclass.
@@ -23,7 +25,7 @@ pub(super) fn is_tensor(pickle: &Pickle<'_>, id: Id) -> bool {
 }
 
 /// The tensor that a value stands for.
-pub(super) fn tensor(pickle: &Pickle<'_>, storages: &Storages, id: Id) -> Result<View, String> {
+pub(super) fn tensor(pickle: &Pickle<'_>, storages: &Storages, id: Id) -> Result<View, Refusal> {
     let mut call = call(pickle, id)?;
     for _ in 0..MAX_WRAPPERS {
         call = match (call.0.1, call.1) {
@@ -44,57 +46,68 @@ pub(super) fn tensor(pickle: &Pickle<'_>, storages: &Storages, id: Id) -> Result
             ("_rebuild_tensor_v3", [storage, offset, size, stride, _, _, dtype, metadata @ ..]) => {
                 refuse_metadata(pickle, metadata)?;
                 let dtype = pickle.global(*dtype).and_then(|(module, name)| storages::dtype(module, name));
-                let dtype = dtype.ok_or("a tensor of numbers that are not read")?;
+                let dtype = dtype.ok_or_else(|| Refusal::not_read("a tensor of numbers that are not read"))?;
                 return view(pickle, storages, [*storage, *offset, *size, *stride], Some(dtype));
             }
-            (name, _) => return Err(format!("a tensor of a kind that is not read: {name}")),
+            (name, _) => {
+                return Err(Refusal::not_read(format!(
+                    "a tensor of a kind that is not read: {}",
+                    describe::short(name)
+                )));
+            }
         };
     }
-    Err(format!("a tensor within more than {MAX_WRAPPERS} others"))
+    Err(format!("a tensor within more than {MAX_WRAPPERS} others").into())
 }
 
-fn call<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<Call<'p>, String> {
+fn call<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<Call<'p>, Refusal> {
     let record = pickle.record(id).filter(|_| is_tensor(pickle, id)).ok_or("a parameter without a tensor")?;
     let Record { args, named: None, state: None, .. } = record else {
-        return Err("a tensor with a state of its own".to_owned());
+        return Err("a tensor with a state of its own".into());
     };
     let function = pickle.maker(record).ok_or("a tensor made by what is no function")?;
     Ok((function, pickle.elements(*args).unwrap_or_default()))
 }
 
 /// Metadata say that the numbers are not what they look: negated or conjugated.
-fn refuse_metadata(pickle: &Pickle<'_>, metadata: &[Id]) -> Result<(), String> {
+fn refuse_metadata(pickle: &Pickle<'_>, metadata: &[Id]) -> Result<(), Refusal> {
     let is_empty = |id: &Id| match pickle.get(*id) {
         Value::None => true,
-        _ => pickle.entries(*id).is_some_and(|entries| entries.is_empty()),
+        Value::Dict(items) => items.is_empty(),
+        Value::Record(record) => {
+            pickle.is_dictionary(*id)
+                && record.items.is_empty()
+                && pickle.elements(record.args).is_some_and(<[Id]>::is_empty)
+        }
+        _ => false,
     };
     match metadata.iter().all(is_empty) {
         true => Ok(()),
-        false => Err("a tensor with metadata".to_owned()),
+        false => Err(Refusal::not_read("a tensor with metadata: negated or conjugated numbers")),
     }
 }
 
-fn view(pickle: &Pickle<'_>, storages: &Storages, args: [Id; 4], dtype: Option<Dtype>) -> Result<View, String> {
+fn view(pickle: &Pickle<'_>, storages: &Storages, args: [Id; 4], dtype: Option<Dtype>) -> Result<View, Refusal> {
     let [storage, offset, size, stride] = args;
     let (mut place, stored) = storages.get(storage).ok_or("a tensor without a storage")?;
     let dtype = match (stored, dtype) {
         (Some(stored), Some(dtype)) if stored != dtype => {
-            return Err("a tensor and its storage of two types".to_owned());
+            return Err("a tensor and its storage of two types".into());
         }
         (Some(dtype), _) => dtype,
-        (None, Some(_)) if place.first != 0 => return Err("a part of a storage without a type".to_owned()),
+        (None, Some(_)) if place.first != 0 => return Err("a part of a storage without a type".into()),
         (None, Some(dtype)) => {
             // An untyped storage counts bytes.
             place.length /= dtype.bitsize() / 8;
             dtype
         }
-        (None, None) => return Err("a tensor that does not say what its numbers are".to_owned()),
+        (None, None) => return Err("a tensor that does not say what its numbers are".into()),
     };
     let offset = pickle.int(offset).and_then(|offset| usize::try_from(offset).ok());
     let offset = offset.ok_or("a tensor whose offset is no number from 0")?;
-    let shape = sizes(pickle, size).ok_or("a tensor whose sizes are no numbers from 0")?;
-    let strides = sizes(pickle, stride).ok_or("a tensor whose strides are no numbers from 0")?;
-    View::new(place, dtype, Geometry { offset, shape, strides })
+    let shape = sizes(pickle, size).ok_or("a tensor whose sizes are not up to 64 numbers from 0")?;
+    let strides = sizes(pickle, stride).ok_or("a tensor whose strides are not up to 64 numbers from 0")?;
+    Ok(View::new(place, dtype, Geometry { offset, shape, strides })?)
 }
 
 /// A tuple of sizes, or `torch.Size` of one.
@@ -103,5 +116,6 @@ fn sizes(pickle: &Pickle<'_>, id: Id) -> Option<Vec<usize>> {
         Some(record) if pickle.maker(record) == Some(("torch", "Size")) => *pickle.elements(record.args)?.first()?,
         _ => id,
     };
-    pickle.elements(tuple)?.iter().map(|&size| usize::try_from(pickle.int(size)?).ok()).collect()
+    let sizes = pickle.elements(tuple).filter(|sizes| sizes.len() <= MAX_DIMENSIONS)?;
+    sizes.iter().map(|&size| usize::try_from(pickle.int(size)?).ok()).collect()
 }

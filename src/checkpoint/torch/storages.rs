@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use safetensors::Dtype;
 
+use super::refusal::Refusal;
 use super::view::Place;
 use crate::checkpoint::pickle::{Id, Pickle, Value};
+
+/// The most bytes of a storage's key: PyTorch numbers them.
+const MAX_KEY: usize = 128;
 
 /// A storage as the pickle announces it.
 pub(super) struct Declared {
@@ -32,7 +36,7 @@ impl Storages {
 
 /// The storages of a pickle; one that is named often is listed once. The location, `cpu` or `cuda:0`, means nothing
 /// here.
-pub(super) fn declared(pickle: &Pickle<'_>) -> Result<Storages, String> {
+pub(super) fn declared(pickle: &Pickle<'_>) -> Result<Storages, Refusal> {
     let mut storages = Storages { list: Vec::new(), places: HashMap::new() };
     let mut keys: HashMap<&str, usize> = HashMap::new();
     for (id, value) in pickle.values() {
@@ -43,16 +47,19 @@ pub(super) fn declared(pickle: &Pickle<'_>) -> Result<Storages, String> {
                 (*class, *key, *numbers, view)
             }
             [kind, _, ..] if pickle.text(*kind) == Some("module") => continue,
-            _ => return Err("something outside of the pickle that is no storage".to_owned()),
+            _ => return Err("something outside of the pickle that is no storage".into()),
         };
-        let key = pickle.text(key).ok_or("a storage whose key is no text")?;
+        let key = pickle.text(key).filter(|key| key.len() <= MAX_KEY);
+        let key = key.ok_or_else(|| format!("a storage whose key is no text of at most {MAX_KEY} bytes"))?;
         let dtype = pickle.global(class).and_then(|(module, name)| dtype_of_storage(module, name));
-        let dtype = dtype.ok_or_else(|| format!("storage {key} of a type that is not read{}", named(pickle, class)))?;
+        let dtype = dtype.ok_or_else(|| {
+            Refusal::not_read(format!("storage {key} of a type that is not read{}", named(pickle, class)))
+        })?;
         let size = dtype.map_or(1, |dtype| dtype.bitsize() / 8);
         let numbers = pickle.int(numbers).and_then(|numbers| usize::try_from(numbers).ok());
         let bytes = numbers.and_then(|numbers| numbers.checked_mul(size));
         let (Some(numbers), Some(bytes)) = (numbers, bytes) else {
-            return Err(format!("storage {key} of a size that is no number"));
+            return Err(format!("storage {key} of a size that is no number").into());
         };
         let storage = match keys.get(key) {
             Some(&storage) => storage,
@@ -63,7 +70,7 @@ pub(super) fn declared(pickle: &Pickle<'_>) -> Result<Storages, String> {
             }
         };
         if storages.list.get(storage).is_none_or(|first| first.bytes != bytes || first.dtype != dtype) {
-            return Err(format!("storage {key} with two sizes or types"));
+            return Err(format!("storage {key} with two sizes or types").into());
         }
         let place = part(pickle, view, Place { storage, first: 0, length: numbers })
             .ok_or_else(|| format!("a view that is not within storage {key}"))?;

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use super::MAX_EXPANDED;
 
 /// The most dimensions of a tensor in PyTorch.
-const MAX_DIMENSIONS: usize = 64;
+pub(super) const MAX_DIMENSIONS: usize = 64;
 
 /// Numbers of one storage, in the order of a tensor.
 #[derive(Debug)]
@@ -46,17 +46,15 @@ impl View {
     pub(super) fn new(place: Place, dtype: Dtype, geometry: Geometry) -> Result<Self, String> {
         let Geometry { offset, shape, strides } = geometry;
         let size = dtype.bitsize() / 8;
-        if shape.len() != strides.len() || shape.len() > MAX_DIMENSIONS {
+        if shape.len() != strides.len() {
             return Err(format!("{} sizes and {} strides", shape.len(), strides.len()));
         }
         let too_large = || format!("a tensor of shape {shape:?}, whose size is no number");
-        let count = if shape.contains(&0) {
-            0
-        } else {
-            shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size)).ok_or_else(too_large)?
-        };
-        let bytes = count.checked_mul(size).filter(|&bytes| bytes <= isize::MAX as usize).ok_or_else(too_large)?;
-        if count > 0 {
+        // Sizes beside a zero count too: whoever multiplies them gets a number.
+        let product = shape.iter().filter(|&&size| size > 0).try_fold(size, |bytes, &size| bytes.checked_mul(size));
+        let product = product.filter(|&bytes| bytes <= isize::MAX as usize).ok_or_else(too_large)?;
+        let bytes = if shape.contains(&0) { 0 } else { product };
+        if bytes > 0 {
             let reach = shape.iter().zip(&strides).try_fold(offset, |reach, (size, stride)| {
                 (size - 1).checked_mul(*stride).and_then(|step| reach.checked_add(step))
             });

@@ -7,6 +7,8 @@ use std::ops::Range;
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::checkpoint::torch::describe;
+
 /// The most entries: one for each storage.
 const MAX_ENTRIES: usize = 100_000;
 /// The largest directory.
@@ -27,15 +29,25 @@ pub(super) struct Entry {
 }
 
 /// The entries of an archive by name, without the folder that all of them lie in.
-pub(super) struct Directory(HashMap<String, Entry>);
+pub(super) struct Directory {
+    entries: HashMap<String, Entry>,
+    /// An entry that cannot be read where it lies.
+    compressed: Option<String>,
+}
 
 impl Directory {
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
-        self.0.get(name)
+        self.entries.get(name)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Whether this is a program, as TorchScript writes them.
+    pub(super) fn is_program(&self) -> bool {
+        self.entries.keys().any(|name| name == "constants.pkl" || name.starts_with("code/"))
+    }
+
+    /// The name of an entry that is compressed, if one is.
+    pub(super) fn compressed(&self) -> Option<&str> {
+        self.compressed.as_deref()
     }
 }
 
@@ -52,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory, String> {
     if archive.len() != end.entries || archive.central_directory_start() != end.directory.start as u64 {
         return Err("a zip archive with two directories".to_owned());
     }
-    let mut top: Option<String> = None;
+    let (mut top, mut compressed) = (None::<String>, None);
     let (mut entries, mut places) = (HashMap::new(), Vec::new());
     for index in 0..archive.len() {
         let file = archive.by_index_raw(index).map_err(unreadable)?;
@@ -65,16 +77,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory, String> {
             return Err("an encrypted entry".to_owned());
         }
         if file.compression() != CompressionMethod::Stored || file.size() != file.compressed_size() {
-            return Err(format!("a compressed entry, {name}"));
+            compressed.get_or_insert_with(|| name.to_owned());
         }
+        let is_stored = compressed.is_none();
         let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let header = number(file.header_start());
         let start = number(file.data_start().unwrap_or(u64::MAX));
-        let range = start..start.saturating_add(number(file.size()));
+        let range = start..start.saturating_add(number(file.compressed_size()));
         if range.end > end.directory.start {
-            return Err(format!("{} bytes, cut within {name}", bytes.len()));
+            return Err(format!("{} bytes, cut within {}", bytes.len(), describe::short(name)));
         }
-        check_local(bytes, header, path, file.size())?;
+        if is_stored {
+            check_local(bytes, header, path, file.size())?;
+        }
         places.push(header..range.end);
         entries.insert(name.to_owned(), Entry { range, crc32: file.crc32() });
     }
@@ -82,7 +97,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory, String> {
     if places.windows(2).any(|pair| matches!(pair, [first, second] if first.end > second.start)) {
         return Err("entries that lie over each other".to_owned());
     }
-    Ok(Directory(entries))
+    Ok(Directory { entries, compressed })
 }
 
 /// Bits of the flags: encrypted, strongly encrypted, names hidden.

@@ -1,0 +1,17 @@
+//! Any bytes as a pickle: read or refused, and everything it built looked at.
+
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use virnucpro::checkpoint::pickle::Pickle;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(pickle) = Pickle::read(bytes, Path::new("data.pkl")) else { return };
+    assert!(pickle.length() <= bytes.len());
+    for (id, _) in pickle.values() {
+        let _made = pickle.record(id).and_then(|record| pickle.maker(record));
+    }
+    let _entries = pickle.entries(pickle.root());
+});

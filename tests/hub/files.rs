@@ -1,0 +1,80 @@
+//! Single files from plain addresses.
+
+use std::fs;
+
+use crate::harness::{Ran, repository};
+use crate::server::{Reply, Server};
+use crate::world::{Repo, World, part, sha256};
+
+fn head() -> Vec<u8> {
+    fs::read(repository().join("bundles/mini/head.safetensors")).unwrap()
+}
+
+/// A server that holds a head and gives parts of it.
+fn server() -> Server {
+    Server::start("127.0.0.1", |request| match request.target.as_str() {
+        "/heads/mine.safetensors?key=Signature" => part(&head(), request),
+        _ => Reply::new(404, ""),
+    })
+}
+
+fn stored(ran: &Ran) -> Vec<u8> {
+    fs::read(ran.stdout.trim_end()).unwrap()
+}
+
+#[test]
+fn a_file_with_a_known_digest_is_fetched_once() {
+    let (world, server) = (World::new(Repo::esm()), server());
+    let url = format!("{}/heads/mine.safetensors?key=Signature", server.url());
+    let digest = sha256(&head());
+    let args = ["--url", &url, "--sha256", &digest.to_uppercase()];
+    let ran = world.fetch(&args).ok();
+    assert_eq!(stored(&ran), head());
+    assert!(
+        ran.stdout.starts_with(&format!("{}/", world.place.path("home/.local/share/virnucpro/downloads").display()))
+    );
+    assert!(ran.stdout.trim_end().ends_with("/mine.safetensors"));
+    assert!(server.requests().iter().all(|request| request.header("authorization").is_none()));
+    for args in [&args[..], &["--offline", args[0], args[1], args[2], args[3]]] {
+        assert_eq!(world.fetch(args).ok().stdout, ran.stdout);
+    }
+    assert_eq!(server.requests().len(), 1);
+    // Damage is repaired.
+    fs::write(ran.stdout.trim_end(), "x").unwrap();
+    assert_eq!(stored(&world.fetch(&args).ok()), head());
+}
+
+#[test]
+fn a_file_with_another_digest_is_refused() {
+    let (world, server) = (World::new(Repo::esm()), server());
+    let url = format!("{}/heads/mine.safetensors?key=Signature", server.url());
+    let ran = world.fetch(&["--url", &url, "--sha256", &sha256(b"other")]);
+    world.failed(&ran, 1, "VN-NET-HASH");
+    assert!(world.place.files("home").is_empty());
+}
+
+#[test]
+fn without_a_digest_the_user_is_told_that_nothing_vouches_for_the_file() {
+    let (world, server) = (World::new(Repo::esm()), server());
+    let url = format!("{}/heads/mine.safetensors?key=Signature", server.url());
+    let ran = world.fetch(&["--url", &url]).ok();
+    assert_eq!(stored(&ran), head());
+    ran.says(&["nothing vouches", &sha256(&head())]);
+    assert_eq!(world.fetch(&["--url", &url, "--offline"]).ok().stdout, ran.stdout);
+    let gone = format!("{}/gone", server.url());
+    world.failed(&world.fetch(&["--url", &gone, "--offline"]), 78, "VN-MODEL-MISSING");
+    world.failed(&world.fetch(&["--url", &gone]), 78, "VN-NET-REFUSED");
+}
+
+#[test]
+fn a_published_head_is_known_by_name_and_must_be_fetched() {
+    let world = World::new(Repo::esm());
+    let json = world.failed(&world.fetch(&["virnucpro-500", "--offline"]), 78, "VN-MODEL-MISSING");
+    assert!(json["advice"].as_str().unwrap().contains("500_model.pth"), "{json}");
+    // What lies there is not believed.
+    let path = json["file"].as_str().unwrap();
+    fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+    fs::write(path, "no head").unwrap();
+    let json = world.failed(&world.fetch(&["virnucpro-500", "--offline"]), 78, "VN-MODEL-MISSING");
+    assert_eq!(json["found"], "a file with another digest");
+}

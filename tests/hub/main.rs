@@ -1,0 +1,17 @@
+//! `models fetch` against a hub on the loopback device: what comes, what is kept, and what is refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod broken;
+mod cached;
+mod encrypted;
+mod files;
+mod normal;
+mod refused;
+mod secrets;
+mod server;
+mod world;
+mod wrong;
