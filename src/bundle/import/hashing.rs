@@ -12,10 +12,10 @@ use crate::checkpoint::bytes::unreadable;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
 
-/// Bytes that are read, checked, digested and written in one go.
-pub(super) const PIECE: usize = 4 << 20;
+/// Bytes that are read, checked, digested and written in one go: few enough to stay in a processor's cache meanwhile.
+pub(super) const PIECE: usize = 1 << 20;
 /// Pieces that may wait for the digest.
-const WAITING: usize = 4;
+const WAITING: usize = 8;
 
 /// A digest on a thread of its own. Pieces are handed over whole and come back empty: nothing is copied.
 pub(super) struct Hashing {
