@@ -6,19 +6,6 @@ use clap::Args;
 
 /// `models fetch`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Download published models, and print the folder or file of each. Without NAME, list the models that \
-        have one.\n\n\
-        Models of the hub go to its cache (HF_HUB_CACHE, HF_HOME), where its own tools find them, and what those \
-        fetched is found here. Size and digest of every file are proved. A download that breaks off goes on where it \
-        stopped. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded.",
-    after_help = "Examples:\n  \
-        virnucpro models fetch\n  \
-        virnucpro models fetch dnabert-s esm2-3b virnucpro-500\n  \
-        virnucpro models fetch facebook/esm2_t6_8M_UR50D --revision main\n  \
-        ls \"$(virnucpro models fetch -q esm2-8m)\"\n  \
-        virnucpro models fetch --url https://example.org/head.safetensors"
-)]
 pub struct FetchArgs {
     /// Names of the list, or organisation/name of the hub
     #[arg(value_name = "NAME", conflicts_with = "url")]

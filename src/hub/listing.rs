@@ -9,8 +9,8 @@ use super::sum::Sum;
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
 
-/// Small files that a bundle is made of.
-const SMALL: [&str; 3] = ["config.json", "tokenizer.json", "vocab.txt"];
+/// Small files that a bundle is made of; the page of the model states its licence.
+const SMALL: [&str; 4] = ["config.json", "tokenizer.json", "vocab.txt", "README.md"];
 /// Files of weights, the best first; an index names the files it is cut into.
 const WEIGHTS: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
@@ -192,11 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn safetensors_come_before_pickles_and_readmes_not_at_all() {
-        let files = ["README.md", "config.json", "pytorch_model.bin", "vocab.txt", "model.safetensors"];
+    fn safetensors_come_before_pickles_and_only_what_is_needed_is_taken() {
+        let files = ["config.json", "README.md", "pytorch_model.bin", "vocab.txt", "model.safetensors", "model.onnx"];
         let text: Vec<String> = files.iter().map(|name| format!("{{\"rfilename\": \"{name}\"}}")).collect();
         let needed = listing(&text.join(",")).needed("a/b").unwrap();
-        assert_eq!(names(&needed), ["config.json", "vocab.txt", "model.safetensors"]);
+        assert_eq!(names(&needed), ["config.json", "vocab.txt", "README.md", "model.safetensors"]);
         assert_eq!(listing(&text[..2].join(",")).needed("a/b").unwrap_err().fault(), Fault::ModelFormat);
     }
 

@@ -44,6 +44,7 @@ pub(super) fn open(path: &Path, part: &str) -> Result<Given> {
     let origin = checkpoint.origin().map(|origin| format!("{}@{}", origin.repository, origin.commit));
     let source = origin.or_else(|| published.map(|head| head.source.to_owned()));
     let licence = provenance::stated_licence(&checkpoint);
+    let licence = licence.or_else(|| published.map(|head| head.licence.to_owned()));
     let window = published.map(|head| head.window);
     Ok(Given {
         licence,

@@ -17,6 +17,8 @@ pub(super) struct Published {
     pub(super) window: u32,
     /// Where it comes from.
     pub(super) source: &'static str,
+    /// Licence of the repository it stands in.
+    pub(super) licence: &'static str,
 }
 
 static PUBLISHED: [Published; 2] = [
@@ -24,11 +26,13 @@ static PUBLISHED: [Published; 2] = [
         blob: "a0b5b85e7c1e44f00cde146d091beb82b2c8e855",
         window: 300,
         source: "github.com/Li-Jing-1997/VirNucPro 300_model.pth",
+        licence: "MIT",
     },
     Published {
         blob: "fc35d5ef9f1f4564eea7036f34f4f8ec6000d33d",
         window: 500,
         source: "github.com/Li-Jing-1997/VirNucPro 500_model.pth",
+        licence: "MIT",
     },
 ];
 
