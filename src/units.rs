@@ -264,21 +264,6 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_shown_with_the_unit_that_fits() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (999, "999 bytes"),
-            (1000, "1.0 kB"),
-            (31_400_000, "31.4 MB"),
-            (999_960, "1.0 MB"),
-            (11_360_000_000, "11.4 GB"),
-            (u64::MAX, "18.4 EB"),
-        ] {
-            assert_eq!(Bytes(bytes).to_string(), text);
-        }
-    }
-
-    #[test]
     fn nonsense_is_refused() {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:1,1", "cpu:0"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");

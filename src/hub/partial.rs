@@ -305,7 +305,7 @@ mod tests {
         let error = partial.write(b"GT").unwrap_err();
         assert_eq!((error.fault().id(), error.path()), ("VN-IO-NOSPACE", Some(path.as_path())));
         let report = error.report("virnucpro");
-        assert!(report.contains("2 bytes written before") && report.contains("goes on from there"), "{report}");
+        assert!(report.contains("2 B written before") && report.contains("goes on from there"), "{report}");
         assert_eq!(fs::read(path).unwrap(), b"AC");
     }
 
