@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest; written and read as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,13 +14,24 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// Digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self::taken(digest(&SHA256, bytes))
+    }
+
+    fn taken(found: ring::digest::Digest) -> Self {
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(found.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(bytes)
     }
 }
 
 /// A digest of bytes that come piece by piece.
-#[derive(Default)]
-pub struct Hasher(Sha256);
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
 
 impl Hasher {
     /// Takes the next piece.
@@ -30,7 +41,7 @@ impl Hasher {
 
     /// Digest of all pieces.
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        Digest::taken(self.0.finish())
     }
 }
 

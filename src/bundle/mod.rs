@@ -39,7 +39,7 @@ pub struct Bundle {
 #[derive(Clone, Debug)]
 enum Place {
     Folder(PathBuf),
-    /// A folder in the making, whose digests were computed as it was written.
+    /// A folder in the making.
     Staged(PathBuf),
     Embedded,
 }
@@ -92,6 +92,11 @@ impl Bundle {
             bundle.file(name)?;
         }
         Ok(bundle)
+    }
+
+    /// Whether it is in the making: nobody else knows its files, and their digests were computed as they were written.
+    pub fn is_staged(&self) -> bool {
+        matches!(self.place, Place::Staged(_))
     }
 
     /// What `bundle.yaml` says.
@@ -159,7 +164,7 @@ impl Bundle {
     /// [`Fault::ModelDigest`], and those of [`file`](Self::file).
     pub fn verify_file(&self, name: &str) -> Result<()> {
         let (bytes, record) = (self.file(name)?, self.record(name)?);
-        if matches!(self.place, Place::Staged(_)) {
+        if self.is_staged() {
             return Ok(());
         }
         let found = bytes.digest();

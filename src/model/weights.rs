@@ -38,7 +38,15 @@ struct Checkpoint<'a> {
     source: String,
     device: Device,
     used: RefCell<HashSet<String>>,
-    release: &'a dyn Fn(Range<usize>),
+    release: Release<'a>,
+}
+
+/// What becomes of the bytes that a tensor was made of.
+enum Release<'a> {
+    /// They are not needed any more.
+    Told(&'a dyn Fn(Range<usize>)),
+    /// The tensor lies in them where it can.
+    InPlace,
 }
 
 impl<'a> Weights<'a> {
@@ -59,9 +67,24 @@ impl<'a> Weights<'a> {
         release: &'a dyn Fn(Range<usize>),
     ) -> Result<Self> {
         let tensors = read(bytes).map_err(|error| error.file(source))?;
+        Ok(Self::of(bytes, tensors, source, compute, Release::Told(release)))
+    }
+
+    /// As [`parse`](Self::parse); on the CPU, tensors that are stored in the number format of the computation are not
+    /// copied but lie in `bytes`.
+    ///
+    /// # Safety
+    /// `bytes` must stay as they are, in content and place, until every tensor taken from here is dropped.
+    #[allow(unsafe_code)]
+    pub unsafe fn parse_in_place(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
+        let tensors = read(bytes).map_err(|error| error.file(source))?;
+        Ok(Self::of(bytes, tensors, source, compute, Release::InPlace))
+    }
+
+    fn of(bytes: &'a [u8], tensors: SafeTensors<'a>, source: &str, compute: &Compute, release: Release<'a>) -> Self {
         let (source, device, used) = (source.to_owned(), compute.device, RefCell::default());
         let checkpoint = Checkpoint { bytes, tensors, source, device, used, release };
-        Ok(Self { checkpoint: Rc::new(checkpoint), prefix: String::new(), kind: compute.kind })
+        Self { checkpoint: Rc::new(checkpoint), prefix: String::new(), kind: compute.kind }
     }
 
     /// The place `name` below this one; a number is the index of a layer.
@@ -123,11 +146,14 @@ impl<'a> Weights<'a> {
         let size: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
         let (device, kind) = (self.checkpoint.device, self.kind);
         // On a GPU the conversion is left to it.
+        let in_place = matches!(self.checkpoint.release, Release::InPlace);
         let tensor = with_tensor(view.data(), &size, stored, |raw| {
-            if device == Device::Cpu {
-                raw.f_to_dtype(kind, false, true)
-            } else {
+            if device != Device::Cpu {
                 raw.f_to_device(device)?.f_to_kind(kind)
+            } else if in_place && stored == kind {
+                Ok(raw.shallow_clone())
+            } else {
+                raw.f_to_dtype(kind, false, true)
             }
         })?;
         if let Some(place) = first_non_finite(&tensor)? {
@@ -137,8 +163,10 @@ impl<'a> Weights<'a> {
                 .expected(format!("finite numbers in {:?}", self.kind))
                 .found(format!("{value} at position {place}")));
         }
-        let start = view.data().as_ptr() as usize - self.checkpoint.bytes.as_ptr() as usize;
-        (self.checkpoint.release)(start..start + view.data().len());
+        if let Release::Told(release) = self.checkpoint.release {
+            let start = view.data().as_ptr() as usize - self.checkpoint.bytes.as_ptr() as usize;
+            release(start..start + view.data().len());
+        }
         self.checkpoint.used.borrow_mut().insert(full);
         Ok(tensor)
     }
@@ -247,7 +275,8 @@ fn float_kind(dtype: Dtype) -> Option<Kind> {
     }
 }
 
-/// Calls `use_it` with a tensor over `data`, which must not outlive the call and does not own its values.
+/// Calls `use_it` with a tensor over `data`, which does not own its values: only those of [`Weights::parse_in_place`] may
+/// outlive the call.
 fn with_tensor<T>(
     data: &[u8],
     size: &[i64],
@@ -261,7 +290,8 @@ fn with_tensor<T>(
     let strides: Vec<i64> = (0..size.len()).map(|dim| size.iter().skip(dim + 1).product()).collect();
     #[allow(unsafe_code)]
     // SAFETY: `data` holds as many values as `size` says, which safetensors checked against the offsets; they are
-    // aligned; the tensor is dropped before `data` can be, and nothing here writes to it.
+    // aligned; nothing here writes to them. The tensor is dropped before `data` can be, or whoever called
+    // `parse_in_place` promised as much.
     let tensor = unsafe { Tensor::f_from_blob(data.as_ptr(), size, &strides, kind, Device::Cpu)? };
     use_it(&tensor)
 }

@@ -148,6 +148,7 @@ pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>>
 #[cfg(feature = "torch")]
 mod torch {
     use super::*;
+    use crate::checkpoint::ModelBytes;
     use crate::model::classifier::Classifier;
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
@@ -251,15 +252,42 @@ mod torch {
         })?;
         let bytes = bundle.file(weights_name)?;
         let source = bundle.path_of(weights_name);
+        let load = |weights: &Weights<'_>| -> Result<Box<dyn Encoder>> {
+            let in_config = |error: Error| error.file(bundle.path_of(config_name));
+            Ok(match family {
+                Family::Dnabert => {
+                    Box::new(Dnabert::load(weights, &dnabert::Config::from_json(json).map_err(in_config)?)?)
+                }
+                _ => Box::new(Esm2::load(weights, &esm2::Config::from_json(json).map_err(in_config)?)?),
+            })
+        };
+        if bundle.is_staged() {
+            // Used for a moment, and no file that anybody else could cut short: not worth a copy.
+            #[allow(unsafe_code)]
+            // SAFETY: `InPlace` holds the bytes until after it has dropped the encoder; nobody else knows the file.
+            let weights = unsafe { Weights::parse_in_place(&bytes, &source.to_string_lossy(), place)? };
+            let encoder = load(&weights)?;
+            drop(weights);
+            return Ok(Box::new(InPlace { encoder, _bytes: bytes }));
+        }
         let release = |part| bytes.release(part);
-        let weights = Weights::parse_mapped(&bytes, &source.to_string_lossy(), place, &release)?;
-        let in_config = |error: Error| error.file(bundle.path_of(config_name));
-        Ok(match family {
-            Family::Dnabert => {
-                Box::new(Dnabert::load(&weights, &dnabert::Config::from_json(json).map_err(in_config)?)?)
-            }
-            _ => Box::new(Esm2::load(&weights, &esm2::Config::from_json(json).map_err(in_config)?)?),
-        })
+        load(&Weights::parse_mapped(&bytes, &source.to_string_lossy(), place, &release)?)
+    }
+
+    /// An encoder whose tensors lie in a mapped file. Fields are dropped in this order.
+    struct InPlace {
+        encoder: Box<dyn Encoder>,
+        _bytes: ModelBytes,
+    }
+
+    impl Encoder for InPlace {
+        fn dim(&self) -> usize {
+            self.encoder.dim()
+        }
+
+        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
+            self.encoder.embed(batch)
+        }
     }
 
     pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
