@@ -37,9 +37,7 @@ pub trait TensorSource: Send + Sync {
     fn release(&self, index: usize);
 
     /// The format, for people.
-    fn format(&self) -> &'static str {
-        "safetensors"
-    }
+    fn format(&self) -> &'static str;
 }
 
 /// A tensor without its values.
@@ -70,6 +68,7 @@ impl Checkpoint {
     /// [`Fault::ModelMissing`](crate::error::Fault::ModelMissing),
     /// [`Fault::ModelFormat`](crate::error::Fault::ModelFormat),
     /// [`Fault::ModelPointer`](crate::error::Fault::ModelPointer),
+    /// [`Fault::ModelPickle`](crate::error::Fault::ModelPickle),
     /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors) for shards that are not those of their index.
     pub fn open(path: &Path) -> Result<Self> {
         let path = match cache::snapshot(path)? {

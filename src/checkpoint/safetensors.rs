@@ -62,6 +62,10 @@ impl TensorSource for Safetensors {
         Ok(Cow::Borrowed(self.bytes.get(range).unwrap_or_default()))
     }
 
+    fn format(&self) -> &'static str {
+        "safetensors"
+    }
+
     fn release(&self, index: usize) {
         if let Some(range) = self.ranges.get(index) {
             self.bytes.release(range.clone());

@@ -53,7 +53,17 @@ enum Command {
     Merge(stages::MergeArgs),
     /// Score merged vectors; verdicts per frame, window and sequence
     Predict(stages::PredictArgs),
-    /// List, import, verify and find model bundles
+    /// Fetch, import, verify and list models
+    #[command(
+        long_about = "List, fetch, import, verify and find model bundles.\n\n\
+            A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
+            --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
+            folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
+        after_help = "Examples:\n  \
+            virnucpro models list\n  \
+            virnucpro models fetch dnabert-s\n  \
+            virnucpro models verify vnp-500"
+    )]
     Models(models::ModelsArgs),
     /// What this machine and this build offer, and what is derived from it
     Info(stages::InfoArgs),

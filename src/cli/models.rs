@@ -10,16 +10,6 @@ use crate::units::WeightFormat;
 
 /// `models`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "List, fetch, import, verify and find model bundles.\n\n\
-        A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
-        --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
-        folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
-    after_help = "Examples:\n  \
-        virnucpro models list\n  \
-        virnucpro models fetch dnabert-s\n  \
-        virnucpro models verify vnp-500"
-)]
 pub struct ModelsArgs {
     /// Folders that hold bundles, before the usual places
     #[arg(long, global = true, value_name = "DIR", value_delimiter = ':', env = "VIRNUCPRO_MODELS")]
