@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::leftover::own_path;
+use super::disk::leftover::own_path;
+use super::disk::partial::sync_folder;
+use super::disk::sum::Sum;
 use super::listing;
 use super::names::{Commit, RepoId, Revision};
-use super::partial::sync_folder;
-use super::sum::Sum;
 use crate::error::{Error, Result};
 
 /// Folder of one repository in the cache.

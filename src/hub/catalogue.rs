@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::disk::sum::Sum;
+use super::http::url::Url;
 use super::names::{RepoId, is_file_name};
-use super::sum::Sum;
-use super::url::Url;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::client::{Announced, Answer, Ask, Client};
-use super::partial::{Expected, Partial};
-use super::refusal;
-use super::retry::{Failed, Tries};
-use super::sum::Sum;
-use super::url::Url;
+use super::disk::partial::{Expected, Partial};
+use super::disk::sum::Sum;
+use super::http::client::{Announced, Answer, Ask, Client};
+use super::http::refusal;
+use super::http::retry::{Failed, Tries};
+use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Task;
 

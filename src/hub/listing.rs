@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::disk::sum::Sum;
+use super::http::url::Url;
 use super::names::{Commit, is_file_name, shortened};
-use super::sum::Sum;
-use super::url::Url;
 use crate::error::{Error, Fault, Result};
 
 /// Small files that a bundle is made of; the page of the model states its licence.
@@ -59,7 +59,7 @@ impl Listing {
     /// # Errors
     /// It is none: [`Fault::Network`].
     pub(super) fn read(body: &[u8], url: &Url) -> Result<Self> {
-        super::refusal::check_start(body, url)?;
+        super::http::refusal::check_start(body, url)?;
         let wrong = |found: String| {
             Error::new(Fault::Network, format!("{url} does not answer as a hub"))
                 .expected("the commit and the files of a repository, in JSON")

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::cache::RepoFolder;
 use super::catalogue::{self, Source};
+use super::disk::partial::Expected;
 use super::names::{Commit, RepoId, Revision};
-use super::partial::Expected;
 use super::plain::PlainFile;
 use super::repo::Model;
 use super::settings::Settings;

@@ -10,36 +10,28 @@
 
 mod cache;
 mod catalogue;
-mod client;
+mod disk;
 mod download;
-mod exchange;
-mod leftover;
+mod http;
 mod listing;
 mod local;
 mod names;
-mod partial;
 mod plain;
-mod proxy;
-mod refusal;
 mod repo;
-mod retry;
 mod settings;
-mod space;
-mod sum;
-mod url;
 
 use std::time::Duration;
 
-use self::client::Client;
+use self::http::client::Client;
 
 pub use self::catalogue::{Entry, Source, entries, entry};
+pub use self::disk::sum::Sum;
+pub use self::http::url::Url;
 pub use self::local::find;
 pub use self::names::{RepoId, Revision};
 pub use self::plain::PlainFile;
 pub use self::repo::Model;
 pub use self::settings::Settings;
-pub use self::sum::Sum;
-pub use self::url::Url;
 
 /// How patient to be with a server.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use super::Hub;
+use super::disk::partial::Expected;
+use super::disk::sum::Sum;
 use super::download::{Meter, Wanted, download};
+use super::http::url::Url;
 use super::names::is_file_name;
-use super::partial::Expected;
-use super::sum::Sum;
-use super::url::Url;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Progress;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::proxy::Proxies;
-use super::url::Url;
+use super::http::proxy::Proxies;
+use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";

@@ -7,10 +7,10 @@ use ureq::http::{HeaderMap, Request, header};
 use super::exchange::Exchange;
 use super::refusal;
 use super::retry::Failed;
-use super::settings::{Settings, Token};
-use super::sum::Sum;
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
+use crate::hub::disk::sum::Sum;
+use crate::hub::settings::{Settings, Token};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 6;
@@ -18,7 +18,7 @@ const REDIRECTS: usize = 6;
 const CONNECT: Duration = Duration::from_secs(30);
 
 /// Asks servers.
-pub(super) struct Client {
+pub(in crate::hub) struct Client {
     agent: ureq::Agent,
     settings: Settings,
     limit: Duration,
@@ -26,47 +26,47 @@ pub(super) struct Client {
 
 /// What to ask for.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(in crate::hub) struct Ask<'a> {
     /// Where.
-    pub(super) url: &'a Url,
+    pub(in crate::hub) url: &'a Url,
     /// Headers only.
-    pub(super) head: bool,
+    pub(in crate::hub) head: bool,
     /// First byte wanted.
-    pub(super) from: u64,
+    pub(in crate::hub) from: u64,
     /// The rest is wanted only if the file still has this ETag.
-    pub(super) etag: Option<&'a str>,
+    pub(in crate::hub) etag: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
     /// For all of an address.
-    pub(super) fn whole(url: &'a Url) -> Self {
+    pub(in crate::hub) fn whole(url: &'a Url) -> Self {
         Self { url, head: false, from: 0, etag: None }
     }
 }
 
 /// What the hub itself says of a file, before it sends the client elsewhere.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Announced {
+pub(in crate::hub) struct Announced {
     /// Digest: of the file in LFS, else of the file in Git.
-    pub(super) sum: Option<Sum>,
+    pub(in crate::hub) sum: Option<Sum>,
     /// Size in bytes.
-    pub(super) bytes: Option<u64>,
+    pub(in crate::hub) bytes: Option<u64>,
 }
 
 /// An answer whose body is still to come.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) announced: Announced,
+pub(in crate::hub) struct Answer {
+    pub(in crate::hub) status: u16,
+    pub(in crate::hub) headers: HeaderMap,
+    pub(in crate::hub) announced: Announced,
     /// Who answered in the end.
-    pub(super) url: Url,
+    pub(in crate::hub) url: Url,
     through: Option<String>,
     exchange: Exchange,
 }
 
 impl Client {
     /// A client that gives a server up when it stands still for `limit`.
-    pub(super) fn new(settings: &Settings, limit: Duration) -> Self {
+    pub(in crate::hub) fn new(settings: &Settings, limit: Duration) -> Self {
         let roots = ureq::tls::RootCerts::PlatformVerifier; // heeds SSL_CERT_FILE and SSL_CERT_DIR
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Asks, and follows redirects. Gives answers of success, and 416 to one who asked for a part.
-    pub(super) fn ask(&self, ask: Ask) -> Result<Answer, Failed> {
+    pub(in crate::hub) fn ask(&self, ask: Ask) -> Result<Answer, Failed> {
         let mut url = ask.url.clone();
         let mut announced = Announced::default();
         for _ in 0..=REDIRECTS {
@@ -173,22 +173,22 @@ impl Announced {
 
 impl Answer {
     /// The next piece of the body; nothing at its end.
-    pub(super) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+    pub(in crate::hub) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
         self.exchange.piece().map_err(|broken| refusal::broken(broken, &self.url, self.through.as_deref()))
     }
 
     /// A header as text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::hub) fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
 
     /// Size of the body in bytes, where it is announced.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(in crate::hub) fn length(&self) -> Option<u64> {
         number(&self.headers, "content-length")
     }
 
     /// A whole body of at most `most` bytes.
-    pub(super) fn read(mut self, most: usize) -> Result<Vec<u8>, Failed> {
+    pub(in crate::hub) fn read(mut self, most: usize) -> Result<Vec<u8>, Failed> {
         let mut body = Vec::new();
         while let Some(piece) = self.piece()? {
             if body.len() + piece.len() > most {
@@ -205,7 +205,7 @@ impl Answer {
     }
 }
 
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(in crate::hub) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 

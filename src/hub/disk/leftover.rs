@@ -10,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::error::Result;
 use crate::runtime::interrupt;
 
-pub(super) const SUFFIX: &str = ".incomplete";
+pub(in crate::hub) const SUFFIX: &str = ".incomplete";
 /// A leftover of another machine, or of a process that cannot be asked for, has no owner after this time.
-pub(super) const ABANDONED: Duration = Duration::from_secs(120);
+pub(in crate::hub) const ABANDONED: Duration = Duration::from_secs(120);
 /// Nobody has written to a leftover for so long. In a container of its own numbers a process may only seem dead.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// A name beside `target` that no other process uses, nor one before it with this one's number.
-pub(super) fn own_path(target: &Path) -> PathBuf {
+pub(in crate::hub) fn own_path(target: &Path) -> PathBuf {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         AtomicU64::new(now.as_millis() as u64)
@@ -29,7 +29,7 @@ pub(super) fn own_path(target: &Path) -> PathBuf {
 
 /// Gives the largest leftover of `target` to this process and removes the others; leftovers of the living stay. What
 /// cannot be proved at the end is not gone on with.
-pub(super) fn take_over(target: &Path, own: &Path, provable: bool) -> Result<bool> {
+pub(in crate::hub) fn take_over(target: &Path, own: &Path, provable: bool) -> Result<bool> {
     let mut leftovers = abandoned(target);
     leftovers.sort_by_key(|(_, metadata)| metadata.len());
     let largest = if provable { leftovers.pop() } else { None };
@@ -55,7 +55,7 @@ fn is_settled(path: &Path, before: &fs::Metadata) -> Result<bool> {
 }
 
 /// Bytes that an abandoned download of `target` holds, at most.
-pub(super) fn leftover_bytes(target: &Path) -> u64 {
+pub(in crate::hub) fn leftover_bytes(target: &Path) -> u64 {
     abandoned(target).into_iter().map(|(_, metadata)| metadata.len()).max().unwrap_or_default()
 }
 
@@ -87,7 +87,7 @@ fn is_old(metadata: &fs::Metadata) -> bool {
 }
 
 /// First label of the host's name.
-pub(super) fn hostname() -> String {
+pub(in crate::hub) fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let label: String =
         name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();

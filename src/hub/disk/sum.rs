@@ -35,7 +35,7 @@ impl Sum {
     }
 
     /// Starts such a digest. `bytes` is the size of the file.
-    pub(super) fn start(&self, bytes: u64) -> Running {
+    pub(in crate::hub) fn start(&self, bytes: u64) -> Running {
         match self {
             Self::Sha256(_) => Running::Sha256(Hasher::default()),
             Self::Git(_) => Running::Git(Sha1::new().chain_update(format!("blob {bytes}\0"))),
@@ -46,7 +46,7 @@ impl Sum {
     ///
     /// # Errors
     /// The file cannot be read, or a signal has arrived.
-    pub(super) fn holds(&self, path: &Path, read: &mut dyn FnMut(u64)) -> Result<bool> {
+    pub(in crate::hub) fn holds(&self, path: &Path, read: &mut dyn FnMut(u64)) -> Result<bool> {
         let mut file = File::open(path).map_err(|error| Error::reading(path, error))?;
         let bytes = file.metadata().map_err(|error| Error::reading(path, error))?.len();
         let mut running = self.start(bytes);
@@ -73,14 +73,14 @@ impl fmt::Display for Sum {
 }
 
 /// A digest of bytes that come piece by piece.
-pub(super) enum Running {
+pub(in crate::hub) enum Running {
     Sha256(Hasher),
     Git(Sha1),
 }
 
 impl Running {
     /// Takes the next piece.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(in crate::hub) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Git(hasher) => hasher.update(bytes),
@@ -88,7 +88,7 @@ impl Running {
     }
 
     /// Digest of all pieces.
-    pub(super) fn finish(self) -> Sum {
+    pub(in crate::hub) fn finish(self) -> Sum {
         match self {
             Self::Sha256(hasher) => Sum::Sha256(hasher.finish()),
             Self::Git(hasher) => Sum::Git(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),

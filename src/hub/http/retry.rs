@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(100);
 
 /// How a request failed.
-pub(super) enum Failed {
+pub(in crate::hub) enum Failed {
     /// It may succeed another time, not before `after` where the server says so.
     Again { error: Error, after: Option<Duration> },
     /// It will not.
@@ -23,7 +23,7 @@ pub(super) enum Failed {
 
 impl Failed {
     /// A failure that may pass.
-    pub(super) fn again(error: Error) -> Self {
+    pub(in crate::hub) fn again(error: Error) -> Self {
         Self::Again { error, after: None }
     }
 }
@@ -35,7 +35,7 @@ impl From<Error> for Failed {
 }
 
 /// Tries of one thing.
-pub(super) struct Tries {
+pub(in crate::hub) struct Tries {
     first_wait: Duration,
     failures: u32,
     waited: Duration,
@@ -43,12 +43,12 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Nothing was tried yet. The wait after the first failure is `first_wait`; it doubles each time.
-    pub(super) fn new(first_wait: Duration) -> Self {
+    pub(in crate::hub) fn new(first_wait: Duration) -> Self {
         Self { first_wait, failures: 0, waited: Duration::ZERO }
     }
 
     /// Something was gained: earlier failures do not count any more.
-    pub(super) fn progress(&mut self) {
+    pub(in crate::hub) fn progress(&mut self) {
         *self = Self::new(self.first_wait);
     }
 
@@ -56,7 +56,7 @@ impl Tries {
     ///
     /// # Errors
     /// The failure itself, if another try is of no use or the server wants too much patience.
-    pub(super) fn wait(&mut self, failed: Failed) -> Result<()> {
+    pub(in crate::hub) fn wait(&mut self, failed: Failed) -> Result<()> {
         let (error, after) = match failed {
             Failed::Again { error, after } => (error, after),
             Failed::Finally(error) => return Err(error),
@@ -79,7 +79,7 @@ impl Tries {
 }
 
 /// Tries until it succeeds or has failed.
-pub(super) fn persist<T>(first_wait: Duration, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T> {
+pub(in crate::hub) fn persist<T>(first_wait: Duration, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T> {
     let mut tries = Tries::new(first_wait);
     loop {
         match attempt() {

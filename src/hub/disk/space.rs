@@ -10,7 +10,7 @@ use crate::units::Bytes;
 ///
 /// # Errors
 /// [`Fault::NoSpace`].
-pub(super) fn check(folder: &Path, bytes: u64) -> Result<()> {
+pub(in crate::hub) fn check(folder: &Path, bytes: u64) -> Result<()> {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
     let Ok(system) = rustix::fs::statvfs(there) else { return Ok(()) };
     let free = system.f_bavail.saturating_mul(system.f_frsize);

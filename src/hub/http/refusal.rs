@@ -11,7 +11,7 @@ use super::url::Url;
 use crate::error::{Error, Fault};
 
 /// The error of an answer that never came, or ended early.
-pub(super) fn broken(broken: Broken, url: &Url, through: Option<&str>) -> Failed {
+pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -> Failed {
     let error = |message: String| {
         let error = Error::new(Fault::Network, message);
         match through {
@@ -61,7 +61,7 @@ fn is_certificate(error: &ureq::Error) -> bool {
 }
 
 /// The error of a status. `token` if one was sent.
-pub(super) fn status(status: u16, headers: &HeaderMap, url: &Url, token: bool) -> Failed {
+pub(in crate::hub) fn status(status: u16, headers: &HeaderMap, url: &Url, token: bool) -> Failed {
     let says = text(headers, "x-error-message").map(|words| format!(": {words}")).unwrap_or_default();
     let found = format!("HTTP status {status}{says}");
     let refused = |message: String, advice: &str| {
@@ -100,7 +100,7 @@ pub(super) fn status(status: u16, headers: &HeaderMap, url: &Url, token: bool) -
 
 /// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
 /// start of the body.
-pub(super) fn check_start(start: &[u8], url: &Url) -> Result<(), Error> {
+pub(in crate::hub) fn check_start(start: &[u8], url: &Url) -> Result<(), Error> {
     let words: String = String::from_utf8_lossy(&start[..start.len().min(512)]).trim_start().to_lowercase();
     let (what, advice) = if words.starts_with("version https://git-lfs") {
         ("a Git-LFS pointer", "the server holds no content for this file: fetch from another one (HF_ENDPOINT)")

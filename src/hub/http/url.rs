@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ureq::http::Uri;
 
-use super::names::shortened;
+use crate::hub::names::shortened;
 
 /// An `http` or `https` address without credentials. Shown without its query, which may hold a signature.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Url {
 
 impl Url {
     /// The whole address, for a request.
-    pub(super) fn for_request(&self) -> String {
+    pub(in crate::hub) fn for_request(&self) -> String {
         format!("{}{}", self.origin(), self.target)
     }
 
@@ -31,37 +31,37 @@ impl Url {
     }
 
     /// Whether both lie on one server, reached the same way.
-    pub(super) fn same_origin(&self, other: &Self) -> bool {
+    pub(in crate::hub) fn same_origin(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
     /// Whether the way there is encrypted.
-    pub(super) fn is_secure(&self) -> bool {
+    pub(in crate::hub) fn is_secure(&self) -> bool {
         self.secure
     }
 
     /// Host name in lower case, or an IP address.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::hub) fn host(&self) -> &str {
         &self.host
     }
 
     /// Port of the server.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::hub) fn port(&self) -> u16 {
         self.port
     }
 
     /// Path without query.
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::hub) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
     /// An address below this one. `path` is encoded already.
-    pub(super) fn below(&self, path: &str) -> Self {
+    pub(in crate::hub) fn below(&self, path: &str) -> Self {
         Self { target: format!("{}/{path}", self.target.trim_end_matches('/')), ..self.clone() }
     }
 
     /// Where a `Location` header leads from here.
-    pub(super) fn join(&self, location: &str) -> Result<Self, String> {
+    pub(in crate::hub) fn join(&self, location: &str) -> Result<Self, String> {
         let location = location.trim();
         if location.starts_with("//") {
             return format!("{}:{location}", if self.secure { "https" } else { "http" }).parse();

@@ -26,7 +26,7 @@ enum Message {
 }
 
 /// The answer to a request, as it comes in.
-pub(super) struct Exchange {
+pub(in crate::hub) struct Exchange {
     messages: Receiver<Message>,
     limit: Duration,
     since: Instant,
@@ -34,13 +34,13 @@ pub(super) struct Exchange {
 }
 
 /// Status and headers of an answer.
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
+pub(in crate::hub) struct Head {
+    pub(in crate::hub) status: u16,
+    pub(in crate::hub) headers: HeaderMap,
 }
 
 /// Why an answer did not come.
-pub(super) enum Broken {
+pub(in crate::hub) enum Broken {
     /// No bytes, or hardly any, within the time limit.
     Silence,
     /// The connection failed or ended early.
@@ -51,7 +51,7 @@ pub(super) enum Broken {
 
 impl Exchange {
     /// Sends a request. `limit` is how long the server may stand still.
-    pub(super) fn start(agent: ureq::Agent, request: ureq::http::Request<()>, limit: Duration) -> Result<Self> {
+    pub(in crate::hub) fn start(agent: ureq::Agent, request: ureq::http::Request<()>, limit: Duration) -> Result<Self> {
         let (sender, messages) = sync_channel(PIECES);
         let work = move || talk(&agent, request, &sender).unwrap_or_default();
         thread::Builder::new().name("download".to_owned()).spawn(work).map_err(|error| {
@@ -63,7 +63,7 @@ impl Exchange {
     }
 
     /// Waits for status and headers.
-    pub(super) fn head(&mut self) -> Result<Head, Broken> {
+    pub(in crate::hub) fn head(&mut self) -> Result<Head, Broken> {
         match self.next()? {
             Message::Head(status, headers) => {
                 self.since = Instant::now();
@@ -75,7 +75,7 @@ impl Exchange {
     }
 
     /// Waits for the next piece of the body; nothing at its end.
-    pub(super) fn piece(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+    pub(in crate::hub) fn piece(&mut self) -> Result<Option<Vec<u8>>, Broken> {
         match self.next()? {
             Message::Piece(piece) => Ok(Some(piece)),
             Message::Failed(error) => Err(Broken::Failure(error)),

@@ -21,16 +21,16 @@ const PIECE: usize = 1 << 20;
 
 /// What a finished file must be.
 #[derive(Clone, Debug)]
-pub(super) struct Expected {
+pub(in crate::hub) struct Expected {
     /// Size in bytes, where it is known beforehand.
-    pub(super) bytes: Option<u64>,
+    pub(in crate::hub) bytes: Option<u64>,
     /// Digest, where it is known beforehand.
-    pub(super) sum: Option<Sum>,
+    pub(in crate::hub) sum: Option<Sum>,
 }
 
 impl Expected {
     /// Whether a file of this path is what is expected; what cannot be told is not.
-    pub(super) fn holds(&self, path: &Path, read: &mut dyn FnMut(u64)) -> Result<bool> {
+    pub(in crate::hub) fn holds(&self, path: &Path, read: &mut dyn FnMut(u64)) -> Result<bool> {
         let Ok(metadata) = path.metadata() else { return Ok(false) };
         let size = metadata.is_file() && self.bytes.is_none_or(|bytes| bytes == metadata.len());
         match &self.sum {
@@ -41,7 +41,7 @@ impl Expected {
 }
 
 /// A file that is being downloaded.
-pub(super) struct Partial {
+pub(in crate::hub) struct Partial {
     path: PathBuf,
     target: PathBuf,
     file: File,
@@ -56,7 +56,7 @@ impl Partial {
     ///
     /// # Errors
     /// The folder cannot be written to, or a signal has arrived.
-    pub(super) fn open(target: &Path, expected: &Expected) -> Result<Self> {
+    pub(in crate::hub) fn open(target: &Path, expected: &Expected) -> Result<Self> {
         let path = own_path(target);
         let taken = take_over(target, &path, expected.sum.is_some())?;
         let writing = |error| Error::writing(&path, error);
@@ -80,12 +80,12 @@ impl Partial {
     }
 
     /// Bytes that are there.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::hub) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether all bytes are there.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::hub) fn is_full(&self) -> bool {
         self.expected.bytes == Some(self.bytes)
     }
 
@@ -93,7 +93,7 @@ impl Partial {
     ///
     /// # Errors
     /// The file cannot be written to.
-    pub(super) fn restart(&mut self) -> Result<()> {
+    pub(in crate::hub) fn restart(&mut self) -> Result<()> {
         let writing = |error| Error::writing(&self.path, error);
         self.file.set_len(0).map_err(writing)?;
         self.file.seek(SeekFrom::Start(0)).map_err(writing)?;
@@ -136,7 +136,7 @@ impl Partial {
     ///
     /// # Errors
     /// The file cannot be written to. What was written before stays.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(in crate::hub) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if self.assured.elapsed() > ASSURED {
             if !self.is_ours() {
                 return Err(self.lost());
@@ -168,7 +168,7 @@ impl Partial {
     }
 
     /// Whether the file still has the name that this process gave it.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(in crate::hub) fn is_ours(&self) -> bool {
         let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (fs::metadata(&self.path), self.file.metadata()) {
             (Ok(named), Ok(open)) => inode(named) == inode(open),
@@ -185,7 +185,7 @@ impl Partial {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn proved(&mut self) -> Result<(bool, Option<Sum>)> {
+    pub(in crate::hub) fn proved(&mut self) -> Result<(bool, Option<Sum>)> {
         let size = self.expected.bytes.is_none_or(|bytes| bytes == self.bytes);
         let Some(expected) = &self.expected.sum else { return Ok((size, None)) };
         match self.sum.take() {
@@ -202,7 +202,7 @@ impl Partial {
     ///
     /// # Errors
     /// The file system refuses.
-    pub(super) fn publish(self) -> Result<()> {
+    pub(in crate::hub) fn publish(self) -> Result<()> {
         if !self.is_ours() {
             return Err(self.lost());
         }
@@ -212,13 +212,13 @@ impl Partial {
     }
 
     /// Removes the file.
-    pub(super) fn discard(&mut self) {
+    pub(in crate::hub) fn discard(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
 /// Makes a rename in the folder of `path` durable, where the file system can.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(in crate::hub) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     match File::open(folder)?.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
@@ -230,7 +230,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::hub::leftover::{ABANDONED, SUFFIX, hostname, leftover_bytes};
+    use crate::hub::disk::leftover::{ABANDONED, SUFFIX, hostname, leftover_bytes};
 
     const DEAD: u32 = u32::MAX - 1;
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Fault, Result};
 
 /// Proxies of the environment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proxies {
+pub(in crate::hub) struct Proxies {
     https: Option<Via>,
     http: Option<Via>,
     except: Vec<Exception>,
@@ -15,18 +15,18 @@ pub(super) struct Proxies {
 
 /// A proxy, and where it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Via {
+pub(in crate::hub) struct Via {
     proxy: ureq::Proxy,
     variable: String,
 }
 
 impl Via {
-    pub(super) fn proxy(&self) -> ureq::Proxy {
+    pub(in crate::hub) fn proxy(&self) -> ureq::Proxy {
         self.proxy.clone()
     }
 
     /// Host, port and variable, for messages; never its user name or password.
-    pub(super) fn shown(&self) -> String {
+    pub(in crate::hub) fn shown(&self) -> String {
         format!("{}:{} of {}", self.proxy.host(), self.proxy.port(), self.variable)
     }
 }
@@ -36,7 +36,7 @@ impl Proxies {
     ///
     /// # Errors
     /// [`Fault::Config`] for a proxy that is no address, or of a kind that cannot be used.
-    pub(super) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    pub(in crate::hub) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let named = |name: &str| {
             [name.to_lowercase(), name.to_owned()].into_iter().find_map(|name| {
                 let value = variable(&name)?.trim().to_owned();
@@ -52,7 +52,7 @@ impl Proxies {
     }
 
     /// The proxy for an address.
-    pub(super) fn of(&self, url: &Url) -> Option<&Via> {
+    pub(in crate::hub) fn of(&self, url: &Url) -> Option<&Via> {
         let via = if url.is_secure() { &self.https } else { &self.http };
         via.as_ref().filter(|_| !self.except.iter().any(|exception| exception.covers(url)))
     }
