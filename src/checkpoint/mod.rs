@@ -38,6 +38,9 @@ pub trait TensorSource: Send + Sync {
 
     /// The format, for people.
     fn format(&self) -> &'static str;
+
+    /// The files that the values lie in, whole, in the order of [`Checkpoint::files`].
+    fn maps(&self) -> Vec<&ModelBytes>;
 }
 
 /// A tensor without its values.

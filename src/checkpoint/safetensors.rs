@@ -66,6 +66,10 @@ impl TensorSource for Safetensors {
         "safetensors"
     }
 
+    fn maps(&self) -> Vec<&ModelBytes> {
+        vec![&self.bytes]
+    }
+
     fn release(&self, index: usize) {
         if let Some(range) = self.ranges.get(index) {
             self.bytes.release(range.clone());

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::ModelBytes;
 use super::index::{self, Index};
 use super::{TensorInfo, TensorSource, cache, format};
 use crate::error::{Error, Fault, Result};
@@ -109,6 +110,10 @@ impl TensorSource for Sharded {
         if let Some((shard, place)) = self.place(index) {
             shard.release(place);
         }
+    }
+
+    fn maps(&self) -> Vec<&ModelBytes> {
+        self.shards.iter().flat_map(|shard| shard.maps()).collect()
     }
 
     fn format(&self) -> &'static str {

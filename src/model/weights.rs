@@ -71,7 +71,7 @@ impl<'a> Weights<'a> {
     }
 
     /// As [`parse`](Self::parse); on the CPU, tensors that are stored in the number format of the computation are not
-    /// copied but lie in `bytes`.
+    /// copied but lie in `bytes`, and are not looked at: their values must be known to be finite.
     ///
     /// # Safety
     /// `bytes` must stay as they are, in content and place, until every tensor taken from here is dropped.
@@ -156,7 +156,8 @@ impl<'a> Weights<'a> {
                 raw.f_to_dtype(kind, false, true)
             }
         })?;
-        if let Some(place) = first_non_finite(&tensor)? {
+        let known = in_place && device == Device::Cpu && stored == kind;
+        if !known && let Some(place) = first_non_finite(&tensor)? {
             let value = with_tensor(view.data(), &size, stored, |raw| raw.f_reshape([-1])?.f_double_value(&[place]))?;
             return Err(self
                 .wrong(Fault::ModelNonFinite, &full, "has a value that is not a finite number in the chosen format")

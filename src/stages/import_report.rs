@@ -59,8 +59,14 @@ fn block(text: &mut String, part: &Part) {
     row(text, "numbers", &[&numbers]);
     for source in &part.sources {
         let name = source.path.file_name().unwrap_or_default().to_string_lossy();
-        row(text, "read", &[&format!("{}, ", Bytes(source.record.bytes)), &format!("sha256 of {name}")]);
-        row(text, "", &[&source.record.sha256.to_string()]);
+        let size = Bytes(source.bytes);
+        match source.sha256 {
+            Some(sha256) => {
+                row(text, "read", &[&format!("{size}, "), &format!("sha256 of {name}")]);
+                row(text, "", &[&sha256.to_string()]);
+            }
+            None => row(text, "read", &[&format!("{size}, "), &name]),
+        }
     }
     row(text, "written", &[&format!("{}, sha256", Bytes(part.file.bytes))]);
     row(text, "", &[&part.file.sha256.to_string()]);

@@ -57,20 +57,25 @@ pub(super) fn open(path: &Path, part: &str) -> Result<Given> {
 }
 
 impl Given {
-    /// Compares the digest of a file that was read with what a bundle or a hub's cache says of it.
+    /// The digest that a bundle or a hub's cache says a file of tensors has.
+    pub(super) fn expected(&self, file: &Path) -> Option<Digest> {
+        self.recorded.or_else(|| checkpoint::cached_digest(file))
+    }
+
+    /// Compares the digest of a file that was read with the one it must have.
     ///
     /// # Errors
     /// [`Fault::ModelDigest`].
-    pub(super) fn check(&self, file: &Path, found: Digest) -> Result<()> {
-        match self.recorded {
-            Some(recorded) if recorded != found => {
-                Err(crate::bundle::damaged("has another content than recorded", file)
-                    .expected(format!("sha256 {recorded}"))
-                    .found(format!("sha256 {found}")))
-            }
-            Some(_) => Ok(()),
-            None => checkpoint::cached_digest(file).map_or(Ok(()), |name| checkpoint::check_cached(file, name, found)),
+    pub(super) fn check(&self, file: &Path, expected: Digest, found: Digest) -> Result<()> {
+        if self.recorded.is_none() {
+            return checkpoint::check_cached(file, expected, found);
         }
+        if found == expected {
+            return Ok(());
+        }
+        Err(crate::bundle::damaged("has another content than recorded", file)
+            .expected(format!("sha256 {expected}"))
+            .found(format!("sha256 {found}")))
     }
 }
 

@@ -1,14 +1,10 @@
 //! SHA-256 beside other work: of a file that is written, and of the files that are read.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use crate::bundle::spec::FileRecord;
-use crate::checkpoint::bytes::unreadable;
+use crate::checkpoint::ModelBytes;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
 
@@ -65,25 +61,17 @@ impl Hashing {
     }
 }
 
-/// Size and digest of a file that is read from front to end.
-///
-/// # Errors
-/// [`Fault::ModelMissing`], [`Fault::Read`]; none when `stop` is raised: what is given then is never used.
-pub(super) fn of_file(path: &Path, stop: &AtomicBool) -> Result<FileRecord> {
-    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let (mut hasher, mut bytes, mut buffer) = (Hasher::default(), 0, vec![0; PIECE]);
-    while !stop.load(Ordering::Relaxed) {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                hasher.update(buffer.get(..count).unwrap_or_default());
-                bytes += count as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(path, error)),
+/// Digest of a file that is read from front to end through its map; none when `stop` is raised.
+pub(super) fn of_map(bytes: &ModelBytes, stop: &AtomicBool) -> Option<Digest> {
+    let mut hasher = Hasher::default();
+    for (place, piece) in bytes.chunks(PIECE).enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return None;
         }
+        hasher.update(piece);
+        bytes.release(place * PIECE..place * PIECE + piece.len());
     }
-    Ok(FileRecord { bytes, sha256: hasher.finish() })
+    Some(hasher.finish())
 }
 
 /// The error of a thread that could not be started.
@@ -115,15 +103,8 @@ mod tests {
         assert_eq!(hashing.finish().unwrap(), Digest::of(&bytes));
         assert_eq!(Hashing::start().unwrap().finish().unwrap(), Digest::of(b""));
 
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        std::fs::write(&path, &bytes).unwrap();
-        let record = of_file(&path, &AtomicBool::new(false)).unwrap();
-        assert_eq!((record.bytes, record.sha256), (bytes.len() as u64, Digest::of(&bytes)));
-        assert_eq!(of_file(&path, &AtomicBool::new(true)).unwrap().bytes, 0);
-        assert_eq!(
-            of_file(&folder.path().join("none"), &AtomicBool::new(false)).unwrap_err().fault(),
-            Fault::ModelMissing
-        );
+        let bytes = ModelBytes::from(bytes);
+        assert_eq!(of_map(&bytes, &AtomicBool::new(false)), Some(Digest::of(&bytes)));
+        assert_eq!(of_map(&bytes, &AtomicBool::new(true)), None);
     }
 }

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 pub use self::report::{Dims, Part, Report, SourceFile};
 pub use self::window::DEFAULT as DEFAULT_WINDOW;
@@ -34,6 +35,7 @@ use self::staging::Staging;
 use super::Bundle;
 use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spec};
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
+use crate::checkpoint::ModelBytes;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 use crate::units::WeightFormat;
@@ -116,6 +118,7 @@ impl Staged {
         let mut spec = spec(request, given, &models)?;
         let mut staging = Staging::create(&request.out)?;
         let (stop, mut parts) = (AtomicBool::new(false), Vec::new());
+        let proceed = || if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { proceed() };
         let (written, read) = thread::scope(|scope| {
             // Reads ahead of the writer, front to end, and so warms the cache for it.
             let reading = thread::Builder::new().name("digest".to_owned()).spawn_scoped(scope, || read(given, &stop));
@@ -126,15 +129,24 @@ impl Staged {
                     let record = staging.write(&path, |out| out.write(content))?;
                     spec.files.insert(path, record);
                 }
-                let record = staging.write(&given::tensors_of(name), |out| write::safetensors(model, out, proceed))?;
+                let record = staging.write(&given::tensors_of(name), |out| write::safetensors(model, out, &proceed))?;
                 spec.files.insert(given::tensors_of(name), record);
                 Ok::<_, Error>(())
             });
-            stop.store(written.is_err(), Ordering::Relaxed);
+            let written = written.and_then(|()| {
+                while !reading.is_finished() {
+                    proceed()?;
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            });
+            stop.fetch_or(written.is_err(), Ordering::Relaxed);
             Ok::<_, Error>((written, reading.join().map_err(|_| hashing::ended())?))
         })?;
+        // A file that is not what it should be explains whatever writing it said.
+        let read = read?;
         written?;
-        for (((model, given), files), name) in models.into_iter().zip(given).zip(read?).zip(PARTS) {
+        for (((model, given), files), name) in models.into_iter().zip(given).zip(read).zip(PARTS) {
             if let Some(written) = spec.files.get(&given::tensors_of(name)) {
                 parts.push(model.report(name, given, files, *written));
             }
@@ -205,16 +217,26 @@ fn spec(request: &Request, given: [&Given; 3], models: &[Model<'_>; 3]) -> Resul
     Ok(spec)
 }
 
-/// Size and digest of every file of tensors, by part; compared with what is known of them.
+/// Files whose digest is told although nothing says what it must be: `sha256sum` tells that of larger ones.
+const SMALL: usize = 256 << 20;
+
+/// Every file of tensors, by part, with its digest where that is wanted; compared with what is known of it. The bytes
+/// are those that are written from. Raises `stop` when a file is not what it should be.
 fn read(given: [&Given; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
-    let of_file = |given: &Given, path: &PathBuf| {
-        let record = hashing::of_file(path, stop)?;
-        if !stop.load(Ordering::Relaxed) {
-            given.check(path, record.sha256)?;
+    let of_file = |given: &Given, path: &PathBuf, bytes: &ModelBytes| {
+        let expected = given.expected(path);
+        let wanted = expected.is_some() || bytes.len() <= SMALL;
+        let sha256 = if wanted { hashing::of_map(bytes, stop) } else { None };
+        if let Some((expected, found)) = expected.zip(sha256) {
+            given.check(path, expected, found).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
         }
-        Ok(SourceFile { path: path.clone(), record })
+        Ok(SourceFile { path: path.clone(), bytes: bytes.len() as u64, sha256 })
     };
-    given.iter().map(|given| given.checkpoint.files().iter().map(|path| of_file(given, path)).collect()).collect()
+    let of_part = |given: &Given| {
+        let files = given.checkpoint.files().iter().zip(given.checkpoint.tensors().maps());
+        files.map(|(path, bytes)| of_file(given, path, bytes)).collect()
+    };
+    given.into_iter().map(of_part).collect()
 }
 
 fn encoder(family: Family, dims: Dims, pooling: Pooling) -> Encoder {

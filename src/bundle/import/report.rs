@@ -72,8 +72,10 @@ impl Part {
 pub struct SourceFile {
     /// Where it stands.
     pub path: PathBuf,
-    /// Its size and digest.
-    pub record: FileRecord,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest: of files up to 256 MiB, and of those that something says what it must be.
+    pub sha256: Option<Digest>,
 }
 
 /// Size of a model; what a model does not have is none.

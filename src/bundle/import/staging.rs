@@ -26,7 +26,7 @@ pub(super) struct Staging {
 pub(super) struct Output {
     path: PathBuf,
     file: File,
-    /// What is not written yet, less than [`PIECE`].
+    /// What is not written yet: less than [`PIECE`] between two calls.
     piece: Vec<u8>,
     /// None before the first whole piece: most files are small.
     hashing: Option<Hashing>,
@@ -139,17 +139,20 @@ impl Output {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let room = PIECE - self.piece.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.piece.extend_from_slice(now);
-            bytes = later;
-            if self.piece.len() == PIECE {
-                self.pass_on()?;
-            }
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        bytes.chunks(PIECE).try_for_each(|bytes| self.append(|piece| piece.extend_from_slice(bytes)))
+    }
+
+    /// Appends what `add` appends to the bytes it is given, some [`PIECE`] of them at most: nothing is copied on the way.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn append<T>(&mut self, add: impl FnOnce(&mut Vec<u8>) -> T) -> Result<T> {
+        let added = add(&mut self.piece);
+        if self.piece.len() >= PIECE {
+            self.pass_on()?;
         }
-        Ok(())
+        Ok(added)
     }
 
     /// Writes the piece and gives it to the digest.

@@ -32,7 +32,6 @@ pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn(
     header.resize(header.len().next_multiple_of(8), b' ');
     out.write(&(header.len() as u64).to_le_bytes())?;
     out.write(&header)?;
-    let mut converted = Vec::new();
     for (name, tensor, dtype) in ordered {
         proceed()?;
         let values = tensors.bytes(name)?;
@@ -41,8 +40,8 @@ pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn(
             return Err(defect(format!("{} bytes for {}", values.len(), tensor.name)));
         }
         for (piece, bytes) in values.chunks(PIECE).enumerate() {
-            converted.clear();
-            convert::convert(bytes, tensor.dtype, dtype, &mut converted).map_err(|(place, wrong)| {
+            let written = out.append(|piece| convert::convert(bytes, tensor.dtype, dtype, piece))?;
+            written.map_err(|(place, wrong)| {
                 let refused = match wrong {
                     Wrong::NotFinite => Error::new(Fault::ModelNonFinite, "a tensor holds a value that is not finite")
                         .expected("finite numbers")
@@ -60,7 +59,6 @@ pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn(
                     .file(tensors.path())
                     .record(format!("{}, value {place} of shape {:?}", tensor.name, tensor.shape))
             })?;
-            out.write(&converted)?;
         }
         drop(values);
         tensors.release(name);

@@ -113,6 +113,10 @@ impl TensorSource for Torch {
         }
     }
 
+    fn maps(&self) -> Vec<&ModelBytes> {
+        vec![&self.bytes]
+    }
+
     fn format(&self) -> &'static str {
         if self.bytes.starts_with(b"P") { "PyTorch zip archive" } else { "PyTorch before zip archives" }
     }
