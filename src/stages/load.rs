@@ -213,6 +213,8 @@ mod torch {
     pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Compute::resolve(&compute.device, compute.dtype)?;
         let threads = compute.threads.or_else(|| machine::cpus().value);
+        // One processor is left to the digests: threads of libtorch that wait for each other wait for all of them.
+        set_threads(if bundle.is_staged() { threads } else { threads.saturating_sub(1).max(1) });
         let encoders = verified(bundle, &files_of(family), || {
             let encoders = places.iter().map(|place| {
                 let encoder = encoder(family, bundle, place)?;
