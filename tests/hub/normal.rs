@@ -155,3 +155,11 @@ fn what_came_before_a_failure_is_told() {
     ran.fails(78, "VN-NET-REFUSED");
     assert_eq!(ran.stdout, format!("{}\n", world.snapshot().display()));
 }
+
+#[test]
+fn the_page_of_a_model_comes_with_it() {
+    let mut repo = Repo::esm();
+    repo.put("README.md", b"its licence");
+    let world = World::new(repo);
+    world.complete(&world.fetch(&[REPO]), &["README.md", "config.json", WEIGHTS, "vocab.txt"]);
+}
