@@ -151,6 +151,7 @@ mod tests {
             ]
         );
         for entry in &entries {
+            assert!(entry.name.len() <= 13 && entry.what.len() <= 20, "{} does not fit its column", entry.name);
             assert!(!entry.name.contains('/') && entry.about.ends_with('B') && !entry.licence.is_empty());
             match &entry.source {
                 Source::Repo { tokenizer, .. } => assert_eq!(*tokenizer, entry.name.starts_with("dnabert")),
