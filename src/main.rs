@@ -81,7 +81,9 @@ fn work(voice: &mut Voice) -> Result<()> {
                     verify::verify(&model, &search, compute.as_ref())?
                 }
                 ModelsCommand::Path { model } => models::path(&model, &search)?,
-                ModelsCommand::Fetch(args) => fetch::fetch(&wanted(args)?, &progress)?,
+                ModelsCommand::Fetch(args) => {
+                    return fetch::fetch(&wanted(args)?, &progress, &mut |line| cli::print(line));
+                }
                 ModelsCommand::Import(args) => models::import(&request(args, &search)?, &search)?,
             })
         }

@@ -7,11 +7,11 @@ use clap::Args;
 /// `models fetch`.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// Names of the list, or organisation/name of the hub
+    /// Names of the list, or organisation/name of the hub; @REV may follow
     #[arg(value_name = "NAME", conflicts_with = "url")]
     pub names: Vec<String>,
-    /// Branch, tag or commit of the repository
-    #[arg(long, value_name = "REV", conflicts_with = "url")]
+    /// Branch, tag or commit of the repositories; NAME@REV says it of one
+    #[arg(long, value_name = "REV", requires = "names", conflicts_with = "url")]
     pub revision: Option<String>,
     /// Address of one file, such as a head of your own
     #[arg(long, value_name = "URL")]

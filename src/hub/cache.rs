@@ -48,11 +48,55 @@ impl RepoFolder {
         revision.commit().or_else(noted)
     }
 
-    /// The one commit that is there, where no revision is noted.
-    pub(super) fn only_commit(&self) -> Option<Commit> {
-        let mut names = fs::read_dir(self.0.join("snapshots")).ok()?.flatten().map(|entry| entry.file_name());
-        let (first, second) = (names.next()?, names.next());
-        if second.is_some() { None } else { first.to_str()?.parse().ok() }
+    /// Every commit of which something is here, with a revision to ask for it by: one that is noted, or itself.
+    pub(super) fn held(&self) -> Vec<(Commit, Revision)> {
+        let mut noted = Vec::new();
+        self.noted(Path::new(""), &mut noted);
+        noted.sort();
+        let mut held: Vec<(Commit, Revision)> = Vec::new();
+        for name in noted.into_iter().chain(names(&self.0.join("snapshots"))) {
+            if let Ok(revision) = name.parse::<Revision>()
+                && let Some(commit) = self.commit(&revision)
+                && held.iter().all(|(other, _)| *other != commit)
+                && self.snapshot(&commit).is_dir()
+            {
+                held.push((commit, revision));
+            }
+        }
+        held
+    }
+
+    /// Names of revisions that are noted below a folder of `refs`.
+    fn noted(&self, below: &Path, found: &mut Vec<String>) {
+        for name in names(&self.0.join("refs").join(below)) {
+            let path = below.join(name);
+            if self.0.join("refs").join(&path).is_dir() {
+                self.noted(&path, found);
+            } else {
+                found.extend(path.to_str().map(str::to_owned));
+            }
+        }
+    }
+
+    /// A file of a snapshot that is no link to a blob: a copy.
+    pub(super) fn copy(&self, commit: &Commit, file: &str) -> Option<PathBuf> {
+        let path = self.snapshot(commit).join(file);
+        path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()).then_some(path)
+    }
+
+    /// Whether a blob of the same size says, by its name, that the bytes of a copy are right.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub(super) fn vouches(&self, copy: &Path) -> Result<bool> {
+        let bytes = |path: &Path| path.metadata().map(|metadata| metadata.len()).ok();
+        let blobs = self.0.join("blobs");
+        for sum in names(&blobs).filter_map(|name| Sum::parse(&name)) {
+            if bytes(&self.blob(&sum)) == bytes(copy) && sum.holds(copy, &mut |_| ())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Notes which commit a revision is.
@@ -117,6 +161,12 @@ impl RepoFolder {
         files.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(files)
     }
+}
+
+/// Names in a folder; none where it cannot be listed.
+fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// Puts a file or link in place whole: made under a name of its own by `make`, then renamed.
@@ -203,6 +253,32 @@ mod tests {
         assert_eq!(missing(), ["p-1.bin"]);
         fs::write(snapshot.join("p-1.bin"), "").unwrap();
         assert!(missing().is_empty());
-        assert_eq!(repo.only_commit(), Some(commit("a")));
+    }
+
+    #[test]
+    fn what_is_here_is_named_by_its_revision() {
+        let place = tempfile::tempdir().unwrap();
+        let repo = folder(place.path());
+        for digit in ["a", "b"] {
+            fs::create_dir_all(repo.snapshot(&commit(digit))).unwrap();
+        }
+        repo.note(&"refs/pr/1".parse().unwrap(), &commit("a")).unwrap();
+        repo.note(&"gone".parse().unwrap(), &commit("c")).unwrap();
+        let by = |digit: &str, revision: &str| (commit(digit), revision.parse::<Revision>().unwrap());
+        assert_eq!(repo.held(), [by("a", "refs/pr/1"), by("b", &"b".repeat(40))]);
+    }
+
+    #[test]
+    fn a_copy_is_vouched_for_by_the_name_of_a_blob() {
+        let place = tempfile::tempdir().unwrap();
+        let repo = folder(place.path());
+        let blob = repo.blob(&Sum::Sha256(Digest::of(b"right")));
+        fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs::write(&blob, "right").unwrap();
+        let copy = place.path().join("copy");
+        fs::write(&copy, "right").unwrap();
+        assert!(repo.vouches(&copy).unwrap());
+        fs::write(&copy, "wrong").unwrap();
+        assert!(!repo.vouches(&copy).unwrap());
     }
 }

@@ -97,6 +97,13 @@ pub fn entry(name: &str) -> Result<Option<Entry>> {
     Ok(entries()?.into_iter().find(|entry| entry.name == name))
 }
 
+/// The error of asking for a revision of one file.
+pub fn no_revisions(name: &str) -> Error {
+    Error::new(Fault::Usage, format!("{name} is one file and has no revisions"))
+        .found("a revision")
+        .advice("leave --revision and @ out")
+}
+
 impl Written {
     fn read(self) -> Result<Entry, String> {
         let source = match (self.kind, self.repo, self.url, self.git) {
@@ -144,6 +151,7 @@ mod tests {
             ]
         );
         for entry in &entries {
+            assert!(entry.name.len() <= 13 && entry.what.len() <= 20, "{} does not fit its column", entry.name);
             assert!(!entry.name.contains('/') && entry.about.ends_with('B') && !entry.licence.is_empty());
             match &entry.source {
                 Source::Repo { tokenizer, .. } => assert_eq!(*tokenizer, entry.name.starts_with("dnabert")),

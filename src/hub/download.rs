@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::disk::partial::{Expected, Partial};
 use super::disk::sum::Sum;
 use super::http::client::{Announced, Answer, Ask, Client};
-use super::http::refusal;
+use super::http::refusal::{self, Origin};
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
@@ -23,6 +23,18 @@ pub(super) struct Wanted<'a> {
     pub(super) url: &'a Url,
     pub(super) target: &'a Path,
     pub(super) expected: Expected,
+    /// Where the address comes from.
+    pub(super) origin: Origin,
+    /// The variable that moves the folder of the target.
+    pub(super) by: &'static str,
+}
+
+/// An error of writing, with the variable that chooses another folder.
+pub(super) fn placed(error: Error, by: &str) -> Error {
+    if error.fault() == Fault::Write {
+        return error.advice(format!("make this folder writable for this user, or set {by} to another one"));
+    }
+    error
 }
 
 /// Counts the bytes of one file of several.
@@ -52,16 +64,25 @@ impl Meter<'_> {
 /// writing. The target is untouched then.
 pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, meter: Meter) -> Result<()> {
     if let Some(folder) = wanted.target.parent() {
-        fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
+        fs::create_dir_all(folder).map_err(|error| placed(Error::writing(folder, error), wanted.by))?;
     }
+    let mut partial = Partial::open(wanted.target, &wanted.expected).map_err(|error| placed(error, wanted.by))?;
+    let outcome = pursue(client, wanted, &mut partial, first_wait, meter);
+    if outcome.is_err() && (partial.bytes() == 0 || wanted.expected.sum.is_none()) {
+        partial.discard(); // nobody can go on with it
+    }
+    outcome
+}
+
+/// Tries until the file has its name.
+fn pursue(client: &Client, wanted: &Wanted, partial: &mut Partial, first_wait: Duration, meter: Meter) -> Result<()> {
     let mut tries = Tries::new(first_wait);
     let mut second = false;
-    let mut partial = Partial::open(wanted.target, &wanted.expected)?;
     meter.set(partial.bytes());
     let mut etag = None;
     loop {
         let before = partial.bytes();
-        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, &mut partial, &mut etag, meter) };
+        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, partial, &mut etag, meter) };
         match outcome {
             Ok(()) => {
                 let (proved, found) = partial.proved()?;
@@ -69,12 +90,12 @@ pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, m
                     return partial.publish();
                 }
                 if !proved {
-                    again(wanted, &mut partial, &mut second, || unproved(wanted, found.as_ref()))?;
+                    again(wanted, partial, &mut second, || unproved(wanted, found.as_ref()))?;
                 }
                 etag = None;
             }
             Err(Stopped::TooLong) => {
-                again(wanted, &mut partial, &mut second, || too_long(wanted))?;
+                again(wanted, partial, &mut second, || too_long(wanted))?;
                 etag = None;
             }
             Err(Stopped::Other(failed)) => {
@@ -100,7 +121,7 @@ pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, m
             if wanted.expected.holds(wanted.target, &mut |_| ())? {
                 return Ok(());
             }
-            partial = Partial::open(wanted.target, &wanted.expected)?;
+            *partial = Partial::open(wanted.target, &wanted.expected)?;
         }
         meter.set(partial.bytes());
     }
@@ -139,7 +160,7 @@ fn transfer(
     etag: &mut Option<String>,
     meter: Meter,
 ) -> Result<(), Stopped> {
-    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: etag.as_deref() };
+    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: etag.as_deref(), origin: wanted.origin };
     let mut answer = client.ask(ask)?;
     agrees(&answer.announced, wanted)?;
     if !continues(&answer, partial.bytes(), etag.as_deref(), wanted) {
@@ -161,7 +182,7 @@ fn transfer(
     };
     while let Some(piece) = answer.piece()? {
         if partial.bytes() == 0 {
-            refusal::check_start(&piece, &answer.url).map_err(Failed::Finally)?;
+            refusal::check_start(&piece, &answer.url, wanted.origin).map_err(Failed::Finally)?;
         }
         if partial.bytes() + piece.len() as u64 > most {
             return Err(Stopped::TooLong);
@@ -231,10 +252,16 @@ fn unproved(wanted: &Wanted, found: Option<&Sum>) -> Error {
     let error = Error::new(Fault::DownloadDigest, format!("{} is not the file that was announced", wanted.url))
         .file(wanted.target)
         .expected(format!("{size}{expected}"))
-        .advice(
-            "twice the wrong bytes came: a proxy may hold a damaged copy; try again later or over another network. \
-             Nothing of it was kept",
-        );
+        .advice(match wanted.origin {
+            Origin::User => {
+                "twice these bytes came: make sure that --sha256 is the digest of this very file; else a proxy may hold \
+                 a damaged copy: try over another network. Nothing of it was kept"
+            }
+            Origin::Hub | Origin::Catalogue => {
+                "twice the wrong bytes came: a proxy may hold a damaged copy; try again later or over another network. \
+                 Nothing of it was kept"
+            }
+        });
     match found {
         Some(sum) => error.found(format!("the digest {sum}")),
         None => error.found("another size or digest"),

@@ -59,7 +59,7 @@ impl Listing {
     /// # Errors
     /// It is none: [`Fault::Network`].
     pub(super) fn read(body: &[u8], url: &Url) -> Result<Self> {
-        super::http::refusal::check_start(body, url)?;
+        super::http::refusal::check_start(body, url, super::http::refusal::Origin::Hub)?;
         let wrong = |found: String| {
             Error::new(Fault::Network, format!("{url} does not answer as a hub"))
                 .expected("the commit and the files of a repository, in JSON")

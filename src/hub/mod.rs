@@ -8,6 +8,7 @@
 //! proved before it has its name, files that are there are proved again, and nothing depends on a lock. Sources: the
 //! documentation of huggingface_hub on its cache and its environment variables.
 
+mod access;
 mod cache;
 mod catalogue;
 mod disk;
@@ -20,18 +21,22 @@ mod plain;
 mod repo;
 mod settings;
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use self::access::Access;
 use self::http::client::Client;
+use crate::error::Result;
 
-pub use self::catalogue::{Entry, Source, entries, entry};
+pub use self::access::endpoint;
+pub use self::catalogue::{Entry, Source, entries, entry, no_revisions};
 pub use self::disk::sum::Sum;
 pub use self::http::url::Url;
 pub use self::local::find;
-pub use self::names::{RepoId, Revision};
+pub use self::names::{RepoId, Revision, split_revision};
 pub use self::plain::PlainFile;
 pub use self::repo::Model;
-pub use self::settings::Settings;
+pub use self::settings::{Network, Settings};
 
 /// How patient to be with a server.
 #[derive(Clone, Copy, Debug)]
@@ -45,19 +50,27 @@ pub struct Patience {
 /// The hub, as this process reaches it.
 pub struct Hub {
     settings: Settings,
-    client: Client,
-    first_wait: Duration,
+    client: OnceCell<Client>,
+    patience: Patience,
 }
 
 impl Hub {
     /// Opens no connection yet.
     pub fn new(settings: Settings, patience: Patience) -> Self {
-        let local =
-            ["localhost", "[::1]"].contains(&settings.endpoint.host()) || settings.endpoint.host().starts_with("127.");
-        if settings.token.is_some() && !settings.endpoint.is_secure() && !local {
-            log::warn!("the token goes to {} without encryption: anybody on the way can read it", settings.endpoint);
+        Self { settings, client: OnceCell::new(), patience }
+    }
+
+    /// What asks servers, made when the first is to be asked.
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
         }
-        let client = Client::new(&settings, patience.timeout);
-        Self { settings, client, first_wait: patience.first_wait }
+        let access = Access::from_environment()?;
+        let host = access.endpoint.host();
+        let local = ["localhost", "[::1]"].contains(&host) || host.starts_with("127.");
+        if access.token.is_some() && !access.endpoint.is_secure() && !local {
+            log::warn!("the token goes to {} without encryption: anybody on the way can read it", access.endpoint);
+        }
+        Ok(self.client.get_or_init(|| Client::new(access, self.patience.timeout)))
     }
 }

@@ -66,6 +66,17 @@ impl Revision {
     }
 }
 
+/// A name as a user gives it, `NAME` or `NAME@REVISION`, as its two parts.
+///
+/// # Errors
+/// What follows the `@` is no revision.
+pub fn split_revision(text: &str) -> Result<(&str, Option<Revision>), String> {
+    match text.split_once('@') {
+        Some((name, revision)) => Ok((name, Some(revision.parse()?))),
+        None => Ok((text, None)),
+    }
+}
+
 impl Default for Revision {
     fn default() -> Self {
         Self("main".to_owned())
@@ -170,6 +181,15 @@ mod tests {
             assert!(text.parse::<Revision>().is_err(), "{text}");
         }
         assert_eq!("refs/pr/1".parse::<Revision>().unwrap().encoded(), "refs%2Fpr%2F1");
+    }
+
+    #[test]
+    fn a_name_may_carry_its_revision() {
+        assert_eq!(split_revision("org/x").unwrap(), ("org/x", None));
+        assert_eq!(split_revision("org/x@refs/pr/1").unwrap(), ("org/x", Some("refs/pr/1".parse().unwrap())));
+        for text in ["org/x@", "org/x@../y", "org/x@a@b"] {
+            assert!(split_revision(text).is_err(), "{text}");
+        }
     }
 
     #[test]

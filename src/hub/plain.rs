@@ -2,12 +2,14 @@
 //!
 //! Not in the cache of the hub: its tools take every folder there for a repository.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Hub;
 use super::disk::partial::Expected;
 use super::disk::sum::Sum;
 use super::download::{Meter, Wanted, download};
+use super::http::refusal::Origin;
 use super::http::url::Url;
 use super::names::is_file_name;
 use crate::digest::Digest;
@@ -26,6 +28,7 @@ pub struct PlainFile {
     /// Its licence, for people.
     pub licence: String,
     folder: String,
+    origin: Origin,
 }
 
 impl PlainFile {
@@ -37,6 +40,7 @@ impl PlainFile {
             sum: Some(sum.clone()),
             licence: licence.to_owned(),
             folder: name.to_owned(),
+            origin: Origin::Catalogue,
         }
     }
 
@@ -48,7 +52,7 @@ impl PlainFile {
             None => format!("url-{}", short(Digest::of(url.for_request().as_bytes()))),
         };
         let name = file_name(&url).to_owned();
-        Self { name, url, sum: digest.map(Sum::Sha256), licence: "not stated".to_owned(), folder }
+        Self { name, url, sum: digest.map(Sum::Sha256), licence: "not stated".to_owned(), folder, origin: Origin::User }
     }
 
     /// Where it is kept below the folder of downloads.
@@ -69,20 +73,26 @@ impl Hub {
     /// [`Fault::Network`], [`Fault::DownloadRefused`], [`Fault::DownloadDigest`], [`Fault::ModelPointer`];
     /// [`Fault::ModelMissing`] when the network is switched off; those of writing.
     pub fn fetch_file(&self, file: &PlainFile, progress: &Progress) -> Result<PathBuf> {
-        let target = file.place(&self.settings.downloads);
+        let target = file.place(self.settings.downloads()?);
         let expected = Expected { bytes: None, sum: file.sum.clone() };
         if expected.holds(&target, &mut |_| ())? {
             return Ok(target);
         }
-        if self.settings.offline {
+        if self.settings.network.is_off() {
             return self.unproved(file, target);
         }
         log::info!("{}: {}, licence: {}, to {}", file.name, file.url, file.licence, target.display());
         let task = progress.bytes(&file.name, None);
-        let wanted = Wanted { url: &file.url, target: &target, expected };
-        download(&self.client, &wanted, self.first_wait, Meter { task: &task, base: 0 })?;
+        let (origin, by) = (file.origin, "XDG_DATA_HOME");
+        let wanted = Wanted { url: &file.url, target: &target, expected, origin, by };
+        let client = self.client()?;
+        let made: Vec<_> = target.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+        download(client, &wanted, self.patience.first_wait, Meter { task: &task, base: 0 }).inspect_err(|_| {
+            // Only empty folders go: what can be gone on with stays.
+            let _ = made.into_iter().try_for_each(fs::remove_dir);
+        })?;
         if file.sum.is_none() {
-            let bytes = std::fs::read(&target).map_err(|error| Error::reading(&target, error))?;
+            let bytes = fs::read(&target).map_err(|error| Error::reading(&target, error))?;
             log::warn!(
                 "nothing vouches for {}: compare its SHA-256 digest {} with what its authors state, and give it with \
                  --sha256",

@@ -10,8 +10,9 @@ use super::disk::leftover::leftover_bytes;
 use super::disk::partial::Expected;
 use super::disk::space;
 use super::disk::sum::Sum;
-use super::download::{Meter, Wanted, download};
+use super::download::{Meter, Wanted, download, placed};
 use super::http::client::Ask;
+use super::http::refusal::Origin;
 use super::http::retry::{Failed, persist};
 use super::http::url::Url;
 use super::listing::{Listed, Listing, is_index};
@@ -31,14 +32,21 @@ pub struct Model {
     pub name: String,
     /// Its repository.
     pub repo: RepoId,
-    /// Branch, tag or commit.
-    pub revision: Revision,
+    /// Branch, tag or commit; main if none is given.
+    pub revision: Option<Revision>,
     /// Licence of the weights, for people.
     pub licence: String,
     /// Whether a tokeniser belongs to it.
     pub tokenizer: bool,
     /// Digests of files that are known beforehand.
     pub known: BTreeMap<String, Digest>,
+}
+
+impl Model {
+    /// The revision to ask for.
+    fn wanted(&self) -> Revision {
+        self.revision.clone().unwrap_or_default()
+    }
 }
 
 /// A file to be fetched, with what proves it.
@@ -56,16 +64,17 @@ impl Hub {
     /// [`Fault::ModelFormat`] for a repository without a model; [`Fault::ModelMissing`] when the network is switched
     /// off and the cache has not all; [`Fault::NoSpace`] and others of writing. Nothing wrong has a name then.
     pub fn fetch_model(&self, model: &Model, progress: &Progress) -> Result<PathBuf> {
-        if self.settings.offline {
+        if self.settings.network.is_off() {
             return self.settings.proved(model, progress);
         }
+        let client = self.client()?;
         match self.listing(model) {
             Ok(listing) => self.fetch_listed(model, &listing, progress),
             Err(error) if error.fault() == Fault::Network => {
                 let path = self.settings.proved(model, progress).map_err(|_| error)?;
                 log::warn!(
                     "{} cannot be asked for {}; what the cache holds is complete",
-                    self.settings.endpoint,
+                    client.endpoint(),
                     model.name
                 );
                 Ok(path)
@@ -75,13 +84,14 @@ impl Hub {
     }
 
     fn listing(&self, model: &Model) -> Result<Listing> {
-        let path = format!("api/models/{}/revision/{}?blobs=true", model.repo, model.revision.encoded());
-        let url = self.settings.endpoint.below(&path);
-        let body = persist(self.first_wait, || self.client.ask(Ask::whole(&url))?.read(MOST_TEXT))?;
+        let (client, revision) = (self.client()?, model.wanted());
+        let path = format!("api/models/{}/revision/{}?blobs=true", model.repo, revision.encoded());
+        let url = client.endpoint().below(&path);
+        let body = persist(self.patience.first_wait, || client.ask(Ask::whole(&url))?.read(MOST_TEXT))?;
         let listing = Listing::read(&body, &url)?;
-        if model.revision.commit().is_some_and(|commit| commit != listing.commit) {
+        if revision.commit().is_some_and(|commit| commit != listing.commit) {
             return Err(Error::new(Fault::Network, format!("{url} answers with another commit"))
-                .expected(model.revision.to_string())
+                .expected(revision.to_string())
                 .found(listing.commit.to_string())
                 .advice("check HF_ENDPOINT and the proxy"));
         }
@@ -89,7 +99,7 @@ impl Hub {
     }
 
     fn fetch_listed(&self, model: &Model, listing: &Listing, progress: &Progress) -> Result<PathBuf> {
-        let folder = RepoFolder::of(&self.settings.cache, &model.repo);
+        let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
         let mut files = Vec::new();
         for file in listing.needed(&model.repo.to_string())? {
             files.push(self.ready(model, listing, file)?);
@@ -108,23 +118,27 @@ impl Hub {
         let mut base = 0;
         for file in &files {
             self.obtain(model, listing, file, Meter { task: &task, base })?;
-            folder.link(&listing.commit, &file.name, &file.sum)?;
+            folder
+                .link(&listing.commit, &file.name, &file.sum)
+                .map_err(|error| placed(error, self.settings.cache_by()))?;
             base += file.bytes;
         }
         // Last, so that a revision that is noted is complete. A cache that is complete and cannot be written to is fine.
-        if let Err(error) = folder.note(&model.revision, &listing.commit) {
-            log::warn!("{error}: {} is complete, but not noted as the revision {}", model.name, model.revision);
+        if let Err(error) = folder.note(&model.wanted(), &listing.commit) {
+            log::warn!("{error}: {} is complete, but not noted as the revision {}", model.name, model.wanted());
         }
         Ok(snapshot)
     }
 
     /// Says what will be fetched, and makes sure that there is room for it.
     fn announce(&self, model: &Model, listing: &Listing, files: &[Ready]) -> Result<()> {
-        let folder = RepoFolder::of(&self.settings.cache, &model.repo);
+        let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
         let total = files.iter().map(|file| file.bytes).fold(0, u64::saturating_add);
         let needed = |file: &Ready| {
             let blob = folder.blob(&file.sum);
-            let there = fs::metadata(&blob).is_ok_and(|metadata| metadata.len() == file.bytes);
+            let place = folder.copy(&listing.commit, &file.name).filter(|_| !blob.exists());
+            let place = place.as_deref().unwrap_or(&blob);
+            let there = fs::metadata(place).is_ok_and(|metadata| metadata.len() == file.bytes);
             if there { 0 } else { file.bytes.saturating_sub(leftover_bytes(&blob)) }
         };
         let needed = files.iter().map(needed).fold(0, u64::saturating_add);
@@ -133,7 +147,7 @@ impl Hub {
             model.name,
             model.repo,
             &listing.commit.as_str()[..12],
-            self.settings.endpoint,
+            self.client()?.endpoint(),
             model.licence
         );
         log::info!(
@@ -144,7 +158,7 @@ impl Hub {
             Bytes(needed),
             folder.snapshot(&listing.commit).display()
         );
-        space::check(folder.path(), needed)
+        space::check(folder.path(), needed, self.settings.cache_by())
     }
 
     /// Size and digest of a file: from the listing or, where that says nothing, from the headers of the file.
@@ -153,9 +167,9 @@ impl Hub {
         if let (Some(bytes), Some(sum)) = (bytes, &sum) {
             return Ok(Ready { name, bytes, sum: sum.clone() });
         }
-        let url = self.address(model, listing, &name);
-        let announced = persist(self.first_wait, || {
-            let answer = self.client.ask(Ask { head: true, ..Ask::whole(&url) })?;
+        let (client, url) = (self.client()?, self.address(model, listing, &name)?);
+        let announced = persist(self.patience.first_wait, || {
+            let answer = client.ask(Ask { head: true, ..Ask::whole(&url) })?;
             Ok::<_, Failed>(answer.announced)
         })?;
         match (bytes.or(announced.bytes), sum.or(announced.sum)) {
@@ -166,9 +180,9 @@ impl Hub {
         }
     }
 
-    fn address(&self, model: &Model, listing: &Listing, name: &str) -> Url {
+    fn address(&self, model: &Model, listing: &Listing, name: &str) -> Result<Url> {
         let name = super::names::encoded(name);
-        self.settings.endpoint.below(&format!("{}/resolve/{}/{name}", model.repo, listing.commit))
+        Ok(self.client()?.endpoint().below(&format!("{}/resolve/{}/{name}", model.repo, listing.commit)))
     }
 
     /// Content of an index of weights.
@@ -179,24 +193,33 @@ impl Hub {
                 .found(format!("{} bytes", index.bytes))
                 .advice("check the name and --revision"));
         }
-        self.obtain(model, listing, index, Meter { task: &Progress::Silent.bytes("", None), base: 0 })?;
-        let blob = RepoFolder::of(&self.settings.cache, &model.repo).blob(&index.sum);
-        fs::read(&blob).map_err(|error| Error::reading(&blob, error))
+        let silent = Progress::Silent.bytes("", None);
+        let path = self.obtain(model, listing, index, Meter { task: &silent, base: 0 })?;
+        fs::read(&path).map_err(|error| Error::reading(&path, error))
     }
 
-    /// Makes sure that a file lies in the cache and is what the hub says.
-    fn obtain(&self, model: &Model, listing: &Listing, file: &Ready, meter: Meter) -> Result<()> {
-        let target = RepoFolder::of(&self.settings.cache, &model.repo).blob(&file.sum);
+    /// Makes sure that a file lies in the cache and is what the hub says; gives its place.
+    fn obtain(&self, model: &Model, listing: &Listing, file: &Ready, meter: Meter) -> Result<PathBuf> {
+        let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
+        let mut target = folder.blob(&file.sum);
         let expected = Expected { bytes: Some(file.bytes), sum: Some(file.sum.clone()) };
-        if expected.holds(&target, &mut |bytes| meter.add(bytes))? {
+        // Where links cannot be made, other clients leave a copy in the snapshot and no blob.
+        let copy = folder.copy(&listing.commit, &file.name).filter(|_| !target.exists());
+        if let Some(copy) = copy
+            && expected.holds(&copy, &mut |bytes| meter.add(bytes))?
+        {
+            target = copy;
+        } else if expected.holds(&target, &mut |bytes| meter.add(bytes))? {
             log::debug!("{} of {} is in the cache and proved", file.name, model.name);
         } else {
             if target.exists() {
                 log::warn!("{} of {} is damaged in the cache: fetched again", file.name, model.name);
             }
             meter.set(0);
-            let url = self.address(model, listing, &file.name);
-            download(&self.client, &Wanted { url: &url, target: &target, expected }, self.first_wait, meter)?;
+            let url = self.address(model, listing, &file.name)?;
+            let (origin, by) = (Origin::Hub, self.settings.cache_by());
+            let wanted = Wanted { url: &url, target: &target, expected, origin, by };
+            download(self.client()?, &wanted, self.patience.first_wait, meter)?;
         }
         match model.known.get(&file.name) {
             Some(digest) if !Sum::Sha256(*digest).holds(&target, &mut |_| ())? => Err(Error::new(
@@ -207,7 +230,7 @@ impl Hub {
             .expected(format!("the SHA-256 digest {digest}"))
             .found("another one, and the hub vouches for it: its authors have changed it")
             .advice(format!("'virnucpro models fetch {}' takes the repository as it is", model.repo))),
-            _ => Ok(()),
+            _ => Ok(target),
         }
     }
 }

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
-use crate::hub::{self, Entry, Hub, Model, Patience, PlainFile, RepoId, Revision, Settings, Source, Url};
+use crate::hub::{self, Entry, Hub, Model, Network, Patience, PlainFile, Revision, Settings, Source, Url};
 use crate::runtime::progress::Progress;
+
+/// Where the heads of the catalogue are published, for people.
+const HEADS: &str = "github.com/Li-Jing-1997/VirNucPro";
 
 /// What to fetch.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Names of the catalogue, or `organisation/name`.
+    /// Names of the catalogue, or `organisation/name`; either may end in `@revision`.
     pub names: Vec<String>,
     /// Branch, tag or commit of the repositories; their main branch if none is given.
     pub revision: Option<Revision>,
@@ -23,28 +27,30 @@ pub struct Request {
     pub patience: Patience,
 }
 
-/// Fetches models and gives their places, one a line; without names a table of the models that have one.
+/// Fetches models and tells the place of each, a line, when it is there; without names tells a table of the models
+/// that have one.
 ///
 /// # Errors
-/// [`Fault::Usage`] for a name that is none; those of [`Hub::fetch_model`] and [`Hub::fetch_file`].
-pub fn fetch(request: &Request, progress: &Progress) -> Result<String> {
+/// [`Fault::Usage`] for a name that is none; those of [`Hub::fetch_model`], [`Hub::fetch_file`] and `tell`.
+pub fn fetch(request: &Request, progress: &Progress, tell: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
     let mut settings = Settings::from_environment()?;
-    settings.offline |= request.offline;
+    if request.offline && !settings.network.is_off() {
+        settings.network = Network::OffByOption;
+    }
     if request.names.is_empty() && request.file.is_none() {
-        return table(&settings);
+        return tell(&table(&settings)?);
     }
     let wanted = request.names.iter().map(|name| Wanted::of(name, request)).collect::<Result<Vec<_>>>()?;
     let file = request.file.clone().map(|(url, digest)| Wanted::File(PlainFile::of_user(url, digest)));
     let hub = Hub::new(settings, request.patience);
-    let mut text = String::new();
     for wanted in wanted.into_iter().chain(file) {
         let path = match wanted {
             Wanted::Model(model) => hub.fetch_model(&model, progress)?,
             Wanted::File(file) => hub.fetch_file(&file, progress)?,
         };
-        let _ = writeln!(text, "{}", path.display());
+        tell(&format!("{}\n", path.display()))?;
     }
-    Ok(text)
+    Ok(())
 }
 
 enum Wanted {
@@ -53,56 +59,63 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn of(name: &str, request: &Request) -> Result<Self> {
-        let revision = request.revision.clone().unwrap_or_default();
-        let model = |repo: RepoId, licence: String, tokenizer: bool, known: BTreeMap<String, Digest>| {
-            Self::Model(Model { name: name.to_owned(), repo, revision, licence, tokenizer, known })
-        };
-        match hub::entry(name)? {
-            Some(Entry { source: Source::File { .. }, .. }) if request.revision.is_some() => {
-                Err(Error::new(Fault::Usage, format!("{name} is one file and has no revisions"))
-                    .found("--revision")
-                    .advice("leave --revision out"))
+    fn of(text: &str, request: &Request) -> Result<Self> {
+        let (plain, at) = hub::split_revision(text).map_err(no_model)?;
+        if at.is_some() && request.revision.is_some() {
+            return Err(Error::new(Fault::Usage, format!("{text} has two revisions"))
+                .found("--revision, and another behind the @")
+                .advice("leave one of them out"));
+        }
+        let revision = at.or_else(|| request.revision.clone());
+        let name = revision.as_ref().map_or_else(|| plain.to_owned(), |revision| format!("{plain}@{revision}"));
+        // Of another revision nothing is known beforehand.
+        let known = |known| if revision.is_some() { BTreeMap::new() } else { known };
+        let model = match hub::entry(plain)? {
+            Some(Entry { source: Source::File { .. }, .. }) if revision.is_some() => {
+                return Err(hub::no_revisions(plain));
             }
             Some(Entry { source: Source::File { url, sum }, licence, .. }) => {
-                Ok(Self::File(PlainFile::named(name, &url, &sum, &licence)))
+                return Ok(Self::File(PlainFile::named(plain, &url, &sum, &licence)));
             }
-            Some(Entry { source: Source::Repo { id, tokenizer, known }, licence, .. }) => {
-                // Of another revision nothing is known beforehand.
-                let known = if request.revision.is_some() { BTreeMap::new() } else { known };
-                Ok(model(id, licence, tokenizer, known))
+            Some(Entry { source: Source::Repo { id, tokenizer, known: digests }, licence, .. }) => {
+                Model { name, repo: id, known: known(digests), revision, licence, tokenizer }
             }
             None => {
-                let id = name.parse::<RepoId>().map_err(|found| {
-                    Error::new(Fault::Usage, "there is no model of this name to fetch")
-                        .found(found)
-                        .advice("'virnucpro models fetch' lists the names; any model of the hub is organisation/name")
-                })?;
-                Ok(model(id, "see its page on the hub".to_owned(), false, BTreeMap::new()))
+                let (repo, licence) = (plain.parse().map_err(no_model)?, "see its page on the hub".to_owned());
+                Model { name, repo, revision, licence, tokenizer: false, known: BTreeMap::new() }
             }
-        }
+        };
+        Ok(Self::Model(model))
     }
 }
 
-/// The models that have a name, and whether they are here.
+fn no_model(found: String) -> Error {
+    Error::new(Fault::Usage, "there is no model of this name to fetch")
+        .found(found)
+        .advice("'virnucpro models fetch' lists the names; any model of the hub is organisation/name")
+}
+
+/// The models that have a name, and whether they are here: rows of at most 100 columns.
 fn table(settings: &Settings) -> Result<String> {
-    let mut text = format!("{:14} {:7} {:>7}  {:62} {:11} source\n", "name", "fetched", "size", "what", "licence");
-    for entry in hub::entries()? {
-        let fetched = if hub::find(&entry.name, settings).is_ok_and(|path| path.is_some()) { "yes" } else { "no" };
-        let source = match &entry.source {
+    let row = |cells: [&str; 6]| {
+        let [name, fetched, size, what, licence, source] = cells;
+        format!("{name:13}  {fetched:7}  {size:>6}  {what:20}  {licence:11}  {source}\n")
+    };
+    let mut text = row(["name", "fetched", "size", "what", "licence", "source"]);
+    for Entry { name, what, licence, about, source } in hub::entries()? {
+        let fetched = if hub::find(&name, settings).is_ok_and(|path| path.is_some()) { "yes" } else { "no" };
+        let source = match &source {
             Source::Repo { id, .. } => id.to_string(),
-            Source::File { url, .. } => url.to_string(),
+            Source::File { .. } => HEADS.to_owned(),
         };
-        let Entry { name, what, licence, about, .. } = &entry;
-        let licence = licence.split(" in the").next().unwrap_or(licence);
-        let _ = writeln!(text, "{name:14} {fetched:7} {about:>7}  {what:62} {licence:11} {source}");
+        let licence = licence.split(" in the").next().unwrap_or(&licence);
+        text.push_str(&row([&name, fetched, &about, &what, licence, &source]));
     }
-    let _ = writeln!(
-        text,
-        "\nsizes are about right; repositories are fetched from {} into {}, files into {}",
-        settings.endpoint,
-        settings.cache.display(),
-        settings.downloads.display()
-    );
+    let shown =
+        |folder: Result<&Path>| folder.map_or_else(|error| error.to_string(), |folder| folder.display().to_string());
+    let endpoint = hub::endpoint().map_or_else(|error| format!("nowhere: {error}"), |endpoint| endpoint.to_string());
+    let _ = writeln!(text, "\nsizes are about right; the published heads are for vectors of dnabert-s and esm2-3b");
+    let _ = writeln!(text, "models come from {endpoint}\nand go to {}", shown(settings.cache()));
+    let _ = writeln!(text, "heads go to {}", shown(settings.downloads()));
     Ok(text)
 }

@@ -167,3 +167,92 @@ fn a_bundle_is_made_of_fetched_models_by_their_names() {
     let json = import(&second, "./gone", esm.to_str().unwrap()).fails(78, "VN-MODEL-MISSING");
     assert!(!json["advice"].as_str().unwrap().contains("fetch"), "{json}");
 }
+
+#[test]
+fn a_model_is_fetched_where_only_its_cache_has_a_place() {
+    let world = World::new(Repo::esm());
+    let cache = world.place.path("cache");
+    let variables = [("HOME", ""), ("HF_HOME", ""), ("HF_HUB_CACHE", cache.to_str().unwrap())];
+    world.fetch_with(&[REPO], &variables).ok();
+    let json = world.fetch_with(&["virnucpro-500"], &variables).fails(78, "VN-CONFIG");
+    assert!(json["advice"].as_str().unwrap().contains("XDG_DATA_HOME"), "{json}");
+}
+
+#[test]
+fn a_revision_is_part_of_a_name() {
+    let world = World::new(Repo::mini("esm"));
+    let path = repository().join("bundles/mini/dnabert");
+    let dnabert = path.to_str().unwrap();
+    world.fetch(&["org/tiny@v1"]).ok();
+    assert_eq!(world.hub.asked("/revision/v1?").len(), 1);
+    // The only revision that is here.
+    import(&world, dnabert, REPO).ok();
+    fs::remove_dir_all(world.place.path("bundle")).unwrap();
+    import(&world, dnabert, "org/tiny@v1").ok();
+    fs::remove_dir_all(world.place.path("bundle")).unwrap();
+    let json = import(&world, dnabert, "org/tiny@v2").fails(78, "VN-MODEL-MISSING");
+    assert!(json["advice"].as_str().unwrap().contains("models fetch org/tiny@v2"), "{json}");
+    // Two of them: neither is taken.
+    let second = "d".repeat(40);
+    copies(&world, &second);
+    fs::write(world.folder().join("refs/v2"), &second).unwrap();
+    for json in [
+        import(&world, dnabert, REPO).fails(78, "VN-MODEL-MISSING"),
+        world.fetch(&[REPO, "--offline"]).fails(78, "VN-MODEL-MISSING"),
+    ] {
+        assert_eq!(json["found"], "org/tiny@v1, org/tiny@v2");
+    }
+    let ran = world.fetch(&["org/tiny@v2", "--offline"]).ok();
+    assert!(ran.stdout.trim_end().ends_with(&second), "{}", ran.told());
+    world.fetch(&["org/tiny@v2", "--revision", "v1"]).fails(64, "VN-USAGE");
+}
+
+/// A snapshot of copies in place of links, of the files of another.
+fn copies(world: &World, commit: &str) {
+    let folder = world.folder().join("snapshots").join(commit);
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(world.snapshot()).unwrap() {
+        let path = entry.unwrap().path();
+        let content = fs::read(&path).unwrap();
+        let copy = folder.join(path.file_name().unwrap());
+        let _ = fs::remove_file(&copy);
+        fs::write(copy, content).unwrap();
+    }
+}
+
+#[test]
+fn copies_are_proved_or_told_to_be_unproved() {
+    let world = fetched();
+    copies(&world, COMMIT);
+    // The blobs beside them vouch for them.
+    let ran = world.fetch(&[REPO, "--offline"]).ok();
+    assert!(!ran.stderr.contains("proves"), "{}", ran.told());
+    let copy = world.snapshot().join(WEIGHTS);
+    let mut content = fs::read(&copy).unwrap();
+    content[5000] ^= 1;
+    fs::write(&copy, content).unwrap();
+    world.fetch(&[REPO, "--offline"]).ok().says(&["nothing here proves 1 of its files", WEIGHTS]);
+    // Without blobs nothing does, but the hub.
+    fs::remove_dir_all(world.folder().join("blobs")).unwrap();
+    world.fetch(&[REPO, "--offline"]).ok().says(&["nothing here proves 3 of its files"]);
+    let ran = world.fetch(&[REPO]);
+    world.complete_esm(&ran);
+    assert_eq!(world.names("blobs"), [world.repo.blob(WEIGHTS)], "right copies are fetched again");
+}
+
+#[test]
+fn advice_names_what_was_set() {
+    let world = World::new(Repo::esm());
+    let advice = |args: &[&str], variables: &[(&str, &str)], fault: &str| {
+        let ran = world.fetch_with(args, variables);
+        let json = ran.fails(ran.code, fault);
+        json["advice"].as_str().unwrap().to_owned()
+    };
+    assert!(advice(&[REPO, "--offline"], &[], "VN-MODEL-MISSING").starts_with("leave --offline out"));
+    let off = [("HF_HUB_OFFLINE", "1")];
+    assert!(advice(&[REPO], &off, "VN-MODEL-MISSING").starts_with("unset HF_HUB_OFFLINE"));
+    let file = world.place.write("file", "");
+    let cache = file.join("cache");
+    let told = advice(&[REPO], &[("HF_HUB_CACHE", cache.to_str().unwrap())], "VN-IO-WRITE");
+    assert!(told.contains("set HF_HUB_CACHE"), "{told}");
+}

@@ -50,7 +50,7 @@ fn a_file_with_another_digest_is_refused() {
     let url = format!("{}/heads/mine.safetensors?key=Signature", server.url());
     let ran = world.fetch(&["--url", &url, "--sha256", &sha256(b"other")]);
     world.failed(&ran, 1, "VN-NET-HASH");
-    assert!(world.place.files("home").is_empty());
+    assert!(!world.place.path("home").exists());
 }
 
 #[test]
@@ -77,4 +77,39 @@ fn a_published_head_is_known_by_name_and_must_be_fetched() {
     fs::write(path, "no head").unwrap();
     let json = world.failed(&world.fetch(&["virnucpro-500", "--offline"]), 78, "VN-MODEL-MISSING");
     assert_eq!(json["found"], "a file with another digest");
+}
+
+#[test]
+fn a_failure_leaves_nothing_behind_that_is_of_no_use() {
+    let (world, server) = (World::new(Repo::esm()), server());
+    let gone = format!("{}/gone", server.url());
+    let json = world.failed(&world.fetch(&["--url", &gone]), 78, "VN-NET-REFUSED");
+    assert_eq!(json["advice"], "check the address");
+    let nowhere = "http://no-such-host.invalid/head.pth";
+    for args in [&["--url", nowhere][..], &["--url", nowhere, "--sha256", &sha256(b"x")]] {
+        let json = world.failed(&world.fetch(args), 1, "VN-NET");
+        assert_eq!(json["message"], "there is no host no-such-host.invalid");
+    }
+    // What broke off is of no use where nothing will prove it.
+    let cut = Server::start("127.0.0.1", |request| part(&head(), request).cut(1000));
+    world.fetch(&["--url", &format!("{}/head", cut.url())]).fails(1, "VN-NET");
+    assert!(!world.place.path("home").exists(), "{:?}", world.place.files("home").keys());
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_told_of_the_address() {
+    let world = World::new(Repo::esm());
+    let advice = |reply: Reply, sum: &[&str], fault: &str| {
+        let server = Server::start("127.0.0.1", move |_| reply.clone());
+        let url = format!("{}/head", server.url());
+        let ran = world.fetch(&[&["--url", &url], sum].concat());
+        let json = ran.fails(ran.code, fault);
+        json["advice"].as_str().unwrap().to_owned()
+    };
+    let pointer = Reply::new(200, "version https://git-lfs.github.com/spec/v1\n");
+    assert!(advice(pointer, &[], "VN-MODEL-LFS").contains("address of its download"));
+    assert!(advice(Reply::new(200, "<html>"), &[], "VN-MODEL-LFS").contains("address of the file itself"));
+    assert!(advice(Reply::new(401, ""), &[], "VN-NET-REFUSED").contains("check the address"));
+    let sum = sha256(b"other");
+    assert!(advice(Reply::new(200, "x"), &["--sha256", &sum], "VN-NET-HASH").contains("make sure that --sha256"));
 }

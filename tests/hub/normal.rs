@@ -139,3 +139,27 @@ fn a_name_of_the_catalogue_is_a_repository_of_the_hub() {
     ran.fails(78, "VN-NET-REFUSED");
     assert_eq!(world.hub.requests()[0].target, "/api/models/facebook/esm2_t6_8M_UR50D/revision/main?blobs=true");
 }
+
+#[test]
+fn the_list_fits_a_screen() {
+    let world = World::new(Repo::esm());
+    let ran = world.fetch(&[]).ok();
+    let rows = ran.stdout.split("\n\n").next().unwrap();
+    assert!(rows.lines().count() > 10 && rows.lines().all(|row| row.chars().count() <= 100), "{rows}");
+}
+
+#[test]
+fn what_came_before_a_failure_is_told() {
+    let world = World::new(Repo::esm());
+    let ran = world.fetch(&[REPO, "org/gone", REPO]);
+    ran.fails(78, "VN-NET-REFUSED");
+    assert_eq!(ran.stdout, format!("{}\n", world.snapshot().display()));
+}
+
+#[test]
+fn the_page_of_a_model_comes_with_it() {
+    let mut repo = Repo::esm();
+    repo.put("README.md", b"its licence");
+    let world = World::new(repo);
+    world.complete(&world.fetch(&[REPO]), &["README.md", "config.json", WEIGHTS, "vocab.txt"]);
+}

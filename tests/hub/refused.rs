@@ -154,6 +154,9 @@ fn names_that_are_none_ask_nobody() {
     let world = World::hub(|_, reply| reply);
     for args in [
         &["esm3"][..],
+        &["--revision", "main"],
+        &["org/tiny@../x"],
+        &["virnucpro-500@main"],
         &["../x"],
         &[REPO, "--revision", "../x"],
         &["virnucpro-500", "--revision", "main"],

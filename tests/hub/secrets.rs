@@ -101,3 +101,14 @@ fn a_proxy_that_cannot_be_reached_is_named() {
     let ran = world.fetch_with(&[REPO], &[("all_proxy", "socks5://127.0.0.1:1")]);
     world.failed(&ran, 78, "VN-CONFIG");
 }
+
+#[test]
+fn what_a_connection_needs_is_not_in_the_way_of_work_without_one() {
+    let world = World::new(Repo::esm());
+    world.complete_esm(&world.fetch(&[REPO]));
+    for wrong in [("all_proxy", "socks5://127.0.0.1:1"), ("HF_ENDPOINT", "nonsense"), ("HF_TOKEN", "two words")] {
+        world.complete_esm(&world.fetch_with(&[REPO, "--offline"], &[wrong]));
+        world.fetch_with(&[], &[wrong]).ok();
+        world.fetch_with(&[REPO], &[wrong]).fails(78, "VN-CONFIG");
+    }
+}

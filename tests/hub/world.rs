@@ -48,7 +48,7 @@ impl Repo {
         repo.put("config.json", &fs::read(golden.join("config.json")).unwrap());
         repo.put(WEIGHTS, &fs::read(golden.join("esm2_tiny.safetensors")).unwrap());
         repo.put("vocab.txt", b"<cls>\n<pad>\n");
-        repo.put("README.md", b"not needed");
+        repo.put("training_args.json", b"not needed");
         repo
     }
 

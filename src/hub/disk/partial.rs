@@ -202,7 +202,7 @@ impl Partial {
     ///
     /// # Errors
     /// The file system refuses.
-    pub(in crate::hub) fn publish(self) -> Result<()> {
+    pub(in crate::hub) fn publish(&self) -> Result<()> {
         if !self.is_ours() {
             return Err(self.lost());
         }

@@ -6,11 +6,11 @@ use crate::error::{Error, Fault, Result};
 use crate::units::Bytes;
 
 /// Refuses to start what cannot fit below `folder`, which need not be there yet. Where the file system does not tell,
-/// the download starts; quotas are not asked for.
+/// the download starts; quotas are not asked for. `by` is the variable that moves the folder.
 ///
 /// # Errors
 /// [`Fault::NoSpace`].
-pub(in crate::hub) fn check(folder: &Path, bytes: u64) -> Result<()> {
+pub(in crate::hub) fn check(folder: &Path, bytes: u64, by: &str) -> Result<()> {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
     let Ok(system) = rustix::fs::statvfs(there) else { return Ok(()) };
     let free = system.f_bavail.saturating_mul(system.f_frsize);
@@ -21,7 +21,7 @@ pub(in crate::hub) fn check(folder: &Path, bytes: u64) -> Result<()> {
         .file(folder)
         .expected(format!("{} free", Bytes(bytes)))
         .found(format!("{} free", Bytes(free)))
-        .advice("free space, or set HF_HOME to a folder on a larger disk"))
+        .advice(format!("free space, or set {by} to a folder on a larger disk")))
 }
 
 #[cfg(test)]
@@ -32,8 +32,9 @@ mod tests {
     fn what_fits_starts_and_what_cannot_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("not/there/yet");
-        assert!(check(&folder, 1).is_ok());
-        let error = check(&folder, u64::MAX).unwrap_err();
+        assert!(check(&folder, 1, "HF_HOME").is_ok());
+        let error = check(&folder, u64::MAX, "HF_HUB_CACHE").unwrap_err();
         assert_eq!(error.fault(), Fault::NoSpace);
+        assert!(error.report("virnucpro").contains("set HF_HUB_CACHE"));
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Request, header};
 
 use super::exchange::Exchange;
-use super::refusal;
+use super::refusal::{self, Origin};
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
+use crate::hub::access::{Access, Token};
 use crate::hub::disk::sum::Sum;
-use crate::hub::settings::{Settings, Token};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 6;
@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// Asks servers.
 pub(in crate::hub) struct Client {
     agent: ureq::Agent,
-    settings: Settings,
+    access: Access,
     limit: Duration,
 }
 
@@ -35,12 +35,14 @@ pub(in crate::hub) struct Ask<'a> {
     pub(in crate::hub) from: u64,
     /// The rest is wanted only if the file still has this ETag.
     pub(in crate::hub) etag: Option<&'a str>,
+    /// Where the address comes from.
+    pub(in crate::hub) origin: Origin,
 }
 
 impl<'a> Ask<'a> {
-    /// For all of an address.
+    /// For all of an address of the hub.
     pub(in crate::hub) fn whole(url: &'a Url) -> Self {
-        Self { url, head: false, from: 0, etag: None }
+        Self { url, head: false, from: 0, etag: None, origin: Origin::Hub }
     }
 }
 
@@ -65,8 +67,13 @@ pub(in crate::hub) struct Answer {
 }
 
 impl Client {
+    /// Address of the hub.
+    pub(in crate::hub) fn endpoint(&self) -> &Url {
+        &self.access.endpoint
+    }
+
     /// A client that gives a server up when it stands still for `limit`.
-    pub(in crate::hub) fn new(settings: &Settings, limit: Duration) -> Self {
+    pub(in crate::hub) fn new(access: Access, limit: Duration) -> Self {
         let roots = ureq::tls::RootCerts::PlatformVerifier; // heeds SSL_CERT_FILE and SSL_CERT_DIR
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -79,7 +86,7 @@ impl Client {
             .timeout_per_read(Some(limit))
             .timeout_per_write(Some(limit))
             .build();
-        Self { agent: config.into(), settings: settings.clone(), limit }
+        Self { agent: config.into(), access, limit }
     }
 
     /// Asks, and follows redirects. Gives answers of success, and 416 to one who asked for a part.
@@ -87,18 +94,18 @@ impl Client {
         let mut url = ask.url.clone();
         let mut announced = Announced::default();
         for _ in 0..=REDIRECTS {
-            let via = self.settings.proxies.of(&url);
+            let via = self.access.proxies.of(&url);
             let through = via.map(|via| via.shown());
             let broken = |broken| refusal::broken(broken, &url, through.as_deref());
             let mut exchange = Exchange::start(self.agent.clone(), self.request(&ask, &url)?, self.limit)?;
             let head = exchange.head().map_err(broken)?;
-            let from_hub = url.same_origin(&self.settings.endpoint);
+            let from_hub = url.same_origin(&self.access.endpoint);
             if from_hub {
                 announced.update(&head.headers, ask.head && head.status == 200);
             }
             if matches!(head.status, 301 | 302 | 303 | 307 | 308) {
-                let next = redirected(&url, &head.headers)?;
-                let elsewhere = !next.same_origin(&self.settings.endpoint);
+                let next = redirected(&url, &head.headers, ask.origin)?;
+                let elsewhere = !next.same_origin(&self.access.endpoint);
                 if ask.head && elsewhere && announced.sum.is_some() && announced.bytes.is_some() {
                     return Ok(Answer { status: 200, headers: head.headers, announced, url, through, exchange });
                 }
@@ -108,14 +115,14 @@ impl Client {
             if (200..300).contains(&head.status) || (head.status == 416 && ask.from > 0) {
                 return Ok(Answer { status: head.status, headers: head.headers, announced, url, through, exchange });
             }
-            let token = from_hub && self.settings.token.is_some();
-            return Err(refusal::status(head.status, &head.headers, &url, token));
+            let token = from_hub && self.access.token.is_some();
+            return Err(refusal::status(&head, &url, token, ask.origin));
         }
         Err(Failed::Finally(
             Error::new(Fault::Network, format!("{} redirects in a circle", ask.url))
                 .expected(format!("at most {REDIRECTS} redirects"))
                 .found(format!("one more, at {url}"))
-                .advice("check HF_ENDPOINT and the proxy; try again later"),
+                .advice(format!("{}; try again later", ask.origin.check())),
         ))
     }
 
@@ -134,21 +141,21 @@ impl Client {
             request = request.header(header::AUTHORIZATION, token.header());
         }
         let request = request.body(()).map_err(unasked)?;
-        let via = self.settings.proxies.of(url).map(|via| via.proxy());
+        let via = self.access.proxies.of(url).map(|via| via.proxy());
         Ok(self.agent.configure_request(request).proxy(via).build())
     }
 
     /// The token, for an address of the hub itself.
     fn token_for(&self, url: &Url) -> Option<&Token> {
-        self.settings.token.as_ref().filter(|_| url.same_origin(&self.settings.endpoint))
+        self.access.token.as_ref().filter(|_| url.same_origin(&self.access.endpoint))
     }
 }
 
-fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url> {
+fn redirected(from: &Url, headers: &HeaderMap, origin: Origin) -> Result<Url> {
     let wrong = |found: String| {
         Error::new(Fault::Network, format!("{from} redirects to where this program does not go"))
             .found(found)
-            .advice("check HF_ENDPOINT and the proxy")
+            .advice(origin.check())
     };
     let location = text(headers, "location")
         .filter(|location| !location.trim().is_empty())
@@ -220,7 +227,7 @@ mod tests {
     fn next(from: &str, location: &str) -> Result<String> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, location.parse().unwrap());
-        redirected(&from.parse().unwrap(), &headers).map(|url| url.for_request())
+        redirected(&from.parse().unwrap(), &headers, Origin::Hub).map(|url| url.for_request())
     }
 
     #[test]

@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
-use ureq::http::HeaderMap;
-
 use super::client::text;
-use super::exchange::Broken;
+use super::exchange::{Broken, Head};
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault};
+
+/// Where an address comes from, and so what to do when nothing is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub) enum Origin {
+    /// A repository of the hub.
+    Hub,
+    /// The catalogue of this program.
+    Catalogue,
+    /// The user.
+    User,
+}
+
+impl Origin {
+    /// What to check first.
+    pub(in crate::hub) fn check(self) -> &'static str {
+        match self {
+            Self::Hub => "check HF_ENDPOINT and the proxy",
+            Self::Catalogue => "check the proxy",
+            Self::User => "check the address and the proxy",
+        }
+    }
+}
 
 /// The error of an answer that never came, or ended early.
 pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -> Failed {
@@ -33,7 +53,8 @@ pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -
         }
         Broken::Failure(cause) => {
             let message = match &cause {
-                ureq::Error::HostNotFound => format!("there is no host {}", url.host()),
+                _ if is_unknown_host(&cause) && through.is_some() => "there is no host of the proxy's name".to_owned(),
+                _ if is_unknown_host(&cause) => format!("there is no host {}", url.host()),
                 ureq::Error::ConnectProxyFailed(_) => format!("the proxy does not connect to {}", url.host()),
                 ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                     format!("{url} cannot be reached")
@@ -52,6 +73,15 @@ pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -
     }
 }
 
+/// Whether a name could not be looked up. The standard library has no kind of error for it.
+fn is_unknown_host(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        ureq::Error::Io(error) => error.to_string().contains("failed to lookup address"),
+        _ => false,
+    }
+}
+
 fn is_certificate(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => true,
@@ -61,22 +91,32 @@ fn is_certificate(error: &ureq::Error) -> bool {
 }
 
 /// The error of a status. `token` if one was sent.
-pub(in crate::hub) fn status(status: u16, headers: &HeaderMap, url: &Url, token: bool) -> Failed {
+pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin) -> Failed {
+    let Head { status, headers } = head;
     let says = text(headers, "x-error-message").map(|words| format!(": {words}")).unwrap_or_default();
     let found = format!("HTTP status {status}{says}");
     let refused = |message: String, advice: &str| {
         Failed::Finally(Error::new(Fault::DownloadRefused, message).found(found.clone()).advice(advice))
     };
-    match status {
+    match *status {
         401 | 403 if token => refused(
             format!("{url} is refused to this token"),
             "accept the licence on the model's page with your account, or make a new token there that may read it; \
              without HF_TOKEN a public model is open to all; check the name too",
         ),
+        401 | 403 if origin != Origin::Hub => refused(
+            format!("{url} is not open to all, or not there"),
+            "check the address; this program logs in nowhere but at the hub: download the file yourself and give its path",
+        ),
         401 | 403 => refused(
             format!("{url} is not open to all, or not there"),
             "check the name; if the model's page asks for it, accept the licence there and set HF_TOKEN to a token of \
              your account",
+        ),
+        404 | 410 if origin == Origin::User => refused(format!("{url} is not there"), "check the address"),
+        404 | 410 if origin == Origin::Catalogue => refused(
+            format!("{url} is not there"),
+            "its authors have moved or withdrawn it: get the file from them, and give its path",
         ),
         404 | 410 => refused(
             format!("{url} is not there"),
@@ -94,18 +134,33 @@ pub(in crate::hub) fn status(status: u16, headers: &HeaderMap, url: &Url, token:
                 .advice("try again later: what was downloaded is kept");
             Failed::Again { error, after: after.map(Duration::from_secs) }
         }
-        _ => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
+        _ if origin == Origin::Hub => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
+        _ => refused(format!("{url} is refused"), origin.check()),
     }
 }
 
 /// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
 /// start of the body.
-pub(in crate::hub) fn check_start(start: &[u8], url: &Url) -> Result<(), Error> {
+pub(in crate::hub) fn check_start(start: &[u8], url: &Url, origin: Origin) -> Result<(), Error> {
     let words: String = String::from_utf8_lossy(&start[..start.len().min(512)]).trim_start().to_lowercase();
     let (what, advice) = if words.starts_with("version https://git-lfs") {
-        ("a Git-LFS pointer", "the server holds no content for this file: fetch from another one (HF_ENDPOINT)")
+        let advice = match origin {
+            Origin::Hub => "the server holds no content for this file: fetch from another one (HF_ENDPOINT)",
+            Origin::Catalogue | Origin::User => {
+                "the address leads to the pointer, not to the file: take the address of its download (on a hub with \
+                 /resolve/ in it, on GitHub under media.githubusercontent.com)"
+            }
+        };
+        ("a Git-LFS pointer", advice)
     } else if words.starts_with("<!doctype html") || words.starts_with("<html") {
-        ("a web page", "log in to your network if it asks for that; check HF_ENDPOINT and the proxy")
+        let advice = match origin {
+            Origin::Hub => "log in to your network if it asks for that; check HF_ENDPOINT and the proxy",
+            Origin::Catalogue | Origin::User => {
+                "take the address of the file itself, not of the page about it; log in to your network if it asks for \
+                 that"
+            }
+        };
+        ("a web page", advice)
     } else {
         return Ok(());
     };
