@@ -151,7 +151,7 @@ fn work_that_is_stopped_leaves_nothing_behind() {
     for tensors in [0, 1, 60] {
         let (workshop, left) = (Workshop::new(), std::cell::Cell::new(tensors));
         let before = workshop.folder.path().read_dir().unwrap().count();
-        let stopped = Staged::new(&workshop.request(), &|| match left.replace(left.get() - 1) {
+        let stopped = Staged::new(&workshop.request(), &|_| match left.replace(left.get() - 1) {
             0 => Err(Error::new(Fault::Interrupted, "stopped by SIGINT")),
             _ => Ok(()),
         });

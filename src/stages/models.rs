@@ -77,7 +77,7 @@ pub fn import(request: &Request, search: &SearchPath) -> Result<String> {
     for path in [&mut request.dnabert, &mut request.esm, &mut request.head] {
         named(path, search)?;
     }
-    let mut staged = Staged::new(&request, &interrupt::check)?;
+    let mut staged = Staged::new(&request, &|_| interrupt::check())?;
     match verify::vectors_to_store(staged.bundle())? {
         Some(vectors) => staged.store_vectors(vectors)?,
         None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),

@@ -12,7 +12,9 @@ mod esm;
 mod given;
 mod hashing;
 mod head;
+mod leftover;
 mod names;
+mod place;
 mod provenance;
 mod report;
 mod selection;
@@ -34,6 +36,7 @@ use self::staging::Staging;
 use super::Bundle;
 use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spec};
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
+use crate::checkpoint::TensorInfo;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 use crate::units::WeightFormat;
@@ -79,7 +82,7 @@ pub enum Training {
 /// # Errors
 /// Those of [`Staged::new`] and [`Staged::commit`].
 pub fn import(request: &Request) -> Result<Report> {
-    Staged::new(request, &|| Ok(()))?.commit()
+    Staged::new(request, &|_| Ok(()))?.commit()
 }
 
 /// A bundle whose files are written and which does not have its name yet; removed unless it is committed.
@@ -89,21 +92,32 @@ pub struct Staged {
     parts: Vec<Part>,
 }
 
+/// How far the work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The part that is written: `dnabert`, `esm` or `head`.
+    pub part: &'static str,
+    /// Bytes of its tensors that are written.
+    pub written: u64,
+    /// Bytes that its tensors will have.
+    pub total: u64,
+}
+
 /// Names of the parts, in the order in which they are written.
 const PARTS: [&str; 3] = ["dnabert", "esm", "head"];
 
 impl Staged {
-    /// Reads and checks the models and writes the bundle's files beside their place. `proceed` is asked before every
-    /// tensor; its error ends the work.
+    /// Reads and checks the models and writes the bundle's files beside their place. `proceed` is told before every
+    /// tensor how far the work is; its error ends the work.
     ///
     /// # Errors
     /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`]: files that are not there or not read;
     /// [`Fault::ModelDigest`]: files that are not what their bundle or cache says; [`Fault::ModelTensors`],
     /// [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`], [`Fault::ModelTokenizer`]: what
-    /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`] and others of
-    /// writing; those of `proceed`.
-    pub fn new(request: &Request, proceed: &dyn Fn() -> Result<()>) -> Result<Self> {
-        staging::refuse_occupied(&request.out)?;
+    /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`],
+    /// [`Fault::NoSpace`] and others of writing; those of `proceed`.
+    pub fn new(request: &Request, proceed: &dyn Fn(Step) -> Result<()>) -> Result<Self> {
+        let place = place::free(&request.out)?;
         let dnabert = given::open(&request.dnabert, "dnabert")?;
         let esm = given::open(&request.esm, "esm")?;
         let head = given::open(&request.head, "head")?;
@@ -114,7 +128,8 @@ impl Staged {
             head::read(&head.checkpoint)?,
         ];
         let mut spec = spec(request, given, &models)?;
-        let mut staging = Staging::create(&request.out)?;
+        place::check_space(&place, models.iter().map(Model::bytes).sum())?;
+        let mut staging = Staging::create(&place)?;
         let (stop, mut parts) = (AtomicBool::new(false), Vec::new());
         let (written, read) = thread::scope(|scope| {
             // Reads ahead of the writer, front to end, and so warms the cache for it.
@@ -126,8 +141,14 @@ impl Staged {
                     let record = staging.write(&path, |out| out.write(content))?;
                     spec.files.insert(path, record);
                 }
-                let record = staging.write(&given::tensors_of(name), |out| write::safetensors(model, out, proceed))?;
-                spec.files.insert(given::tensors_of(name), record);
+                let path = given::tensors_of(name);
+                let (file, total) = (staging.folder().join(&path), model.bytes());
+                let proceed = || {
+                    let written = file.metadata().map_or(0, |metadata| metadata.len().min(total));
+                    proceed(Step { part: name, written, total })
+                };
+                let record = staging.write(&path, |out| write::safetensors(model, out, &proceed))?;
+                spec.files.insert(path, record);
                 Ok::<_, Error>(())
             });
             stop.store(written.is_err(), Ordering::Relaxed);
@@ -178,6 +199,17 @@ struct Model<'a> {
     files: Vec<(&'static str, Vec<u8>)>,
     /// Number format of the tensors written.
     dtype: WeightFormat,
+}
+
+impl Model<'_> {
+    /// Bytes that the tensors will have.
+    fn bytes(&self) -> u64 {
+        let written = |name: &str, tensor: &TensorInfo| {
+            let values: u64 = tensor.shape.iter().map(|&length| length as u64).product();
+            values * convert::target(name, tensor.dtype, self.dtype).bitsize() as u64 / 8
+        };
+        self.tensors.iter().map(|(name, tensor)| written(name, tensor)).sum()
+    }
 }
 
 /// What `bundle.yaml` will say, all but the files.
