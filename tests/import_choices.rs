@@ -125,7 +125,7 @@ fn without_a_folder_the_bundle_goes_where_its_name_finds_it() {
     // A second one of the name, and the name that means the embedded one.
     program(&place, &workshop, &["--name", "tiny"]).fails(1, "VN-OUT-FOREIGN");
     program(&place, &workshop, &["--name", "mini"]).fails(64, "VN-USAGE");
-    program(&place, &workshop, &["--name", "../tiny"]).fails(78, "VN-MODEL-FORMAT");
+    program(&place, &workshop, &["--name", "../tiny"]).fails(64, "VN-USAGE");
     // A name that leads to another bundle is not given as the way to this one.
     let ran = program(&place, &workshop, &["--name", "tiny", "-o", "here"]).ok();
     assert!(ran.stdout.contains("--model ./here -o OUT"), "{}", ran.stdout);
