@@ -120,7 +120,7 @@ fn a_folder_that_cannot_be_read_hides_no_other() {
     assert!(told.contains("\nmini "), "{told}");
     assert!(told.lines().any(|line| line.starts_with("  file (cannot be read: ")), "{told}");
     fs::create_dir(place.path("shut")).unwrap();
-    fs::set_permissions(place.path("shut"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("shut"), fs::Permissions::from_mode(0o000)).unwrap();
     place.run(&["models", "list", "--models", "shut"]).ok();
 }
 

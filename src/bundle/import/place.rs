@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(free(&path(name)).unwrap_err().fault(), Fault::Write, "{name}");
         }
         fs::create_dir(path("shut")).unwrap();
-        fs::set_permissions(path("shut"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path("shut"), fs::Permissions::from_mode(0o000)).unwrap();
         // Nothing is shut for root.
         if path("shut").read_dir().is_err() {
             assert_eq!(free(&path("shut/in")).unwrap_err().fault(), Fault::Write);
