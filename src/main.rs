@@ -21,7 +21,10 @@ fn main() -> ExitCode {
         Err(Error::new(Fault::Bug, "the program panicked: a defect of this program").advice("please report this"))
     });
     // What a signal breaks off may fail for another reason first: the end of a pipe looks like the end of its data.
-    let outcome = outcome.or_else(|error| interrupt::check().and(Err(error)));
+    let outcome = outcome.or_else(|error| match error.fault() {
+        Fault::Interrupted | Fault::Terminated => Err(error),
+        _ => interrupt::check().and(Err(error)),
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -74,18 +77,23 @@ fn work(voice: &mut Voice) -> Result<()> {
         Task::Info(model, compute) => cli::print(&info::info(&model, &compute)?),
         Task::Models(command, folders) => {
             let search = SearchPath::standard(folders);
-            cli::print(&match command {
-                ModelsCommand::List => models::list(&search)?,
+            let text = match command {
+                ModelsCommand::List => models::list(&search),
                 ModelsCommand::Verify { model, digests_only, place } => {
                     let compute = (!digests_only).then(|| place.settings());
-                    verify::verify(&model, &search, compute.as_ref())?
+                    let text = verify::verify(&model, &search, compute.as_ref())?;
+                    if global.quiet { String::new() } else { text }
                 }
                 ModelsCommand::Path { model } => models::path(&model, &search)?,
                 ModelsCommand::Fetch(args) => {
                     return fetch::fetch(&wanted(args)?, &progress, &mut |line| cli::print(line));
                 }
-                ModelsCommand::Import(args) => models::import(&request(args, &search)?, &search)?,
-            })
+                ModelsCommand::Import(args) => {
+                    let text = models::import(&request(args, &search)?, &search, &progress)?;
+                    if global.quiet { String::new() } else { text }
+                }
+            };
+            cli::print(&text)
         }
     }
 }

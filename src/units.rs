@@ -237,6 +237,16 @@ pub enum Resume {
     StartOver,
 }
 
+/// What the name of a bundle may be, in words.
+pub const BUNDLE_NAME_RULE: &str = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit";
+
+/// Whether a bundle may bear this name: it becomes part of paths, tables and messages.
+pub fn is_bundle_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod vectors;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-pub use search::{Listed, SearchPath};
+pub use search::{Listed, Listing, SearchPath};
 pub use spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
 pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
 

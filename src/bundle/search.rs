@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::spec::{self, BUNDLE_YAML};
+use super::spec::BUNDLE_YAML;
 use super::{Bundle, mini};
 use crate::error::{Error, Fault, Result};
+use crate::units::is_bundle_name;
 
 /// Folders that hold bundles, one folder each, in the order they are looked through.
 ///
@@ -58,34 +59,37 @@ impl SearchPath {
     }
 
     /// Every bundle that can be asked for by name, in order of the names; those that cannot be read with their error.
-    ///
-    /// # Errors
-    /// A folder of the search path that is there and cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>> {
-        let embedded = Listed { name: mini::NAME.to_owned(), path: None, bundle: Bundle::mini() };
-        let mut listed = vec![embedded];
+    pub fn list(&self) -> Listing {
+        let mut bundles = vec![Listed { name: mini::NAME.to_owned(), path: None, bundle: Bundle::mini() }];
+        let mut unreadable = Vec::new();
         for folder in &self.0 {
-            let entries = match folder.read_dir() {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::reading(folder, error)),
-            };
-            for entry in entries {
-                let path = entry.map_err(|error| Error::reading(folder, error))?.path();
-                let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| spec::is_name(name))
-                else {
-                    continue;
-                };
-                let known = listed.iter().any(|bundle| bundle.name == name);
-                if !known && path.join(BUNDLE_YAML).is_file() {
-                    let bundle = Bundle::open_folder(&path);
-                    listed.push(Listed { name: name.to_owned(), path: Some(path), bundle });
-                }
+            match folder.read_dir().and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
+                Ok(entries) => entries.iter().for_each(|entry| add(&mut bundles, entry.path())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => unreadable.push((folder.clone(), error)),
             }
         }
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
+        bundles.sort_by(|a, b| a.name.cmp(&b.name));
+        Listing { bundles, unreadable }
     }
+}
+
+/// Adds what stands at `path` if it is a bundle and the first of its name.
+fn add(bundles: &mut Vec<Listed>, path: PathBuf) {
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_bundle_name(name));
+    let Some(name) = name.map(str::to_owned) else { return };
+    if bundles.iter().all(|bundle| bundle.name != name) && path.join(BUNDLE_YAML).is_file() {
+        let bundle = Bundle::open_folder(&path);
+        bundles.push(Listed { name, path: Some(path), bundle });
+    }
+}
+
+/// What the folders of a search path hold.
+pub struct Listing {
+    /// The bundles.
+    pub bundles: Vec<Listed>,
+    /// Folders that are there and cannot be read, and why.
+    pub unreadable: Vec<(PathBuf, std::io::Error)>,
 }
 
 /// A bundle that was found.
@@ -114,7 +118,7 @@ pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Meant
     if name_or_folder == mini::NAME {
         return Ok(Meant::Embedded);
     }
-    if spec::is_name(name_or_folder)
+    if is_bundle_name(name_or_folder)
         && let Some(found) = search.find(name_or_folder)
     {
         return Ok(Meant::Folder(found));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::bytes;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
+use crate::units::{BUNDLE_NAME_RULE, is_bundle_name};
 
 /// Name of the file that makes a folder a bundle.
 pub const BUNDLE_YAML: &str = "bundle.yaml";
@@ -181,8 +182,8 @@ impl Spec {
     /// # Errors
     /// [`Fault::ModelFormat`], [`Fault::ModelMismatch`].
     pub(super) fn check_parts(&self) -> Result<()> {
-        if !is_name(&self.name) {
-            return Err(wrong("name", NAME_RULE, &self.name));
+        if !is_bundle_name(&self.name) {
+            return Err(wrong("name", BUNDLE_NAME_RULE, &self.name));
         }
         for (what, text) in [("version", &self.version), ("licence", &self.licence), ("source", &self.source)] {
             if text.len() > 1000 || text.chars().any(char::is_control) {
@@ -234,15 +235,6 @@ fn wrong(what: &str, expected: &str, found: &str) -> Error {
         .expected(expected)
         .found(found)
         .advice("make the bundle again with 'virnucpro models import'")
-}
-
-const NAME_RULE: &str = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit";
-
-/// Whether a bundle may bear this name: it becomes part of paths, tables and messages.
-pub(super) fn is_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 #[cfg(test)]

@@ -30,8 +30,12 @@ impl ModelBytes {
     pub fn open(path: &Path) -> Result<Self> {
         // Asked before opening: opening a named pipe would wait for a writer.
         let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
-        if !metadata.is_file() {
+        if metadata.is_dir() {
             return Err(unreadable(path, ErrorKind::IsADirectory.into()));
+        }
+        if !metadata.is_file() {
+            let special = std::io::Error::new(ErrorKind::InvalidInput, "a device, pipe or socket is no regular file");
+            return Err(unreadable(path, special));
         }
         let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
         #[allow(unsafe_code)]
@@ -107,6 +111,9 @@ pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
         ErrorKind::NotFound => (Fault::ModelMissing, "check the path; a link may point to nothing"),
         ErrorKind::PermissionDenied => (Fault::ModelMissing, "make the file readable for this user"),
         ErrorKind::IsADirectory | ErrorKind::NotADirectory => (Fault::ModelMissing, "a file must stand here"),
+        ErrorKind::InvalidInput => {
+            (Fault::ModelMissing, "give a regular file: copy what comes from elsewhere into one")
+        }
         _ => (Fault::Read, "check the disk or the network file system, then run the same command again"),
     };
     Error::new(fault, format!("cannot read the model file {}", path.display()))
@@ -196,5 +203,8 @@ mod tests {
         for path in [folder.path().to_owned(), folder.path().join("none"), folder.path().join("none/none")] {
             assert_eq!(ModelBytes::open(&path).err().map(|error| error.fault()), Some(Fault::ModelMissing));
         }
+        let error = ModelBytes::open(Path::new("/dev/zero")).err().unwrap();
+        assert_eq!(error.fault(), Fault::ModelMissing);
+        assert!(error.report("import").contains("no regular file"));
     }
 }

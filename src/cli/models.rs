@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::options::Place;
 use super::{FetchArgs, Task};
-use crate::units::WeightFormat;
+use crate::units::{BUNDLE_NAME_RULE, WeightFormat, is_bundle_name};
 
 /// `models`.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ pub enum ModelsCommand {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// Name of the bundle: letters, digits, '.', '_', '-'
-    #[arg(long)]
+    #[arg(long, value_parser = bundle_name)]
     pub name: String,
     /// Version of the bundle
     #[arg(long, default_value = "1")]
@@ -133,4 +133,8 @@ pub struct ImportArgs {
     /// Folder of the bundle; must not exist [default: $XDG_DATA_HOME/virnucpro/models/NAME, where --model NAME finds it]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+}
+
+fn bundle_name(name: &str) -> Result<String, String> {
+    if is_bundle_name(name) { Ok(name.to_owned()) } else { Err(format!("a name has {BUNDLE_NAME_RULE}")) }
 }

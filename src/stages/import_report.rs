@@ -32,14 +32,18 @@ pub(super) fn text(report: &Report, search: &SearchPath) -> String {
     text
 }
 
-fn block(text: &mut String, part: &Part) {
-    let title = match part.name {
+/// A part as people call it.
+pub(super) fn title(part: &str) -> &'static str {
+    match part {
         "dnabert" => "DNABERT-S",
         "esm" => "ESM-2",
         _ => "head",
-    };
+    }
+}
+
+fn block(text: &mut String, part: &Part) {
     let checkpoint = part.checkpoint.display().to_string();
-    let _ = writeln!(text, "{title}");
+    let _ = writeln!(text, "{}", title(part.name));
     row(text, "from", &[&checkpoint]);
     row(text, "format", &[&part.format]);
     row(text, "model", &[&dims(part.dims)]);
@@ -51,11 +55,13 @@ fn block(text: &mut String, part: &Part) {
         tensors.extend(unneeded.into_iter().enumerate().map(|(n, name)| if n < last { name + ", " } else { name }));
     }
     row(text, "tensors", &tensors.iter().map(String::as_str).collect::<Vec<_>>());
-    let numbers = if part.stored == part.dtype {
-        part.dtype.clone()
-    } else {
-        format!("{}, written as {}", part.stored, part.dtype)
-    };
+    let mut numbers = part.stored.clone();
+    if part.stored != part.dtype {
+        let _ = write!(numbers, ", written as {}", part.dtype);
+    }
+    if let Some(frequencies) = part.frequencies.as_ref().filter(|&frequencies| *frequencies != part.dtype) {
+        let _ = write!(numbers, "; rotary frequencies {frequencies}");
+    }
     row(text, "numbers", &[&numbers]);
     for source in &part.sources {
         let name = source.path.file_name().unwrap_or_default().to_string_lossy();
@@ -108,5 +114,29 @@ fn asked_for_by(report: &Report, search: &SearchPath) -> String {
         return name.clone();
     }
     let folder = report.folder.display().to_string();
-    if folder.contains('/') { folder } else { format!("./{folder}") }
+    quoted(if folder.contains('/') { folder } else { format!("./{folder}") })
+}
+
+/// A word for a shell.
+fn quoted(word: String) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_change_it() {
+        for (path, word) in [
+            ("/a/b-1.x", "/a/b-1.x"),
+            ("/a b", "'/a b'"),
+            ("./it's", "'./it'\\''s'"),
+            ("/$HOME", "'/$HOME'"),
+            ("/~x;", "'/~x;'"),
+        ] {
+            assert_eq!(quoted(path.to_owned()), word);
+        }
+    }
 }

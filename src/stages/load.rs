@@ -155,6 +155,7 @@ mod torch {
     use crate::model::weights::Weights;
     use crate::pack::TokenBatch;
     use crate::runtime::device::{Compute, set_threads};
+    use crate::runtime::interrupt;
     use crate::units::Auto;
     use std::cell::Cell;
     use std::thread;
@@ -217,6 +218,7 @@ mod torch {
         set_threads(if bundle.is_staged() { threads } else { threads.saturating_sub(1).max(1) });
         let encoders = verified(bundle, &files_of(family), || {
             let encoders = places.iter().map(|place| {
+                interrupt::check()?;
                 let encoder = encoder(family, bundle, place)?;
                 Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
             });
@@ -232,6 +234,8 @@ mod torch {
             let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name)));
             let loaded = load();
             digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
+            // Loading takes minutes: the next part does not begin after a signal.
+            interrupt::check()?;
             loaded
         })
     }

@@ -52,7 +52,7 @@ pub fn verify(name: &str, search: &SearchPath, compute: Option<&config::Compute>
                 .found(told)
                 .advice(
                     "try --device cpu --dtype f32: if that agrees, the device or the number format is at fault; \
-                         otherwise import the bundle again",
+                         otherwise vectors.json itself may be damaged, since no digest covers it: import the bundle again",
                 ));
             }
             format!(

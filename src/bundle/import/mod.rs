@@ -12,7 +12,9 @@ mod esm;
 mod given;
 mod hashing;
 mod head;
+mod leftover;
 mod names;
+mod place;
 mod provenance;
 mod report;
 mod selection;
@@ -35,7 +37,7 @@ use self::staging::Staging;
 use super::Bundle;
 use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spec};
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
-use crate::checkpoint::ModelBytes;
+use crate::checkpoint::{ModelBytes, TensorInfo};
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
 use crate::units::WeightFormat;
@@ -81,7 +83,7 @@ pub enum Training {
 /// # Errors
 /// Those of [`Staged::new`] and [`Staged::commit`].
 pub fn import(request: &Request) -> Result<Report> {
-    Staged::new(request, &|| Ok(()))?.commit()
+    Staged::new(request, &|_| Ok(()))?.commit()
 }
 
 /// A bundle whose files are written and which does not have its name yet; removed unless it is committed.
@@ -91,21 +93,32 @@ pub struct Staged {
     parts: Vec<Part>,
 }
 
+/// How far the work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The part that is written: `dnabert`, `esm` or `head`.
+    pub part: &'static str,
+    /// Bytes of its tensors that are written.
+    pub written: u64,
+    /// Bytes that its tensors will have.
+    pub total: u64,
+}
+
 /// Names of the parts, in the order in which they are written.
 const PARTS: [&str; 3] = ["dnabert", "esm", "head"];
 
 impl Staged {
-    /// Reads and checks the models and writes the bundle's files beside their place. `proceed` is asked before every
-    /// tensor; its error ends the work.
+    /// Reads and checks the models and writes the bundle's files beside their place. `proceed` is told before every
+    /// tensor how far the work is; its error ends the work.
     ///
     /// # Errors
     /// [`Fault::ModelMissing`], [`Fault::ModelFormat`], [`Fault::ModelPointer`]: files that are not there or not read;
     /// [`Fault::ModelDigest`]: files that are not what their bundle or cache says; [`Fault::ModelTensors`],
     /// [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`], [`Fault::ModelTokenizer`]: what
-    /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`] and others of
-    /// writing; those of `proceed`.
-    pub fn new(request: &Request, proceed: &dyn Fn() -> Result<()>) -> Result<Self> {
-        staging::refuse_occupied(&request.out)?;
+    /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`],
+    /// [`Fault::NoSpace`] and others of writing; those of `proceed`.
+    pub fn new(request: &Request, proceed: &dyn Fn(Step) -> Result<()>) -> Result<Self> {
+        let place = place::free(&request.out)?;
         let dnabert = given::open(&request.dnabert, "dnabert")?;
         let esm = given::open(&request.esm, "esm")?;
         let head = given::open(&request.head, "head")?;
@@ -116,9 +129,10 @@ impl Staged {
             head::read(&head.checkpoint)?,
         ];
         let mut spec = spec(request, given, &models)?;
-        let mut staging = Staging::create(&request.out)?;
+        place::check_space(&place, models.iter().map(Model::bytes).sum())?;
+        let mut staging = Staging::create(&place)?;
         let (stop, mut parts) = (AtomicBool::new(false), Vec::new());
-        let proceed = || if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { proceed() };
+        let proceed = |step| if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { proceed(step) };
         let (written, read) = thread::scope(|scope| {
             // Reads ahead of the writer, front to end, and so warms the cache for it.
             let reading = thread::Builder::new().name("digest".to_owned()).spawn_scoped(scope, || read(given, &stop));
@@ -129,13 +143,21 @@ impl Staged {
                     let record = staging.write(&path, |out| out.write(content))?;
                     spec.files.insert(path, record);
                 }
-                let record = staging.write(&given::tensors_of(name), |out| write::safetensors(model, out, &proceed))?;
-                spec.files.insert(given::tensors_of(name), record);
+                let path = given::tensors_of(name);
+                let (file, total) = (staging.folder().join(&path), model.bytes());
+                let proceed = || {
+                    let written = file.metadata().map_or(0, |metadata| metadata.len().min(total));
+                    proceed(Step { part: name, written, total })
+                };
+                let record = staging.write(&path, |out| write::safetensors(model, out, &proceed))?;
+                spec.files.insert(path, record);
                 Ok::<_, Error>(())
             });
             let written = written.and_then(|()| {
+                let [.., last] = &models;
+                let (part, written) = (PARTS[2], last.bytes());
                 while !reading.is_finished() {
-                    proceed()?;
+                    proceed(Step { part, written, total: written })?;
                     thread::sleep(Duration::from_millis(5));
                 }
                 Ok(())
@@ -190,6 +212,17 @@ struct Model<'a> {
     files: Vec<(&'static str, Vec<u8>)>,
     /// Number format of the tensors written.
     dtype: WeightFormat,
+}
+
+impl Model<'_> {
+    /// Bytes that the tensors will have.
+    fn bytes(&self) -> u64 {
+        let written = |name: &str, tensor: &TensorInfo| {
+            let values: u64 = tensor.shape.iter().map(|&length| length as u64).product();
+            values * convert::target(name, tensor.dtype, self.dtype).bitsize() as u64 / 8
+        };
+        self.tensors.iter().map(|(name, tensor)| written(name, tensor)).sum()
+    }
 }
 
 /// What `bundle.yaml` will say, all but the files.

@@ -34,10 +34,12 @@ pub struct Part {
     pub sources: Vec<SourceFile>,
     /// Its size.
     pub dims: Dims,
-    /// Number formats of the tensors read, as `f32` or `f32, f16`.
+    /// Number formats of the tensors read, as `f32` or `f32, f16`; without rotary frequencies.
     pub stored: String,
-    /// Number formats of the tensors written.
+    /// Number formats of the tensors written; without rotary frequencies.
     pub dtype: String,
+    /// Number format of the rotary frequencies, if it has them: they are written as they were read.
+    pub frequencies: Option<String>,
     /// Number of tensors written.
     pub kept: usize,
     /// Tensors of the checkpoint that nothing here needs.
@@ -93,14 +95,19 @@ pub struct Dims {
 
 impl Model<'_> {
     pub(super) fn report(self, name: &'static str, given: &Given, sources: Vec<SourceFile>, file: FileRecord) -> Part {
+        let other = |name: &str| !name.ends_with(".inv_freq");
         Part {
             name,
             checkpoint: self.tensors.path().to_owned(),
             format: given.checkpoint.format(),
             sources,
             dims: self.dims,
-            stored: self.tensors.dtypes(|_, tensor| tensor.dtype),
-            dtype: self.tensors.dtypes(|name, tensor| convert::target(name, tensor.dtype, self.dtype)),
+            stored: self.tensors.dtypes(|name, tensor| other(name).then_some(tensor.dtype)),
+            dtype: self
+                .tensors
+                .dtypes(|name, tensor| other(name).then(|| convert::target(name, tensor.dtype, self.dtype))),
+            frequencies: Some(self.tensors.dtypes(|name, tensor| (!other(name)).then_some(tensor.dtype)))
+                .filter(|frequencies| !frequencies.is_empty()),
             kept: self.tensors.len(),
             dropped: self.tensors.into_dropped(),
             file,

@@ -104,10 +104,11 @@ impl<'a> Selection<'a> {
         self.dropped
     }
 
-    /// Number formats of the tensors, the most frequent first, as `f32` or `f16, f32`.
-    pub(super) fn dtypes(&self, format: impl Fn(&str, &TensorInfo) -> Dtype) -> String {
+    /// Number formats of the tensors that `format` gives one for, the most frequent first, as `f32` or `f16, f32`.
+    pub(super) fn dtypes(&self, format: impl Fn(&str, &TensorInfo) -> Option<Dtype>) -> String {
         let mut counts: BTreeMap<Dtype, usize> = BTreeMap::new();
-        self.iter().for_each(|(name, tensor)| *counts.entry(format(name, tensor)).or_default() += 1);
+        let formats = self.iter().filter_map(|(name, tensor)| format(name, tensor));
+        formats.for_each(|dtype| *counts.entry(dtype).or_default() += 1);
         let mut dtypes: Vec<_> = counts.into_iter().collect();
         dtypes.sort_by_key(|&(dtype, count)| std::cmp::Reverse((count, dtype)));
         let names: Vec<_> = dtypes.into_iter().map(|(dtype, _)| format!("{dtype:?}").to_lowercase()).collect();
@@ -121,7 +122,7 @@ impl<'a> Selection<'a> {
     pub(super) fn vector(&self, name: &str) -> Result<usize> {
         match self.shape(name)? {
             &[length] if length > 0 => Ok(length),
-            shape => Err(self.misshapen(name, "[n]", shape)),
+            shape => Err(self.misshapen(name, "one dimension that is not 0", shape)),
         }
     }
 
@@ -132,7 +133,7 @@ impl<'a> Selection<'a> {
     pub(super) fn matrix(&self, name: &str) -> Result<(usize, usize)> {
         match self.shape(name)? {
             &[rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
-            shape => Err(self.misshapen(name, "[rows, columns]", shape)),
+            shape => Err(self.misshapen(name, "two dimensions, neither of them 0", shape)),
         }
     }
 
@@ -163,7 +164,7 @@ impl<'a> Selection<'a> {
         for (name, expected) in wanted {
             let shape = self.shape(name)?;
             if shape != expected {
-                return Err(self.misshapen(name, &format!("{expected:?}"), shape));
+                return Err(self.misshapen(name, &format!("{expected:?}, by the other tensors"), shape));
             }
         }
         let names: BTreeSet<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
@@ -195,9 +196,10 @@ impl<'a> Selection<'a> {
     }
 
     fn misshapen(&self, name: &str, expected: &str, shape: &[usize]) -> Error {
+        let stored = self.iter().find(|(own, _)| *own == name).map_or(name, |(_, tensor)| &tensor.name);
         Error::new(Fault::ModelShape, "a tensor has another shape than the rest of the model asks for")
             .file(self.path())
-            .record(name)
+            .record(stored)
             .expected(expected)
             .found(match shape.get(..9) {
                 Some(start) => format!("{} dimensions: {start:?} …", shape.len()),

@@ -9,9 +9,10 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use super::hashing::{self, Hashing, PIECE};
+use super::{leftover, place};
 use crate::bundle::spec::FileRecord;
 use crate::digest::Digest;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
 
 /// A folder in the making; removed unless it is committed.
 pub(super) struct Staging {
@@ -44,37 +45,23 @@ struct Flushing {
 /// A flush is begun each time so many bytes are written, so that the disk is not idle until the last one.
 const FLUSH: u64 = 256 << 20;
 
-/// Refuses a `target` that is a file, or a folder with something in it.
-///
-/// # Errors
-/// [`Fault::OutputForeign`].
-pub(super) fn refuse_occupied(target: &Path) -> Result<()> {
-    let occupied = match target.read_dir() {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) => error.kind() != ErrorKind::NotFound || target.symlink_metadata().is_ok(),
-    };
-    if occupied { Err(foreign(target)) } else { Ok(()) }
-}
-
 impl Staging {
-    /// Begins a folder that shall become `target`.
+    /// Begins a folder that shall become `target`, and removes what killed processes left of the same one.
     ///
     /// # Errors
-    /// [`Fault::OutputForeign`] and those of writing.
+    /// Those of [`place::free`] and of writing.
     pub(super) fn create(target: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        refuse_occupied(target)?;
-        let name = target.file_name().ok_or_else(|| foreign(target))?.to_string_lossy();
-        let parent = parent_of(target);
+        let target = place::free(target)?;
+        let parent = parent_of(&target);
         fs::create_dir_all(parent).map_err(|error| Error::writing(parent, error))?;
+        leftover::remove(&target, parent);
         // Two processes, on two machines even, must not meet: the folder is made, not taken.
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let folder = parent.join(format!(".{name}.partial-{}-{count}", std::process::id()));
+            let folder = leftover::partial(&target, count).ok_or_else(|| place::foreign(&target))?;
             match fs::create_dir(&folder) {
-                Ok(()) => {
-                    return Ok(Self { folder, target: target.to_owned(), committed: false, flushing: Vec::new() });
-                }
+                Ok(()) => return Ok(Self { folder, target, committed: false, flushing: Vec::new() }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::writing(&folder, error)),
             }
@@ -114,7 +101,7 @@ impl Staging {
         match fs::rename(&self.folder, &self.target) {
             Ok(()) => self.committed = true,
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-                return Err(foreign(&self.target));
+                return Err(place::foreign(&self.target));
             }
             Err(error) => return Err(Error::writing(&self.target, error)),
         }
@@ -245,16 +232,10 @@ fn sync_folder(folder: &Path) -> Result<()> {
     }
 }
 
-fn foreign(target: &Path) -> Error {
-    Error::new(Fault::OutputForeign, format!("{} is there already", target.display()))
-        .file(target)
-        .expected("a folder that does not exist yet, or an empty one")
-        .advice("choose another folder, or remove this one first")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Fault;
 
     fn entries(folder: &Path) -> usize {
         folder.read_dir().unwrap().count()
