@@ -58,10 +58,11 @@ pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, m
     let mut second = false;
     let mut partial = Partial::open(wanted.target, &wanted.expected)?;
     meter.set(partial.bytes());
-    let mut etag = None;
+    let mut known = Version::default();
     loop {
         let before = partial.bytes();
-        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, &mut partial, &mut etag, meter) };
+        let outcome =
+            if partial.is_full() { Ok(()) } else { transfer(client, wanted, &mut partial, &mut known, meter) };
         match outcome {
             Ok(()) => {
                 let (proved, found) = partial.proved()?;
@@ -71,11 +72,11 @@ pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, m
                 if !proved {
                     again(wanted, &mut partial, &mut second, || unproved(wanted, found.as_ref()))?;
                 }
-                etag = None;
+                known = Version::default();
             }
             Err(Stopped::TooLong) => {
                 again(wanted, &mut partial, &mut second, || too_long(wanted))?;
-                etag = None;
+                known = Version::default();
             }
             Err(Stopped::Other(failed)) => {
                 if let Failed::Finally(error) = &failed
@@ -118,6 +119,15 @@ fn again(wanted: &Wanted, partial: &mut Partial, second: &mut bool, error: impl 
     Ok(())
 }
 
+/// What the server said of the file that the bytes so far are of.
+#[derive(Default)]
+struct Version {
+    /// Strong ETag.
+    etag: Option<String>,
+    /// Size of the whole in bytes.
+    total: Option<u64>,
+}
+
 /// Why a transfer did not reach its end.
 enum Stopped {
     /// More bytes than announced.
@@ -136,27 +146,35 @@ fn transfer(
     client: &Client,
     wanted: &Wanted,
     partial: &mut Partial,
-    etag: &mut Option<String>,
+    known: &mut Version,
     meter: Meter,
 ) -> Result<(), Stopped> {
-    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: etag.as_deref() };
+    if partial.bytes() > 0 && wanted.expected.sum.is_none() && known.etag.is_none() {
+        // Nothing could tell that the rest belongs to what is there.
+        partial.restart()?;
+        meter.set(0);
+    }
+    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: known.etag.as_deref() };
     let mut answer = client.ask(ask)?;
     agrees(&answer.announced, wanted)?;
-    if !continues(&answer, partial.bytes(), etag.as_deref(), wanted) {
+    if !continues(&answer, partial.bytes(), known, wanted) {
         let in_part = answer.status == 206 || answer.status == 416;
         partial.restart()?;
         meter.set(0);
-        *etag = None;
+        *known = Version::default();
         if in_part {
             // This body is of no use; the next try asks for the whole file.
             let error = Error::new(Fault::Network, format!("{} has changed or gives no parts", answer.url));
             return Err(Failed::again(error.advice("run the same command again")).into());
         }
     }
-    *etag = strong(answer.header("etag"));
+    known.etag = strong(answer.header("etag"));
+    if answer.status == 200 {
+        known.total = answer.length();
+    }
     let most = match (wanted.expected.bytes, answer.length()) {
         (Some(bytes), _) => bytes,
-        (None, Some(rest)) => partial.bytes() + rest,
+        (None, Some(rest)) => partial.bytes().saturating_add(rest).min(MOST_UNANNOUNCED),
         (None, None) => MOST_UNANNOUNCED,
     };
     while let Some(piece) = answer.piece()? {
@@ -169,7 +187,7 @@ fn transfer(
         partial.write(&piece)?;
         meter.add(piece.len() as u64);
     }
-    let short = wanted.expected.bytes.filter(|bytes| partial.bytes() < *bytes);
+    let short = wanted.expected.bytes.or(known.total).filter(|bytes| partial.bytes() < *bytes);
     match short {
         // A body that is whole and short is another file; one that broke off goes on.
         Some(_) if answer.length().is_some() && answer.status == 200 => Ok(()),
@@ -184,17 +202,24 @@ fn transfer(
 }
 
 /// Whether the body goes on from `from`, or is the start when `from` is 0.
-fn continues(answer: &Answer, from: u64, etag: Option<&str>, wanted: &Wanted) -> bool {
+///
+/// Where no digest will prove the whole, only a strong ETag and the size tell that both parts are of one version.
+fn continues(answer: &Answer, from: u64, known: &Version, wanted: &Wanted) -> bool {
     if from == 0 {
         return answer.status == 200;
     }
-    let same = match (etag, strong(answer.header("etag"))) {
-        (Some(before), Some(now)) => before == now,
-        _ => true,
+    let provable = wanted.expected.sum.is_some();
+    let same = match (&known.etag, strong(answer.header("etag"))) {
+        (Some(before), Some(now)) => *before == now,
+        _ => provable,
     };
     let range = answer.header("content-range").and_then(content_range);
     let place = range.is_some_and(|(start, total)| {
-        start == from && total.is_none_or(|total| wanted.expected.bytes.is_none_or(|bytes| bytes == total))
+        let same_size = match (total, wanted.expected.bytes.or(known.total)) {
+            (Some(total), Some(bytes)) => total == bytes,
+            _ => provable,
+        };
+        start == from && same_size
     });
     answer.status == 206 && same && place
 }

@@ -10,6 +10,9 @@ use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault};
 
+/// Seconds; who wants to be left alone for longer is not waited for either.
+const DAY: u64 = 24 * 60 * 60;
+
 /// The error of an answer that never came, or ended early.
 pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -> Failed {
     let error = |message: String| {
@@ -92,7 +95,7 @@ pub(in crate::hub) fn status(status: u16, headers: &HeaderMap, url: &Url, token:
             let error = Error::new(Fault::Network, format!("{url} is not to be had now"))
                 .found(format!("{found}{wish}"))
                 .advice("try again later: what was downloaded is kept");
-            Failed::Again { error, after: after.map(Duration::from_secs) }
+            Failed::Again { error, after: after.map(|seconds| Duration::from_secs(seconds.min(DAY))) }
         }
         _ => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
     }
