@@ -11,6 +11,7 @@ use super::http::refusal;
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
+use crate::lookalike;
 use crate::runtime::progress::Task;
 
 /// Most bytes of a file whose size nobody announces.
@@ -102,6 +103,7 @@ pub(super) fn download(client: &Client, wanted: &Wanted, first_wait: Duration, m
                 return Ok(());
             }
             partial = Partial::open(wanted.target, &wanted.expected)?;
+            known = Version::default();
         }
         meter.set(partial.bytes());
     }
@@ -126,6 +128,19 @@ struct Version {
     etag: Option<String>,
     /// Size of the whole in bytes.
     total: Option<u64>,
+    /// First bytes, which come in pieces of any size.
+    start: Vec<u8>,
+}
+
+impl Version {
+    /// Refuses what is no file of a model by its start. `piece` begins at byte `at`.
+    fn check_start(&mut self, at: u64, piece: &[u8], url: &Url) -> Result<(), Failed> {
+        if self.start.len() as u64 != at || self.start.len() >= lookalike::START {
+            return Ok(());
+        }
+        self.start.extend(piece.iter().take(lookalike::START - self.start.len()));
+        refusal::check_start(&self.start, url).map_err(Failed::Finally)
+    }
 }
 
 /// Why a transfer did not reach its end.
@@ -153,6 +168,7 @@ fn transfer(
         // Nothing could tell that the rest belongs to what is there.
         partial.restart()?;
         meter.set(0);
+        *known = Version::default();
     }
     let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: known.etag.as_deref() };
     let mut answer = client.ask(ask)?;
@@ -178,9 +194,7 @@ fn transfer(
         (None, None) => MOST_UNANNOUNCED,
     };
     while let Some(piece) = answer.piece()? {
-        if partial.bytes() == 0 {
-            refusal::check_start(&piece, &answer.url).map_err(Failed::Finally)?;
-        }
+        known.check_start(partial.bytes(), &piece, &answer.url)?;
         if partial.bytes() + piece.len() as u64 > most {
             return Err(Stopped::TooLong);
         }
@@ -195,6 +209,13 @@ fn transfer(
             Error::new(Fault::Network, format!("{} broke off", answer.url))
                 .found(format!("{} of {bytes} bytes", partial.bytes()))
                 .advice("run the same command again: what was downloaded is kept"),
+        )
+        .into()),
+        None if partial.bytes() == 0 && wanted.expected.sum.is_none() => Err(Failed::Finally(
+            Error::new(Fault::ModelPointer, format!("nothing comes from {} in place of a file", answer.url))
+                .expected("a file with content")
+                .found("0 bytes")
+                .advice("check the address; try again later"),
         )
         .into()),
         None => Ok(()),

@@ -146,6 +146,26 @@ fn a_server_that_never_wants_to_be_asked_again_is_not() {
 }
 
 #[test]
+fn what_is_no_file_of_a_model_is_refused_however_it_comes() {
+    let pages = [
+        ("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+        ("<!doctype html><html></html>", "a web page"),
+        ("<Error><Code>NoSuchKey</Code></Error>", "a web page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git-LFS pointer"),
+        ("", "0 bytes"),
+    ];
+    for (page, found) in pages {
+        let server =
+            Server::start("127.0.0.1", move |_| Reply::new(200, page).paced(4, std::time::Duration::from_millis(5)));
+        let world = World::new(Repo::esm());
+        let url = format!("{}/mine.pth", server.url());
+        let json = world.failed(&world.fetch(&["--url", &url]), 78, "VN-MODEL-LFS");
+        assert_eq!(json["found"], found, "{page}");
+        assert!(world.place.files("home").is_empty(), "{page}");
+    }
+}
+
+#[test]
 fn a_published_head_is_known_by_name_and_must_be_fetched() {
     let world = World::new(Repo::esm());
     let json = world.failed(&world.fetch(&["virnucpro-500", "--offline"]), 78, "VN-MODEL-MISSING");

@@ -9,6 +9,7 @@ use super::exchange::Broken;
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault};
+use crate::lookalike::Lookalike;
 
 /// Seconds; who wants to be left alone for longer is not waited for either.
 const DAY: u64 = 24 * 60 * 60;
@@ -104,13 +105,14 @@ pub(in crate::hub) fn status(status: u16, headers: &HeaderMap, url: &Url, token:
 /// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
 /// start of the body.
 pub(in crate::hub) fn check_start(start: &[u8], url: &Url) -> Result<(), Error> {
-    let words: String = String::from_utf8_lossy(&start[..start.len().min(512)]).trim_start().to_lowercase();
-    let (what, advice) = if words.starts_with("version https://git-lfs") {
-        ("a Git-LFS pointer", "the server holds no content for this file: fetch from another one (HF_ENDPOINT)")
-    } else if words.starts_with("<!doctype html") || words.starts_with("<html") {
-        ("a web page", "log in to your network if it asks for that; check HF_ENDPOINT and the proxy")
-    } else {
-        return Ok(());
+    let Some(other) = Lookalike::of(start) else { return Ok(()) };
+    let what = other.name();
+    let advice = match other {
+        Lookalike::Pointer => "the server holds no content for this file: fetch from another one (HF_ENDPOINT)",
+        Lookalike::Page => {
+            "check the address: it may lead to a page about the file; log in to your network if it asks for that; check \
+             HF_ENDPOINT and the proxy"
+        }
     };
     Err(Error::new(Fault::ModelPointer, format!("{what} comes from {url} in place of a file"))
         .found(what)
