@@ -1,10 +1,11 @@
-//! SHA-256 of files, as recorded in bundles and on model hubs.
+//! SHA-256 of files, as recorded in bundles and on model hubs, and the ids that Git gives to small ones.
 
 use std::fmt;
 use std::str::FromStr;
 
 use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
+use sha1::{Digest as _, Sha1};
 
 /// A SHA-256 digest; written and read as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,6 +44,33 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         Digest::taken(self.0.finish())
     }
+}
+
+/// The id of a file in Git, of bytes that come piece by piece: SHA-1 of `blob`, the size and the bytes.
+pub struct GitBlob(Sha1);
+
+impl GitBlob {
+    /// Starts the id of a file of so many bytes.
+    pub fn of_size(bytes: u64) -> Self {
+        Self(Sha1::new().chain_update(format!("blob {bytes}\0")))
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The id: 40 lower-case hexadecimal digits.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The id of a file with this content in Git.
+pub fn git_blob(content: &[u8]) -> String {
+    let mut id = GitBlob::of_size(content.len() as u64);
+    id.update(content);
+    id.finish()
 }
 
 impl fmt::Display for Digest {
@@ -100,6 +128,12 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), abc.parse().unwrap());
+    }
+
+    #[test]
+    fn the_id_of_a_file_is_that_of_git() {
+        // As `printf 'abc' | git hash-object --stdin` prints it.
+        assert_eq!(git_blob(b"abc"), "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
     }
 
     #[test]

@@ -316,23 +316,28 @@ impl Error {
     /// The same for a program: one JSON object on one line.
     pub fn json(&self) -> String {
         let c = &self.0;
+        let shown = |text: &str| shortened(text, LONGEST);
+        let field = |text: &Option<String>| text.as_deref().map(shown);
         serde_json::json!({
             "message_type": "exit_error",
             "code": c.fault.id(),
             "exit": c.fault.exit_code(),
             "retryable": c.fault.is_retryable(),
-            "message": c.message,
-            "file": c.file.as_ref().map(|path| path.to_string_lossy()),
-            "record": c.record,
+            "message": shown(&c.message),
+            "file": c.file.as_ref().map(|path| shown(&path.to_string_lossy())),
+            "record": field(&c.record),
             "line": c.line,
-            "expected": c.expected,
-            "found": c.found,
-            "cause": c.source.as_ref().map(|source| first_line(&source.to_string())),
-            "advice": c.advice,
+            "expected": field(&c.expected),
+            "found": field(&c.found),
+            "cause": c.source.as_ref().map(|source| shown(&first_line(&source.to_string()))),
+            "advice": field(&c.advice),
         })
         .to_string()
     }
 }
+
+/// Most characters of a field for programs: no path is longer.
+const LONGEST: usize = 4096;
 
 /// First line of a message: libtorch appends its C++ stack to the first.
 fn first_line(text: &str) -> String {
@@ -350,12 +355,17 @@ pub fn printable(text: &str, limit: usize) -> String {
             escaped.push(c);
         }
     }
-    let length = escaped.chars().count();
+    shortened(&escaped, limit)
+}
+
+/// At most `limit` characters of a text, the middle left out.
+fn shortened(text: &str, limit: usize) -> String {
+    let length = text.chars().count();
     if length <= limit {
-        return escaped;
+        return text.to_owned();
     }
-    let head: String = escaped.chars().take(limit / 2).collect();
-    let tail: String = escaped.chars().skip(length - limit / 2).collect();
+    let head: String = text.chars().take(limit / 2).collect();
+    let tail: String = text.chars().skip(length - limit / 2).collect();
     format!("{head}…{tail}")
 }
 
@@ -406,5 +416,9 @@ mod tests {
     #[test]
     fn long_text_is_cut_in_the_middle() {
         assert_eq!(printable(&"a".repeat(100), 10).chars().count(), 11);
+        let long = "é".repeat(1 << 20);
+        let error = Error::new(Fault::ModelFormat, &long).file(&long).record(&long).expected(&long).found(&long);
+        let json = error.advice(&long).caused_by(io::Error::other(long.as_str())).json();
+        assert!(json.len() < 7 * 2 * (LONGEST + 2) + 200, "{}", json.len());
     }
 }

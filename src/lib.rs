@@ -18,6 +18,7 @@ pub mod digest;
 pub mod embed;
 pub mod error;
 pub mod hub;
+pub mod lookalike;
 pub mod model;
 pub mod pack;
 pub mod runtime;

@@ -599,7 +599,9 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let dictionaries: Vec<u8> = (0..100_000)
         .flat_map(|key| [text(&format!("{key}")), global("collections.OrderedDict"), b"h\x00\x85R".to_vec()].concat())
         .collect();
-    let shared_dictionaries = [shared_pairs.clone(), dictionaries, b"u".to_vec()].concat();
+    let shared_dictionaries = [shared_pairs, dictionaries.clone(), b"u".to_vec()].concat();
+    let bad_pair = [vec![list(&[text("k"), int(1)]); 300_000], vec![none()]].concat();
+    let bad_pairs = [list(&bad_pair), b"q\x00".to_vec(), b"0}(".to_vec(), dictionaries, b"u".to_vec()].concat();
     let shared_state: Vec<u8> =
         (0..100_000).flat_map(|key| [text(&format!("{key}")), b"ca\nb\n)\x81h\x01b".to_vec()].concat()).collect();
     let wide = [b"}q\x01(".to_vec(), [text("k"), int(1)].concat().repeat(100_000), b"u0}(".to_vec()].concat();
@@ -653,6 +655,11 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("escapes", repeat(b"V", b"\\u0041", 3_000_000, b"\n"), "text"),
         ("long integers", repeat(b"", &[&[0x8b, 0, 4, 0, 0][..], &[1; 1024], b"0"].concat(), 30_000, b"N"), "None"),
         ("dictionaries of shared pairs", archive(&pickle(shared_dictionaries), &[]), "more than 10000000 entries"),
+        (
+            "dictionaries of shared pairs, the last one bad",
+            archive(&pickle(bad_pairs), &[]),
+            "more than 10000000 entries",
+        ),
         ("modules of a shared state", archive(&pickle(shared_states), &[]), "more than 10000000 entries"),
         ("one long key", archive(&pickle(long_key), &[]), "a dictionary"),
         ("a dictionary in itself", repeat(b"}q\x00", b"X\x05\0\0\0modelh\x00s", 1, b""), "a dictionary"),

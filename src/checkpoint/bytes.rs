@@ -9,6 +9,7 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
+use crate::lookalike::Lookalike;
 
 /// Bytes of a model file: mapped from disk, read, or part of the executable.
 pub struct ModelBytes(Held);
@@ -139,18 +140,15 @@ pub(super) fn start_of(path: &Path) -> Vec<u8> {
 /// # Errors
 /// [`Fault::ModelPointer`].
 pub(crate) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
-    let text = bytes.get(..bytes.len().min(512)).unwrap_or_default();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start().to_ascii_lowercase();
-    let page = ["<!doctype", "<!--", "<?xml", "<html", "<head", "<error"];
-    let (found, advice) = if text.starts_with(b"version https://git-lfs") {
-        (
+    let (found, advice) = match Lookalike::of(bytes) {
+        Some(Lookalike::Pointer) => (
             "a Git-LFS pointer, which only names the file",
             "run 'git lfs pull' in the folder it came from, or download the file",
-        )
-    } else if page.iter().any(|tag| text.starts_with(tag.as_bytes())) {
-        ("a web page", "download the file itself: the link led to a page about it, a login or an error")
-    } else {
-        return Ok(());
+        ),
+        Some(Lookalike::Page) => {
+            ("a web page", "download the file itself: the link led to a page about it, a login or an error")
+        }
+        None => return Ok(()),
     };
     Err(Error::new(Fault::ModelPointer, "this is not the model file itself").file(path).found(found).advice(advice))
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::bytes::unreadable;
-use crate::digest::Digest;
+use super::bytes::{ModelBytes, unreadable};
+use crate::digest::{Digest, git_blob};
 use crate::error::{Error, Fault, Result};
 
 /// The revision of a hub's repository that files are a copy of.
@@ -86,6 +86,28 @@ pub(super) fn blob_digest(file: &Path) -> Option<Digest> {
     file.canonicalize().ok()?.file_name()?.to_str()?.parse().ok()
 }
 
+/// Compares a small file of the cache with the name of the blob that its link leads to: SHA-256, or the id that Git
+/// gives it. A file of another name is let pass.
+///
+/// # Errors
+/// [`Fault::ModelDigest`].
+pub(super) fn check_small(file: &Path, bytes: &ModelBytes) -> Result<()> {
+    if let Some(expected) = blob_digest(file) {
+        return check_blob(file, expected, bytes.digest());
+    }
+    let Some(expected) = git_id(file) else { return Ok(()) };
+    let found = git_blob(bytes);
+    if expected == found { Ok(()) } else { Err(damaged(file, expected, found)) }
+}
+
+/// The id in Git of a small file of the cache: the name of its blob.
+fn git_id(file: &Path) -> Option<String> {
+    let blob = file.canonicalize().ok()?;
+    let name = blob.file_name()?.to_str()?;
+    let is_id = name.len() == 40 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_id && blob.parent()?.ends_with("blobs")).then(|| name.to_owned())
+}
+
 /// Compares a blob with its name.
 ///
 /// # Errors
@@ -94,11 +116,15 @@ pub(super) fn check_blob(file: &Path, expected: Digest, found: Digest) -> Result
     if expected == found {
         return Ok(());
     }
-    Err(Error::new(Fault::ModelDigest, "a file of the hub's cache is not what its name says")
+    Err(damaged(file, format!("sha256 {expected}"), format!("sha256 {found}")))
+}
+
+fn damaged(file: &Path, expected: String, found: String) -> Error {
+    Error::new(Fault::ModelDigest, "a file of the hub's cache is not what its name says")
         .file(file)
-        .expected(format!("sha256 {expected}"))
-        .found(format!("sha256 {found}"))
-        .advice("the file is damaged or its download was broken off: remove it from the cache and download it again"))
+        .expected(expected)
+        .found(found)
+        .advice("the file is damaged or its download was broken off: remove it from the cache and download it again")
 }
 
 /// Names a link that leads to nothing: what a broken download or a copy of the links alone leaves.
@@ -122,7 +148,6 @@ pub(super) fn refuse_broken_link(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::ModelBytes;
 
     fn entry(snapshots: &[&str], main: Option<&str>) -> tempfile::TempDir {
         let cache = tempfile::tempdir().unwrap();
@@ -171,6 +196,24 @@ mod tests {
         for other in ["/cache/models--a--b", "/cache/models--a--b/snapshots", "/x/snapshots/abc", "/", ""] {
             assert_eq!(origin(Path::new(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_small_file_is_compared_with_the_id_that_git_gives_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let (blobs, snapshot) = (cache.path().join("blobs"), cache.path().join("snapshots"));
+        fs::create_dir(&blobs).unwrap();
+        fs::create_dir(&snapshot).unwrap();
+        let (blob, link) = (blobs.join(git_blob(b"{}")), snapshot.join("config.json"));
+        std::os::unix::fs::symlink(&blob, &link).unwrap();
+        fs::write(&blob, "{}").unwrap();
+        check_small(&link, &ModelBytes::open(&link).unwrap()).unwrap();
+        fs::write(&blob, "{ }").unwrap();
+        let error = check_small(&link, &ModelBytes::open(&link).unwrap()).unwrap_err();
+        assert_eq!((error.fault(), error.path()), (Fault::ModelDigest, Some(&*link)));
+        let other = snapshot.join(git_blob(b"{}"));
+        fs::write(&other, "no blob").unwrap();
+        check_small(&other, &ModelBytes::open(&other).unwrap()).unwrap();
     }
 
     #[test]

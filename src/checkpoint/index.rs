@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{ModelBytes, bytes};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, printable};
 
 /// Content of a `*.index.json`.
 #[derive(Debug)]
@@ -97,7 +97,10 @@ impl<'de> Deserialize<'de> for Unique {
                         return Err(serde::de::Error::custom(format!("more than {MAX_TENSORS} tensors")));
                     }
                     if names.contains_key(&name) {
-                        return Err(serde::de::Error::custom(format!("the name {name} stands twice")));
+                        return Err(serde::de::Error::custom(format!(
+                            "the name {} stands twice",
+                            printable(&name, 200)
+                        )));
                     }
                     names.insert(name, shard);
                 }

@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{ModelBytes, TensorInfo, TensorSource};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, printable};
 
 /// A file in the safetensors format.
 pub(super) struct Safetensors {
@@ -106,7 +106,7 @@ impl<'de> Visitor<'de> for UniqueNames {
                 return Err(serde::de::Error::custom(format!("more than {MAX_TENSORS} tensors")));
             }
             if let Some(name) = names.replace(name) {
-                return Err(serde::de::Error::custom(format!("the name {name} stands twice")));
+                return Err(serde::de::Error::custom(format!("the name {} stands twice", printable(&name, 200))));
             }
         }
         Ok(())

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::ModelBytes;
-use super::index::{self, Index};
+use super::index;
 use super::{TensorInfo, TensorSource, cache, format};
 use crate::error::{Error, Fault, Result};
+
+/// The most files of one model.
+const MAX_SHARDS: usize = 1000;
+static NONE: BTreeSet<&str> = BTreeSet::new();
 
 /// The tensors of all shards.
 pub(super) struct Sharded {
@@ -26,10 +30,22 @@ pub(super) struct Sharded {
 pub(super) fn open(path: &Path) -> Result<(Sharded, Vec<PathBuf>)> {
     let index = index::read(path)?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let names: BTreeSet<&str> = index.shards.values().map(String::as_str).collect();
-    let missing: Vec<_> = names.iter().copied().filter(|name| !folder.join(name).exists()).collect();
+    let mut expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (tensor, shard) in &index.shards {
+        expected.entry(shard).or_default().insert(tensor);
+    }
+    let names: Vec<&str> = expected.keys().copied().collect();
+    if names.len() > MAX_SHARDS {
+        return Err(Error::new(Fault::ModelFormat, "the index names too many files")
+            .file(path)
+            .expected(format!("at most {MAX_SHARDS} shards"))
+            .found(format!("{} shards", names.len()))
+            .advice("download the model again"));
+    }
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !folder.join(name).exists()).collect();
     if !missing.is_empty() {
-        let message = format!("{} of {} shards are missing: {}", missing.len(), names.len(), missing.join(", "));
+        let message =
+            format!("{} of {} shards are missing: {}", missing.len(), names.len(), super::first_ten(&missing));
         return Err(Error::new(Fault::ModelMissing, message)
             .file(path)
             .expected("every file that the index names, beside it")
@@ -41,7 +57,7 @@ pub(super) fn open(path: &Path) -> Result<(Sharded, Vec<PathBuf>)> {
     for (shard, (name, file)) in names.iter().zip(&files).enumerate() {
         cache::refuse_broken_link(file)?;
         let source = format::open(file)?;
-        check_names(&index, name, &*source, file)?;
+        check_names(expected.get(name).unwrap_or(&NONE), name, &*source, file)?;
         for (place, tensor) in source.tensors().iter().enumerate() {
             found.insert(tensor.name.clone(), (tensor.clone(), (shard, place)));
         }
@@ -53,10 +69,8 @@ pub(super) fn open(path: &Path) -> Result<(Sharded, Vec<PathBuf>)> {
     Ok((sharded, files))
 }
 
-/// Compares the names in the shard called `shard` with those that the index expects there.
-fn check_names(index: &Index, shard: &str, source: &dyn TensorSource, file: &Path) -> Result<()> {
-    let expected: BTreeSet<&str> =
-        index.shards.iter().filter(|(_, of)| *of == shard).map(|(name, _)| name.as_str()).collect();
+/// Compares the names in the shard called `shard` with those that the index expects there, `expected`.
+fn check_names(expected: &BTreeSet<&str>, shard: &str, source: &dyn TensorSource, file: &Path) -> Result<()> {
     let there: BTreeSet<&str> = source.tensors().iter().map(|tensor| tensor.name.as_str()).collect();
     let refused = |message: &str, names: Vec<&str>| {
         Error::new(Fault::ModelTensors, message)
@@ -70,7 +84,7 @@ fn check_names(index: &Index, shard: &str, source: &dyn TensorSource, file: &Pat
         let message = format!("a shard lacks {} tensors that its index names", missing.len());
         return Err(refused(&message, missing));
     }
-    let extra: Vec<_> = there.difference(&expected).copied().collect();
+    let extra: Vec<_> = there.difference(expected).copied().collect();
     if extra.is_empty() {
         return Ok(());
     }

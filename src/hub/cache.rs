@@ -108,7 +108,7 @@ impl RepoFolder {
             return Ok(());
         }
         let path = self.reference(revision);
-        put(&path, |own| fs::write(own, commit.as_str()))
+        put(&path, |own| fs::write(own, commit.as_str()).and_then(|()| fs::File::open(own)?.sync_all()))
     }
 
     /// Gives the content of `sum` the name `file` in a snapshot: as a link or, where none can be made, as a copy.

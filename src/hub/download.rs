@@ -11,6 +11,7 @@ use super::http::refusal::{self, Origin};
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
+use crate::lookalike;
 use crate::runtime::progress::Task;
 
 /// Most bytes of a file whose size nobody announces.
@@ -79,10 +80,10 @@ fn pursue(client: &Client, wanted: &Wanted, partial: &mut Partial, first_wait: D
     let mut tries = Tries::new(first_wait);
     let mut second = false;
     meter.set(partial.bytes());
-    let mut etag = None;
+    let mut known = Version::default();
     loop {
         let before = partial.bytes();
-        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, partial, &mut etag, meter) };
+        let outcome = if partial.is_full() { Ok(()) } else { transfer(client, wanted, partial, &mut known, meter) };
         match outcome {
             Ok(()) => {
                 let (proved, found) = partial.proved()?;
@@ -92,11 +93,11 @@ fn pursue(client: &Client, wanted: &Wanted, partial: &mut Partial, first_wait: D
                 if !proved {
                     again(wanted, partial, &mut second, || unproved(wanted, found.as_ref()))?;
                 }
-                etag = None;
+                known = Version::default();
             }
             Err(Stopped::TooLong) => {
                 again(wanted, partial, &mut second, || too_long(wanted))?;
-                etag = None;
+                known = Version::default();
             }
             Err(Stopped::Other(failed)) => {
                 if let Failed::Finally(error) = &failed
@@ -122,6 +123,7 @@ fn pursue(client: &Client, wanted: &Wanted, partial: &mut Partial, first_wait: D
                 return Ok(());
             }
             *partial = Partial::open(wanted.target, &wanted.expected)?;
+            known = Version::default();
         }
         meter.set(partial.bytes());
     }
@@ -137,6 +139,28 @@ fn again(wanted: &Wanted, partial: &mut Partial, second: &mut bool, error: impl 
     log::warn!("{} did not come as it was announced; once more", wanted.url);
     *second = true;
     Ok(())
+}
+
+/// What the server said of the file that the bytes so far are of.
+#[derive(Default)]
+struct Version {
+    /// Strong ETag.
+    etag: Option<String>,
+    /// Size of the whole in bytes.
+    total: Option<u64>,
+    /// First bytes, which come in pieces of any size.
+    start: Vec<u8>,
+}
+
+impl Version {
+    /// Refuses what is no file of a model by its start. `piece` begins at byte `at`.
+    fn check_start(&mut self, at: u64, piece: &[u8], url: &Url, origin: Origin) -> Result<(), Failed> {
+        if self.start.len() as u64 != at || self.start.len() >= lookalike::START {
+            return Ok(());
+        }
+        self.start.extend(piece.iter().take(lookalike::START - self.start.len()));
+        refusal::check_start(&self.start, url, origin).map_err(Failed::Finally)
+    }
 }
 
 /// Why a transfer did not reach its end.
@@ -157,40 +181,48 @@ fn transfer(
     client: &Client,
     wanted: &Wanted,
     partial: &mut Partial,
-    etag: &mut Option<String>,
+    known: &mut Version,
     meter: Meter,
 ) -> Result<(), Stopped> {
-    let ask = Ask { url: wanted.url, head: false, from: partial.bytes(), etag: etag.as_deref(), origin: wanted.origin };
+    if partial.bytes() > 0 && wanted.expected.sum.is_none() && known.etag.is_none() {
+        // Nothing could tell that the rest belongs to what is there.
+        partial.restart()?;
+        meter.set(0);
+        *known = Version::default();
+    }
+    let ask =
+        Ask { url: wanted.url, head: false, from: partial.bytes(), etag: known.etag.as_deref(), origin: wanted.origin };
     let mut answer = client.ask(ask)?;
     agrees(&answer.announced, wanted)?;
-    if !continues(&answer, partial.bytes(), etag.as_deref(), wanted) {
+    if !continues(&answer, partial.bytes(), known, wanted) {
         let in_part = answer.status == 206 || answer.status == 416;
         partial.restart()?;
         meter.set(0);
-        *etag = None;
+        *known = Version::default();
         if in_part {
             // This body is of no use; the next try asks for the whole file.
             let error = Error::new(Fault::Network, format!("{} has changed or gives no parts", answer.url));
             return Err(Failed::again(error.advice("run the same command again")).into());
         }
     }
-    *etag = strong(answer.header("etag"));
+    known.etag = strong(answer.header("etag"));
+    if answer.status == 200 {
+        known.total = answer.length();
+    }
     let most = match (wanted.expected.bytes, answer.length()) {
         (Some(bytes), _) => bytes,
-        (None, Some(rest)) => partial.bytes() + rest,
+        (None, Some(rest)) => partial.bytes().saturating_add(rest).min(MOST_UNANNOUNCED),
         (None, None) => MOST_UNANNOUNCED,
     };
     while let Some(piece) = answer.piece()? {
-        if partial.bytes() == 0 {
-            refusal::check_start(&piece, &answer.url, wanted.origin).map_err(Failed::Finally)?;
-        }
+        known.check_start(partial.bytes(), &piece, &answer.url, wanted.origin)?;
         if partial.bytes() + piece.len() as u64 > most {
             return Err(Stopped::TooLong);
         }
         partial.write(&piece)?;
         meter.add(piece.len() as u64);
     }
-    let short = wanted.expected.bytes.filter(|bytes| partial.bytes() < *bytes);
+    let short = wanted.expected.bytes.or(known.total).filter(|bytes| partial.bytes() < *bytes);
     match short {
         // A body that is whole and short is another file; one that broke off goes on.
         Some(_) if answer.length().is_some() && answer.status == 200 => Ok(()),
@@ -200,22 +232,36 @@ fn transfer(
                 .advice("run the same command again: what was downloaded is kept"),
         )
         .into()),
+        None if partial.bytes() == 0 && wanted.expected.sum.is_none() => Err(Failed::Finally(
+            Error::new(Fault::ModelPointer, format!("nothing comes from {} in place of a file", answer.url))
+                .expected("a file with content")
+                .found("0 bytes")
+                .advice("check the address; try again later"),
+        )
+        .into()),
         None => Ok(()),
     }
 }
 
 /// Whether the body goes on from `from`, or is the start when `from` is 0.
-fn continues(answer: &Answer, from: u64, etag: Option<&str>, wanted: &Wanted) -> bool {
+///
+/// Where no digest will prove the whole, only a strong ETag and the size tell that both parts are of one version.
+fn continues(answer: &Answer, from: u64, known: &Version, wanted: &Wanted) -> bool {
     if from == 0 {
         return answer.status == 200;
     }
-    let same = match (etag, strong(answer.header("etag"))) {
-        (Some(before), Some(now)) => before == now,
-        _ => true,
+    let provable = wanted.expected.sum.is_some();
+    let same = match (&known.etag, strong(answer.header("etag"))) {
+        (Some(before), Some(now)) => *before == now,
+        _ => provable,
     };
     let range = answer.header("content-range").and_then(content_range);
     let place = range.is_some_and(|(start, total)| {
-        start == from && total.is_none_or(|total| wanted.expected.bytes.is_none_or(|bytes| bytes == total))
+        let same_size = match (total, wanted.expected.bytes.or(known.total)) {
+            (Some(total), Some(bytes)) => total == bytes,
+            _ => provable,
+        };
+        start == from && same_size
     });
     answer.status == 206 && same && place
 }

@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::{Error, Fault, Result};
+use crate::lookalike::Lookalike;
 use crate::runtime::device::Compute;
 
 /// Longest header that is read: ESM-2 of 15 billion parameters has 100 kB.
@@ -251,8 +252,8 @@ fn read(bytes: &[u8]) -> Result<SafeTensors<'_>> {
 
 /// What stands in place of a model after a download that went wrong.
 fn not_a_model(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.starts_with(b"version https://git-lfs.github.com/") {
-        return Some("a Git-LFS pointer, not the file it points to");
+    if let Some(other) = Lookalike::of(bytes) {
+        return Some(other.name());
     }
     // A safetensors file begins with a small number, whose upper bytes are zero.
     let start = bytes.get(..8.min(bytes.len()))?;
@@ -260,7 +261,6 @@ fn not_a_model(bytes: &[u8]) -> Option<&'static str> {
         return None;
     }
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'<') => Some("a web page"),
         Some(b'{') => Some("a JSON message"),
         _ => None,
     }

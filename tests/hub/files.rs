@@ -1,9 +1,10 @@
 //! Single files from plain addresses.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Ran, repository};
-use crate::server::{Reply, Server};
+use crate::server::{Reply, Request, Server};
 use crate::world::{Repo, World, part, sha256};
 
 fn head() -> Vec<u8> {
@@ -64,6 +65,104 @@ fn without_a_digest_the_user_is_told_that_nothing_vouches_for_the_file() {
     let gone = format!("{}/gone", server.url());
     world.failed(&world.fetch(&["--url", &gone, "--offline"]), 78, "VN-MODEL-MISSING");
     world.failed(&world.fetch(&["--url", &gone]), 78, "VN-NET-REFUSED");
+}
+
+/// A server of the head whose first answer breaks off in the middle; `change` makes the later ones, by their number.
+fn breaking(change: impl Fn(usize, &Request, Reply) -> Reply + Send + Sync + 'static) -> Server {
+    let count = AtomicUsize::new(0);
+    Server::start("127.0.0.1", move |request| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        let reply = change(number, request, part(&head(), request));
+        if number == 0 { reply.cut(head().len() / 2) } else { reply }
+    })
+}
+
+/// First bytes that were asked for.
+fn places(server: &Server) -> Vec<Option<usize>> {
+    server.requests().iter().map(Request::from).collect()
+}
+
+#[test]
+fn without_a_digest_the_rest_is_taken_of_the_same_version_only() {
+    let half = head().len() / 2;
+    type Change = fn(usize, &Request, Reply) -> Reply;
+    let cases: [(&str, Change, Vec<Option<usize>>); 5] = [
+        ("the same version", |_, _, reply| reply, vec![None, Some(half)]),
+        ("a weak ETag", |_, _, reply| reply.with("ETag", "W/\"a\""), vec![None, None]),
+        (
+            "the rest without an ETag",
+            |number, _, mut reply| {
+                if number == 1 {
+                    reply.headers.retain(|(name, _)| *name != "ETag");
+                    reply.body.fill(b'x');
+                }
+                reply
+            },
+            vec![None, Some(half), None],
+        ),
+        (
+            "a version of another size",
+            |number, request, reply| match (number, request.from()) {
+                (1, Some(from)) => {
+                    let other = vec![b'x'; head().len() + 3];
+                    let range = format!("bytes {from}-{}/{}", other.len() - 1, other.len());
+                    Reply { body: other[from..].to_vec(), ..reply }.with("Content-Range", range)
+                }
+                _ => reply,
+            },
+            vec![None, Some(half), None],
+        ),
+        (
+            "less than the rest",
+            |number, _, reply| if number == 1 { Reply { body: reply.body[..9].to_vec(), ..reply } } else { reply },
+            vec![None, Some(half), Some(half + 9)],
+        ),
+    ];
+    for (name, change, asked) in cases {
+        let (world, server) = (World::new(Repo::esm()), breaking(change));
+        let ran = world.fetch(&["--url", &format!("{}/mine.safetensors", server.url())]).ok();
+        assert!(stored(&ran) == head(), "{name}: two versions are glued together");
+        assert_eq!(places(&server), asked, "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_announces_more_bytes_than_there_are_does_no_harm() {
+    let (world, server) = (
+        World::new(Repo::esm()),
+        breaking(|number, _, reply| if number == 1 { Reply { length: Some(u64::MAX), ..reply } } else { reply }),
+    );
+    let url = format!("{}/mine.safetensors", server.url());
+    let ran = world.fetch(&["--url", &url, "--sha256", &sha256(&head())]).ok();
+    assert!(stored(&ran) == head());
+}
+
+#[test]
+fn a_server_that_never_wants_to_be_asked_again_is_not() {
+    let server = Server::start("127.0.0.1", |_| Reply::new(503, "").with("Retry-After", u64::MAX));
+    let world = World::new(Repo::esm());
+    world.failed(&world.fetch(&["--url", &format!("{}/mine", server.url())]), 1, "VN-NET");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn what_is_no_file_of_a_model_is_refused_however_it_comes() {
+    let pages = [
+        ("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+        ("<!doctype html><html></html>", "a web page"),
+        ("<Error><Code>NoSuchKey</Code></Error>", "a web page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git-LFS pointer"),
+        ("", "0 bytes"),
+    ];
+    for (page, found) in pages {
+        let server =
+            Server::start("127.0.0.1", move |_| Reply::new(200, page).paced(4, std::time::Duration::from_millis(5)));
+        let world = World::new(Repo::esm());
+        let url = format!("{}/mine.pth", server.url());
+        let json = world.failed(&world.fetch(&["--url", &url]), 78, "VN-MODEL-LFS");
+        assert_eq!(json["found"], found, "{page}");
+        assert!(world.place.files("home").is_empty(), "{page}");
+    }
 }
 
 #[test]

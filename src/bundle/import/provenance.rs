@@ -4,12 +4,13 @@ use crate::checkpoint::Checkpoint;
 
 const NOT_STATED: &str = "not stated";
 
-/// Licence or source of a bundle: that of its parts, once where they agree.
+/// Licence or source of a bundle: that of its parts, once where they agree; else at most 250 bytes of each, so that
+/// they fit into one field together.
 pub(super) fn of_all(parts: [(&str, Option<&str>); 3]) -> String {
     let stated = |text: Option<&str>| text.unwrap_or(NOT_STATED).to_owned();
     match parts {
         [(_, first), (_, second), (_, third)] if first == second && second == third => stated(first),
-        parts => parts.map(|(part, text)| format!("{part}: {}", stated(text))).join("; "),
+        parts => parts.map(|(part, text)| format!("{part}: {}", one_line(&stated(text)))).join("; "),
     }
 }
 
@@ -86,6 +87,9 @@ mod tests {
         assert_eq!(parts(None, None, None), "not stated");
         let all = parts(Some("a; b: c"), Some("mit"), None);
         assert_eq!(all, "dnabert: a; b: c; esm: mit; head: not stated");
+        let long = "x".repeat(900);
+        let all = parts(Some(&long), Some(&long), Some("mit"));
+        assert!(all.len() < 1000 && all.ends_with("; head: mit"), "{}", all.len());
         let all = parts(Some("apache-2.0"), Some("mit"), None);
         assert_eq!(of_part(&all, "esm").as_deref(), Some("mit"));
         assert_eq!(of_part(&all, "head"), None);

@@ -197,6 +197,21 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// How many entries [`Pickle::entries`] looks at, at most: told without a look at them.
+    pub fn most_entries(&self, id: Id) -> usize {
+        let record = match self.get(id) {
+            Value::Dict(items) => return items.len(),
+            Value::Record(record) if self.is_dictionary(id) => record,
+            _ => return 0,
+        };
+        let pairs =
+            self.elements(record.args).and_then(|args| args.first()).map_or(0, |pairs| match self.get(*pairs) {
+                Value::Dict(items) => items.len(),
+                _ => self.elements(*pairs).map_or(0, <[Id]>::len),
+            });
+        pairs + record.items.len()
+    }
+
     /// Keys and values of a dictionary. It may cost more than the dictionary has taken to write: the list of pairs that
     /// it is made of may be that of others as well.
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
@@ -366,6 +381,7 @@ mod tests {
             let pickle = Pickle::read(&bytes, Path::new("x")).unwrap();
             assert!(pickle.is_dictionary(pickle.root()), "{}", String::from_utf8_lossy(ops));
             assert_eq!(pickle.entries(pickle.root()).map(|entries| entries.len()), Some(count));
+            assert!((count..=count + 1).contains(&pickle.most_entries(pickle.root())));
         }
         let pickle = Pickle::read(b"ca\nDict\n)RK\x03K\x04s.", Path::new("x")).unwrap();
         assert!(!pickle.is_dictionary(pickle.root()) && pickle.entries(pickle.root()).is_none());

@@ -233,9 +233,9 @@ impl<'p> Search<'p> {
     }
 
     fn entries(&mut self, id: Id) -> Result<Option<Vec<(Id, Id)>>, Refusal> {
-        let entries = self.pickle.entries(id);
-        self.look_at(entries.as_ref().map_or(1, Vec::len))?;
-        Ok(entries)
+        // Counted before the walk: one that ends at a bad pair is as long as any other.
+        self.look_at(self.pickle.most_entries(id).max(1))?;
+        Ok(self.pickle.entries(id))
     }
 
     fn look_at(&mut self, entries: usize) -> Result<(), Refusal> {

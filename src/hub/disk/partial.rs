@@ -116,7 +116,10 @@ impl Partial {
         let mut bytes = 0;
         loop {
             interrupt::check()?;
-            let n = self.file.read(&mut piece).map_err(|error| Error::reading(&self.path, error))?;
+            let n = match self.file.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|error| Error::reading(&self.path, error))?,
+            };
             if n == 0 {
                 break;
             }

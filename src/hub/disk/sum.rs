@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use sha1::{Digest as _, Sha1};
-
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, GitBlob, Hasher};
 use crate::error::{Error, Result};
 use crate::runtime::interrupt;
 
@@ -38,7 +36,7 @@ impl Sum {
     pub(in crate::hub) fn start(&self, bytes: u64) -> Running {
         match self {
             Self::Sha256(_) => Running::Sha256(Hasher::default()),
-            Self::Git(_) => Running::Git(Sha1::new().chain_update(format!("blob {bytes}\0"))),
+            Self::Git(_) => Running::Git(GitBlob::of_size(bytes)),
         }
     }
 
@@ -53,7 +51,10 @@ impl Sum {
         let mut piece = vec![0; PIECE];
         loop {
             interrupt::check()?;
-            let n = file.read(&mut piece).map_err(|error| Error::reading(path, error))?;
+            let n = match file.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(|error| Error::reading(path, error))?,
+            };
             if n == 0 {
                 return Ok(running.finish() == *self);
             }
@@ -75,7 +76,7 @@ impl fmt::Display for Sum {
 /// A digest of bytes that come piece by piece.
 pub(in crate::hub) enum Running {
     Sha256(Hasher),
-    Git(Sha1),
+    Git(GitBlob),
 }
 
 impl Running {
@@ -91,7 +92,7 @@ impl Running {
     pub(in crate::hub) fn finish(self) -> Sum {
         match self {
             Self::Sha256(hasher) => Sum::Sha256(hasher.finish()),
-            Self::Git(hasher) => Sum::Git(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Self::Git(hasher) => Sum::Git(hasher.finish()),
         }
     }
 }

@@ -7,6 +7,10 @@ use super::exchange::{Broken, Head};
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault};
+use crate::lookalike::Lookalike;
+
+/// Seconds; who wants to be left alone for longer is not waited for either.
+const DAY: u64 = 24 * 60 * 60;
 
 /// Where an address comes from, and so what to do when nothing is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +136,7 @@ pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin
             let error = Error::new(Fault::Network, format!("{url} is not to be had now"))
                 .found(format!("{found}{wish}"))
                 .advice("try again later: what was downloaded is kept");
-            Failed::Again { error, after: after.map(Duration::from_secs) }
+            Failed::Again { error, after: after.map(|seconds| Duration::from_secs(seconds.min(DAY))) }
         }
         _ if origin == Origin::Hub => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
         _ => refused(format!("{url} is refused"), origin.check()),
@@ -142,27 +146,20 @@ pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin
 /// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
 /// start of the body.
 pub(in crate::hub) fn check_start(start: &[u8], url: &Url, origin: Origin) -> Result<(), Error> {
-    let words: String = String::from_utf8_lossy(&start[..start.len().min(512)]).trim_start().to_lowercase();
-    let (what, advice) = if words.starts_with("version https://git-lfs") {
-        let advice = match origin {
-            Origin::Hub => "the server holds no content for this file: fetch from another one (HF_ENDPOINT)",
-            Origin::Catalogue | Origin::User => {
-                "the address leads to the pointer, not to the file: take the address of its download (on a hub with \
-                 /resolve/ in it, on GitHub under media.githubusercontent.com)"
-            }
-        };
-        ("a Git-LFS pointer", advice)
-    } else if words.starts_with("<!doctype html") || words.starts_with("<html") {
-        let advice = match origin {
-            Origin::Hub => "log in to your network if it asks for that; check HF_ENDPOINT and the proxy",
-            Origin::Catalogue | Origin::User => {
-                "take the address of the file itself, not of the page about it; log in to your network if it asks for \
-                 that"
-            }
-        };
-        ("a web page", advice)
-    } else {
-        return Ok(());
+    let Some(other) = Lookalike::of(start) else { return Ok(()) };
+    let what = other.name();
+    let advice = match (other, origin) {
+        (Lookalike::Pointer, Origin::Hub) => {
+            "the server holds no content for this file: fetch from another one (HF_ENDPOINT)"
+        }
+        (Lookalike::Pointer, Origin::Catalogue | Origin::User) => {
+            "the address leads to the pointer, not to the file: take the address of its download (on a hub with \
+             /resolve/ in it, on GitHub under media.githubusercontent.com)"
+        }
+        (Lookalike::Page, Origin::Hub) => "log in to your network if it asks for that; check HF_ENDPOINT and the proxy",
+        (Lookalike::Page, Origin::Catalogue | Origin::User) => {
+            "take the address of the file itself, not of the page about it; log in to your network if it asks for that"
+        }
     };
     Err(Error::new(Fault::ModelPointer, format!("{what} comes from {url} in place of a file"))
         .found(what)

@@ -64,7 +64,7 @@ impl Tries {
         self.failures += 1;
         let backoff = self.first_wait.saturating_mul(1 << (self.failures - 1).min(6)).mul_f64(jitter());
         let pause = after.unwrap_or_default().max(backoff);
-        if self.failures >= TRIES || self.waited + pause > LONGEST {
+        if self.failures >= TRIES || self.waited.saturating_add(pause) > LONGEST {
             return Err(error);
         }
         log::warn!("{error}; try {} of {TRIES} in {:.1} s", self.failures + 1, pause.as_secs_f64());
@@ -128,8 +128,11 @@ mod tests {
     #[test]
     fn a_server_that_wants_an_hour_is_not_waited_for() {
         let started = Instant::now();
-        let hour = Some(Duration::from_secs(3600));
-        assert!(Tries::new(Duration::ZERO).wait(broken(hour)).is_err());
+        let mut tries = Tries::new(Duration::from_millis(1));
+        assert!(tries.wait(broken(None)).is_ok());
+        for wish in [Duration::from_secs(3600), Duration::from_secs(u64::MAX), Duration::MAX] {
+            assert_eq!(tries.wait(broken(Some(wish))).unwrap_err().fault(), Fault::Network);
+        }
         assert!(started.elapsed() < Duration::from_secs(1));
     }
 
