@@ -20,11 +20,14 @@ enum Held {
     Embedded(&'static [u8]),
 }
 
+/// The largest file, in bytes, that is read and not mapped.
+const SMALL: u64 = 64 << 20;
+
 /// A multiple of the page size of every machine this program runs on.
 const PAGE: usize = 64 << 10;
 
 impl ModelBytes {
-    /// Maps the file, or reads it where the file system cannot map.
+    /// Maps a file of more than 64 MiB, where the file system can; reads any other.
     ///
     /// # Errors
     /// [`Fault::ModelMissing`] for a file that is not there, is a folder or cannot be opened; [`Fault::Read`].
@@ -39,12 +42,16 @@ impl ModelBytes {
             return Err(unreadable(path, special));
         }
         let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
-        #[allow(unsafe_code)]
-        // SAFETY: nobody writes to an installed model file: import puts a whole folder in place by one rename.
-        // A file cut short under the map ends the process (SIGBUS); it cannot make this program read elsewhere.
-        let mapped = unsafe { Mmap::map(&file) };
-        if let Ok(map) = mapped {
-            return Ok(Self(Held::Mapped(map)));
+        if metadata.len() > SMALL {
+            #[allow(unsafe_code)]
+            // SAFETY: sound while nobody writes to the file. Nobody does to an installed model, which one rename puts in
+            // place. A checkpoint that a user gives can change, and nothing here prevents it: cut short under the map
+            // it ends the process (SIGBUS), and what is borrowed from it changes with it. Configurations and lists of
+            // symbols are small, and never mapped.
+            let mapped = unsafe { Mmap::map(&file) };
+            if let Ok(map) = mapped {
+                return Ok(Self(Held::Mapped(map)));
+            }
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
@@ -184,14 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_mapped_and_an_empty_one_is_empty() {
+    fn a_large_file_is_mapped_and_a_small_one_read() {
         let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large");
+        File::create(&large).unwrap().set_len(SMALL + 1).unwrap();
+        let bytes = ModelBytes::open(&large).unwrap();
+        assert!(matches!(bytes.0, Held::Mapped(_)) && bytes.len() as u64 == SMALL + 1);
         for content in [&b"weights"[..], b""] {
             let path = folder.path().join("file");
             std::fs::write(&path, content).unwrap();
             let bytes = ModelBytes::open(&path).unwrap();
             bytes.release(0..content.len());
-            assert_eq!(&*bytes, content);
+            assert!(matches!(bytes.0, Held::Read(_)) && *bytes == *content);
         }
     }
 
