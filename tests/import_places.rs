@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use virnucpro::bundle::import::{Request, Training, import};
 use virnucpro::bundle::{BUNDLE_YAML, Bundle};
-use virnucpro::digest::Digest;
+use virnucpro::digest::{Digest, git_blob};
 use virnucpro::error::{Error, Fault};
 use workshop::{DNABERT, ESM, HEAD, Workshop, assert_same_as_mini, repository};
 
@@ -36,11 +36,10 @@ impl Cache {
         cache
     }
 
-    /// A file; the blobs of large ones are named by their SHA-256, of others by another digest.
+    /// A file; the blobs of large ones are named by their SHA-256, of others by their id in Git.
     fn add(&self, name: &str, content: &[u8]) {
-        let digest = Digest::of(content).to_string();
-        let blob = if name.ends_with(".safetensors") { &digest[..] } else { &digest[..40] };
-        fs::write(self.entry.join("blobs").join(blob), content).unwrap();
+        let blob = if name.ends_with(".safetensors") { Digest::of(content).to_string() } else { git_blob(content) };
+        fs::write(self.entry.join("blobs").join(&blob), content).unwrap();
         symlink(format!("../../blobs/{blob}"), self.snapshot().join(name)).unwrap();
     }
 
@@ -116,9 +115,10 @@ fn a_cache_with_a_broken_link_or_a_damaged_blob_is_refused() {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    let cases: [(Break, Fault, &str); 4] = [
+    let cases: [(Break, Fault, &str); 5] = [
         (|c| fs::remove_file(c.blob("model.safetensors")).unwrap(), Fault::ModelMissing, "a link to ../../blobs/"),
         (|c| fs::remove_file(c.blob("config.json")).unwrap(), Fault::ModelMissing, "config.json"),
+        (|c| fs::write(c.blob("config.json"), "{}").unwrap(), Fault::ModelDigest, "not what its name says"),
         (|c| fs::remove_dir_all(c.entry.join("blobs")).unwrap(), Fault::ModelMissing, "'blobs'"),
         (|_| (), Fault::ModelDigest, "sha256"),
     ];
@@ -126,7 +126,7 @@ fn a_cache_with_a_broken_link_or_a_damaged_blob_is_refused() {
         let workshop = Workshop::new();
         let cache = Cache::of(&workshop, "esm", "facebook/esm2_t3");
         damage(&cache);
-        if number == 3 {
+        if number == 4 {
             flip(&cache.blob("model.safetensors"));
         }
         fs::remove_dir_all(workshop.path("esm")).unwrap();
