@@ -59,7 +59,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("zip", &["checkpoint/torch/"]),
     ("ureq", &["hub/"]),
-    ("rustix", &["hub/disk/space.rs"]),
+    ("rustix", &["hub/disk/space.rs", "bundle/import/place.rs"]),
     ("sha1", &["digest.rs"]),
     ("ring", &["digest.rs"]),
     ("memmap2", &["checkpoint/bytes.rs"]),

@@ -180,6 +180,12 @@ const NAMES: &[&str] = &[
     "numpy.compat",
 ];
 
+/// Of these, modules of one file whose names people give to their own packages: what lies deeper is not Python's.
+const WORDS: &[&str] = &[
+    "code", "commands", "dis", "glob", "inspect", "platform", "profile", "resource", "signal", "site", "thread",
+    "timeit", "trace", "types",
+];
+
 /// Of these, what is data all the same.
 const DATA: &[&str] =
     &["types.SimpleNamespace", "io.BytesIO", "_io.BytesIO", "codecs.encode", "torch.serialization._get_layout"];
@@ -230,7 +236,30 @@ pub(super) fn is_hostile(module: &str, name: &str) -> bool {
         let is_machinery = part.starts_with("__") && part.ends_with("__") && part != "__main__";
         is_machinery || DETOURS.contains(&part)
     };
-    NAMES.iter().any(|prefix| is_under(prefix))
+    let is_own = module.split_once('.').is_some_and(|(package, _)| WORDS.contains(&package));
+    (!is_own && NAMES.iter().any(|prefix| is_under(prefix)))
         || path.split('.').any(leads_away)
         || path.rsplit('.').next().is_some_and(|last| CALLS.contains(&last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_the_users_own_is_no_attack() {
+        for (module, name) in [("code.models.mlp", "MLPClassifier"), ("site.nets", "Head"), ("types.model", "Net")] {
+            assert!(!is_hostile(module, name), "{module}.{name}");
+        }
+        for (module, name) in [
+            ("code", "interact"),
+            ("os.path", "join"),
+            ("types", "FunctionType"),
+            ("code.os", "system"),
+            ("trace.x", "__import__"),
+            ("site.nets", "eval"),
+        ] {
+            assert!(is_hostile(module, name), "{module}.{name}");
+        }
+    }
 }
