@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use std::ops::{Deref, Range};
 use std::path::Path;
 
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
@@ -67,6 +67,15 @@ impl ModelBytes {
             self.release(place * PIECE..place * PIECE + piece.len());
         }
         hasher.finish()
+    }
+
+    /// Has the system bring in a part that is needed whole and at once: cheaper than page by page.
+    pub fn populate(&self, part: Range<usize>) {
+        if let Held::Mapped(map) = &self.0 {
+            let start = part.start.min(map.len()) / PAGE * PAGE;
+            // Systems that cannot do this do it page by page.
+            let _advice = map.advise_range(Advice::PopulateRead, start, part.end.min(map.len()).saturating_sub(start));
+        }
     }
 
     /// Lets the system take back the memory of a part that is not needed soon; it can still be read.
@@ -201,6 +210,7 @@ mod tests {
             let path = folder.path().join("file");
             std::fs::write(&path, content).unwrap();
             let bytes = ModelBytes::open(&path).unwrap();
+            bytes.populate(0..content.len());
             bytes.release(0..content.len());
             assert!(matches!(bytes.0, Held::Read(_)) && *bytes == *content);
         }

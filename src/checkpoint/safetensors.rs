@@ -59,6 +59,7 @@ impl TensorSource for Safetensors {
 
     fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>> {
         let range = self.ranges.get(index).cloned().unwrap_or_default();
+        self.bytes.populate(range.clone());
         Ok(Cow::Borrowed(self.bytes.get(range).unwrap_or_default()))
     }
 

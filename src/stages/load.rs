@@ -268,6 +268,7 @@ mod torch {
             })
         };
         if bundle.is_staged() {
+            bytes.populate(0..bytes.len());
             // Used for a moment, and no file that anybody else could cut short: not worth a copy.
             #[allow(unsafe_code)]
             // SAFETY: `InPlace` holds the bytes until after it has dropped the encoder; nobody else knows the file.

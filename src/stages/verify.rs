@@ -56,8 +56,8 @@ pub fn verify(name: &str, search: &SearchPath, compute: Option<&config::Compute>
                 ));
             }
             format!(
-                "{} sequences on {} as stored by {}: {told} apart, at most {tolerance:.0e} allowed",
-                computed.len(),
+                "{} on {} as stored by {}: {told} apart, at most {tolerance:.0e} allowed",
+                if computed.len() == 1 { "1 sequence".to_owned() } else { format!("{} sequences", computed.len()) },
                 place.describe,
                 stored.made_by
             )
