@@ -78,7 +78,7 @@ fn tell(differences: &Differences) -> String {
 /// What a bundle makes of the fixed sequences, in f32 on the CPU; none where this build cannot compute it.
 ///
 /// # Errors
-/// As for [`load::engine`], and whatever computing takes.
+/// A damaged bundle, and whatever computing takes.
 pub fn vectors_to_store(bundle: &Bundle) -> Result<Option<Vec<StoredVector>>> {
     if !load::computes(bundle) {
         return Ok(None);
