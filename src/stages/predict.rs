@@ -95,7 +95,8 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.frames, model.cell());
     let summary = Summary::of(&model, settings.tiers, &counts);
     for (name, entry) in tables.commit(&dir, &summary, &input)? {
-        dir.record(name, entry)?;
+        // They count together, and with the totals: a run killed between two of them has none.
+        dir.note(name, entry);
     }
     dir.finish(&owned, totals)
 }
