@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
-use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
+use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, SideBySide, attention, gelu};
 use crate::model::weights::Weights;
 use crate::model::{Encoder, config, input};
 use crate::pack::{Run, TokenBatch};
@@ -154,7 +154,7 @@ impl Turn {
 
 struct SelfAttention {
     norm: LayerNorm,
-    query_key_value: Linear,
+    query_key_value: SideBySide,
     output: Linear,
     heads: i64,
     scale: f64,
@@ -168,7 +168,7 @@ impl SelfAttention {
         let own = weights.sub("self");
         Ok(Self {
             norm: LayerNorm::load(&weights.sub("LayerNorm"), width, config.layer_norm_eps)?,
-            query_key_value: Linear::load_side_by_side(
+            query_key_value: SideBySide::load(
                 &[own.sub("query"), own.sub("key"), own.sub("value")],
                 width,
                 width,

@@ -47,13 +47,6 @@ impl Linear {
         Ok(Self { weight: weights.get("weight", &[outputs, inputs])?, bias: None })
     }
 
-    /// Several of the same shape as one, their outputs side by side.
-    pub(super) fn load_side_by_side(parts: &[Weights<'_>], inputs: usize, outputs: usize) -> Result<Self> {
-        let weights = parts.iter().map(|part| part.get("weight", &[outputs, inputs])).collect::<Result<Vec<_>>>()?;
-        let biases = parts.iter().map(|part| part.get("bias", &[outputs])).collect::<Result<Vec<_>>>()?;
-        Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) })
-    }
-
     /// [B, T, inputs] to [B, T, outputs], in the format of the weights; in f32 for short sequences and bf16 weights.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let kind = match self.weight.f_kind()? {
@@ -66,6 +59,39 @@ impl Linear {
             None => None,
         };
         Ok(x.f_to_kind(kind)?.f_linear(&self.weight.f_to_kind(kind)?, bias)?)
+    }
+}
+
+/// Several of the same shape on one input, their outputs side by side.
+pub(super) enum SideBySide {
+    /// As one: the fewest products.
+    Joined(Linear),
+    /// Where joining would copy weights that lie in a file and are used once.
+    Apart(Vec<Linear>),
+}
+
+impl SideBySide {
+    /// Each of `parts` has a `weight` [outputs, inputs] and a `bias` [outputs].
+    pub(super) fn load(parts: &[Weights<'_>], inputs: usize, outputs: usize) -> Result<Self> {
+        let in_place = parts.iter().any(Weights::in_place);
+        let parts = parts.iter().map(|part| Linear::load(part, inputs, outputs)).collect::<Result<Vec<_>>>()?;
+        if in_place {
+            return Ok(Self::Apart(parts));
+        }
+        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
+        Ok(Self::Joined(Linear { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) }))
+    }
+
+    /// [B, T, inputs] to [B, T, parts * outputs], as [`Linear::forward`].
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Joined(linear) => linear.forward(x),
+            Self::Apart(parts) => {
+                let outputs = parts.iter().map(|part| part.forward(x)).collect::<Result<Vec<_>>>()?;
+                Ok(Tensor::f_cat(&outputs, -1)?)
+            }
+        }
     }
 }
 

@@ -195,6 +195,11 @@ impl<'a> Weights<'a> {
             .advice(ADVICE))
     }
 
+    /// Whether tensors lie in the file where they can.
+    pub(super) fn in_place(&self) -> bool {
+        matches!(self.checkpoint.release, Release::InPlace)
+    }
+
     /// Number format in which tensors are given out.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -11,7 +11,7 @@ use crate::error::{Error, Fault, Result};
 /// Bytes that are read, checked, digested and written in one go: few enough to stay in a processor's cache meanwhile.
 pub(super) const PIECE: usize = 1 << 20;
 /// Pieces that may wait for the digest.
-const WAITING: usize = 8;
+const WAITING: usize = 64;
 
 /// A digest on a thread of its own. Pieces are handed over whole and come back empty: nothing is copied.
 pub(super) struct Hashing {
