@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seq", &["error", "units"]),
     ("tokenize", &["error", "units", "seq"]),
     ("pack", &["units"]),
-    ("model", &["error", "units", "pack", "lookalike", "runtime::device"]),
+    ("model", &["error", "units", "pack", "lookalike", "checkpoint::safetensors", "runtime::device"]),
     ("digest", &[]),
     ("lookalike", &[]),
     ("checkpoint", &["error", "digest", "lookalike"]),

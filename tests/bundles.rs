@@ -54,10 +54,10 @@ fn an_imported_bundle_opens_verifies_and_gives_the_tensors_back() {
     let workshop = Workshop::new();
     let report = workshop.import().unwrap();
     let bundle = Bundle::open_folder(&report.folder).unwrap();
-    bundle.verify().unwrap();
+    bundle.verify(&|| Ok(())).unwrap();
     assert_eq!((bundle.digest(), bundle.spec()), (report.digest, &report.spec));
     let mini = Bundle::mini().unwrap();
-    mini.verify().unwrap();
+    mini.verify(&|| Ok(())).unwrap();
     assert!(!mini.spec().trained);
     for file in mini.spec().files.keys() {
         assert_eq!(&*bundle.file(file).unwrap(), &*mini.file(file).unwrap(), "{file}");
@@ -286,7 +286,7 @@ fn a_damaged_bundle_is_refused_when_it_is_opened_or_verified() {
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         fs::write(&path, &flipped).unwrap();
-        let error = open().unwrap().verify().unwrap_err();
+        let error = open().unwrap().verify(&|| Ok(())).unwrap_err();
         assert_eq!((error.fault(), error.path()), (Fault::ModelDigest, Some(&*path)));
 
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
@@ -332,7 +332,7 @@ fn a_bundle_is_found_by_folder_by_name_and_as_the_embedded_one() {
 
     let mock = Bundle::open("mock", &search).unwrap();
     assert_eq!((mock.path(), mock.spec().esm.dim), (Some(&*second.join("mock")), 64));
-    mock.verify().unwrap();
+    mock.verify(&|| Ok(())).unwrap();
     assert_eq!(mock.file(ESM).err().map(|error| error.fault()), Some(Fault::ModelMissing));
     let path = second.join("mock");
     assert_eq!(Bundle::open(path.to_str().unwrap(), &SearchPath::default()).unwrap().digest(), mock.digest());

@@ -42,7 +42,7 @@ fn encoders_are_converted_and_frequencies_and_heads_are_not() {
             assert_eq!((part.stored.as_str(), part.dtype.as_str()), ("f32", told));
             assert_eq!(part.frequencies.as_deref(), (file == ESM).then_some("f32"));
         }
-        Bundle::open_folder(&report.folder).unwrap().verify().unwrap();
+        Bundle::open_folder(&report.folder).unwrap().verify(&|| Ok(())).unwrap();
         // Widened again, nothing is lost: the same numbers, and so a third digest.
         let esm = report.folder.clone();
         let wide =
@@ -116,7 +116,7 @@ fn without_a_folder_the_bundle_goes_where_its_name_finds_it() {
     let (place, workshop) = (Place::new(), Workshop::new());
     let ran = program(&place, &workshop, &["--name", "tiny"]).ok();
     let folder = place.path("data/virnucpro/models/tiny");
-    assert!(Bundle::open_folder(&folder).unwrap().verify().is_ok());
+    assert!(Bundle::open_folder(&folder).unwrap().verify(&|| Ok(())).is_ok());
     assert!(ran.stdout.contains("virnucpro run IN.fa --model tiny -o OUT"), "{}", ran.stdout);
     let mut command = place.command(&["models", "path", "tiny"]);
     command.env("XDG_DATA_HOME", place.path("data"));

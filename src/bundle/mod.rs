@@ -150,24 +150,24 @@ impl Bundle {
         Ok(bytes)
     }
 
-    /// Compares size and SHA-256 of every file with what is recorded.
+    /// Compares size and SHA-256 of every file with what is recorded. `proceed` is asked all the while.
     ///
     /// # Errors
     /// Those of [`verify_file`](Self::verify_file), for the first file that differs.
-    pub fn verify(&self) -> Result<()> {
-        self.spec.files.keys().try_for_each(|name| self.verify_file(name))
+    pub fn verify(&self, proceed: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.spec.files.keys().try_for_each(|name| self.verify_file(name, proceed))
     }
 
-    /// Compares size and SHA-256 of one file with what is recorded.
+    /// Compares size and SHA-256 of one file with what is recorded. `proceed` is asked all the while.
     ///
     /// # Errors
-    /// [`Fault::ModelDigest`], and those of [`file`](Self::file).
-    pub fn verify_file(&self, name: &str) -> Result<()> {
+    /// [`Fault::ModelDigest`], those of [`file`](Self::file) and of `proceed`.
+    pub fn verify_file(&self, name: &str, proceed: &dyn Fn() -> Result<()>) -> Result<()> {
         let (bytes, record) = (self.file(name)?, self.record(name)?);
         if self.is_staged() {
             return Ok(());
         }
-        let found = bytes.digest();
+        let found = bytes.digest(proceed)?;
         if found == record.sha256 {
             return Ok(());
         }

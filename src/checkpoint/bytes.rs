@@ -58,15 +58,20 @@ impl ModelBytes {
         Ok(Self(Held::Read(bytes)))
     }
 
-    /// SHA-256 of all bytes. A large file is read without filling the memory.
-    pub fn digest(&self) -> Digest {
-        const PIECE: usize = 16 << 20;
+    /// SHA-256 of all bytes, front to end. A large file is read without filling the memory, and `proceed` is asked at
+    /// every MiB.
+    ///
+    /// # Errors
+    /// Those of `proceed`.
+    pub fn digest(&self, proceed: &dyn Fn() -> Result<()>) -> Result<Digest> {
+        const PIECE: usize = 1 << 20;
         let mut hasher = Hasher::default();
         for (place, piece) in self.chunks(PIECE).enumerate() {
+            proceed()?;
             hasher.update(piece);
             self.release(place * PIECE..place * PIECE + piece.len());
         }
-        hasher.finish()
+        Ok(hasher.finish())
     }
 
     /// Has the system bring in a part that is needed whole and at once: cheaper than page by page.
@@ -214,6 +219,21 @@ mod tests {
             bytes.release(0..content.len());
             assert!(matches!(bytes.0, Held::Read(_)) && *bytes == *content);
         }
+    }
+
+    #[test]
+    fn a_digest_is_that_of_all_bytes_or_ends_when_it_must() {
+        let content: Vec<u8> = (0..(3 << 20) + 17).map(|place| (place % 251) as u8).collect();
+        let bytes = ModelBytes::from(content.clone());
+        assert_eq!(bytes.digest(&|| Ok(())).unwrap(), Digest::of(&content));
+        assert_eq!(ModelBytes::embedded(b"").digest(&|| Ok(())).unwrap(), Digest::of(b""));
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 3 { Ok(()) } else { Err(Error::new(Fault::Interrupted, "stopped")) }
+        };
+        assert_eq!(bytes.digest(&stop).unwrap_err().fault(), Fault::Interrupted);
+        assert_eq!(asked.get(), 3);
     }
 
     #[test]

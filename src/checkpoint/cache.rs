@@ -93,7 +93,7 @@ pub(super) fn blob_digest(file: &Path) -> Option<Digest> {
 /// [`Fault::ModelDigest`].
 pub(super) fn check_small(file: &Path, bytes: &ModelBytes) -> Result<()> {
     if let Some(expected) = blob_digest(file) {
-        return check_blob(file, expected, bytes.digest());
+        return check_blob(file, expected, Digest::of(bytes));
     }
     let Some(expected) = git_id(file) else { return Ok(()) };
     let found = git_blob(bytes);

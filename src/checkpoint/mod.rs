@@ -6,7 +6,7 @@ mod candidates;
 mod format;
 mod index;
 pub mod pickle;
-mod safetensors;
+pub(crate) mod safetensors;
 mod sharded;
 mod torch;
 

@@ -1,4 +1,4 @@
-//! The safetensors format, one file.
+//! The safetensors format, one file: a header in JSON, then the values.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{ModelBytes, TensorInfo, TensorSource};
@@ -38,9 +38,9 @@ impl Safetensors {
                 .found(found)
                 .advice("the file may be cut short or damaged: download it again and compare its size")
         };
-        check_header(&bytes).map_err(|found| refused(format!("{} bytes, {found}", bytes.len())))?;
-        let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|error| refused(format!("{} bytes", bytes.len())).caused_by(error))?;
+        check_header(&bytes).map_err(refused)?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| refused(unreadable(&bytes, error)))?;
         let start = LENGTH + header;
         let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
         infos.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -78,17 +78,32 @@ impl TensorSource for Safetensors {
     }
 }
 
+/// The tensors of a file whose content is `bytes`: all of it, each byte of one tensor.
+///
+/// # Errors
+/// What was found instead.
+pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
+    check_header(bytes)?;
+    SafeTensors::deserialize(bytes).map_err(|error| unreadable(bytes, error))
+}
+
 /// Bounds the work a header can cause before it is parsed, and refuses names that stand twice, which the format
 /// forbids and parsers let pass.
 fn check_header(bytes: &[u8]) -> Result<(), String> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>().ok_or("too short for a header")?;
+    let found = |what: String| format!("{} bytes, {what}", bytes.len());
+    let (length, rest) =
+        bytes.split_first_chunk::<LENGTH>().ok_or_else(|| found("too short for a header".to_owned()))?;
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER {
-        return Err(format!("a header of {length} bytes"));
+        return Err(found(format!("a header of {length} bytes; {MAX_HEADER} are read at most")));
     }
-    let header = rest.get(..length as usize).ok_or_else(|| format!("a header of {length} bytes, cut"))?;
+    let header = rest.get(..length as usize).ok_or_else(|| found(format!("a header of {length} bytes, cut")))?;
     let mut json = serde_json::Deserializer::from_slice(header);
-    json.deserialize_map(UniqueNames).map_err(|error| format!("a header that cannot be read: {error}"))
+    json.deserialize_map(UniqueNames).map_err(|error| found(format!("a header that cannot be read: {error}")))
+}
+
+fn unreadable(bytes: &[u8], error: SafeTensorError) -> String {
+    format!("{} bytes: {error}", bytes.len())
 }
 
 struct UniqueNames;

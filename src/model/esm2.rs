@@ -168,11 +168,7 @@ impl SelfAttention {
         let own = weights.sub("self");
         Ok(Self {
             norm: LayerNorm::load(&weights.sub("LayerNorm"), width, config.layer_norm_eps)?,
-            query_key_value: SideBySide::load(
-                &[own.sub("query"), own.sub("key"), own.sub("value")],
-                width,
-                width,
-            )?,
+            query_key_value: SideBySide::load(&[own.sub("query"), own.sub("key"), own.sub("value")], width, width)?,
             output: Linear::load(&weights.sub("output.dense"), width, width)?,
             heads: config.num_attention_heads as i64,
             scale: (config.head_width()? as f64).powf(-0.5),

@@ -14,12 +14,10 @@ use std::rc::Rc;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::checkpoint::safetensors::parse;
 use crate::error::{Error, Fault, Result};
 use crate::lookalike::Lookalike;
 use crate::runtime::device::Compute;
-
-/// Longest header that is read: ESM-2 of 15 billion parameters has 100 kB.
-const MAX_HEADER_BYTES: u64 = 4 << 20;
 
 /// Names listed in a message.
 const MAX_NAMES: usize = 10;
@@ -27,10 +25,12 @@ const MAX_NAMES: usize = 10;
 const ADVICE: &str = "the file is damaged or of another model: import or fetch the model again";
 
 /// A place in the name tree of a checkpoint, as `encoder.layer.3.`.
+#[derive(Clone)]
 pub struct Weights<'a> {
     checkpoint: Rc<Checkpoint<'a>>,
     prefix: String,
     kind: Kind,
+    in_place: bool,
 }
 
 struct Checkpoint<'a> {
@@ -39,70 +39,62 @@ struct Checkpoint<'a> {
     source: String,
     device: Device,
     used: RefCell<HashSet<String>>,
-    release: Release<'a>,
+    taken: Taken<'a>,
 }
 
-/// What becomes of the bytes that a tensor was made of.
-enum Release<'a> {
-    /// They are not needed any more.
-    Told(&'a dyn Fn(Range<usize>)),
-    /// The tensor lies in them where it can.
-    InPlace,
-}
+/// Is told which part of the bytes a tensor was made of; its error ends the loading.
+pub type Taken<'a> = &'a dyn Fn(Range<usize>) -> Result<()>;
 
 impl<'a> Weights<'a> {
     /// Reads the header of a safetensors file whose content is `bytes`. `source` is its name in messages.
-    pub fn parse(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
-        Self::parse_mapped(bytes, source, compute, &|_| ())
-    }
-
-    /// As [`parse`](Self::parse); `release` is told which parts of `bytes` are not needed any more.
     ///
     /// # Errors
     /// [`Fault::ModelPointer`] for a Git-LFS pointer or web page, [`Fault::ModelFormat`] for anything else
     /// that is no whole safetensors file.
-    pub fn parse_mapped(
-        bytes: &'a [u8],
-        source: &str,
-        compute: &Compute,
-        release: &'a dyn Fn(Range<usize>),
-    ) -> Result<Self> {
+    pub fn parse(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
+        Self::parse_mapped(bytes, source, compute, &|_| Ok(()))
+    }
+
+    /// As [`parse`](Self::parse); `taken` is told which parts of `bytes` are not needed any more.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub fn parse_mapped(bytes: &'a [u8], source: &str, compute: &Compute, taken: Taken<'a>) -> Result<Self> {
         let tensors = read(bytes).map_err(|error| error.file(source))?;
-        Ok(Self::of(bytes, tensors, source, compute, Release::Told(release)))
+        let (source, device, used) = (source.to_owned(), compute.device, RefCell::default());
+        let checkpoint = Checkpoint { bytes, tensors, source, device, used, taken };
+        Ok(Self { checkpoint: Rc::new(checkpoint), prefix: String::new(), kind: compute.kind, in_place: false })
     }
 
     /// As [`parse`](Self::parse); on the CPU, tensors that are stored in the number format of the computation are not
-    /// copied but lie in `bytes`, and are not looked at: their values must be known to be finite.
+    /// copied but lie in `bytes`, and are not looked at: their values must be known to be finite. `taken` is told which
+    /// parts have become tensors.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
     ///
     /// # Safety
     /// `bytes` must stay as they are, in content and place, until every tensor taken from here is dropped.
     #[allow(unsafe_code)]
-    pub unsafe fn parse_in_place(bytes: &'a [u8], source: &str, compute: &Compute) -> Result<Self> {
-        let tensors = read(bytes).map_err(|error| error.file(source))?;
-        Ok(Self::of(bytes, tensors, source, compute, Release::InPlace))
-    }
-
-    fn of(bytes: &'a [u8], tensors: SafeTensors<'a>, source: &str, compute: &Compute, release: Release<'a>) -> Self {
-        let (source, device, used) = (source.to_owned(), compute.device, RefCell::default());
-        let checkpoint = Checkpoint { bytes, tensors, source, device, used, release };
-        Self { checkpoint: Rc::new(checkpoint), prefix: String::new(), kind: compute.kind }
+    pub unsafe fn parse_in_place(bytes: &'a [u8], source: &str, compute: &Compute, taken: Taken<'a>) -> Result<Self> {
+        Ok(Self { in_place: true, ..Self::parse_mapped(bytes, source, compute, taken)? })
     }
 
     /// The place `name` below this one; a number is the index of a layer.
     pub fn sub(&self, name: impl Display) -> Self {
-        Self { checkpoint: self.checkpoint.clone(), prefix: format!("{}{name}.", self.prefix), kind: self.kind }
+        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
     /// The same place, its tensors in f32 whatever the number format of the matrix products.
     pub fn in_f32(&self) -> Self {
-        Self { checkpoint: self.checkpoint.clone(), prefix: self.prefix.clone(), kind: Kind::Float }
+        Self { kind: Kind::Float, ..self.clone() }
     }
 
     /// The same place, for layers whose rounding moves scores too far: in f32 where the products are bf16.
     /// f16 keeps three more bits and stays (`docs/numerics.md`).
     pub fn sensitive(&self) -> Self {
         let kind = if self.kind == Kind::BFloat16 { Kind::Float } else { self.kind };
-        Self { checkpoint: self.checkpoint.clone(), prefix: self.prefix.clone(), kind }
+        Self { kind, ..self.clone() }
     }
 
     /// Whether there is such a tensor.
@@ -147,28 +139,25 @@ impl<'a> Weights<'a> {
         let size: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
         let (device, kind) = (self.checkpoint.device, self.kind);
         // On a GPU the conversion is left to it.
-        let in_place = matches!(self.checkpoint.release, Release::InPlace);
+        let as_stored = self.in_place && device == Device::Cpu && stored == kind;
         let tensor = with_tensor(view.data(), &size, stored, |raw| {
             if device != Device::Cpu {
                 raw.f_to_device(device)?.f_to_kind(kind)
-            } else if in_place && stored == kind {
+            } else if as_stored {
                 Ok(raw.shallow_clone())
             } else {
                 raw.f_to_dtype(kind, false, true)
             }
         })?;
-        let known = in_place && device == Device::Cpu && stored == kind;
-        if !known && let Some(place) = first_non_finite(&tensor)? {
+        if !as_stored && let Some(place) = first_non_finite(&tensor)? {
             let value = with_tensor(view.data(), &size, stored, |raw| raw.f_reshape([-1])?.f_double_value(&[place]))?;
             return Err(self
                 .wrong(Fault::ModelNonFinite, &full, "has a value that is not a finite number in the chosen format")
                 .expected(format!("finite numbers in {:?}", self.kind))
                 .found(format!("{value} at position {place}")));
         }
-        if let Release::Told(release) = self.checkpoint.release {
-            let start = view.data().as_ptr() as usize - self.checkpoint.bytes.as_ptr() as usize;
-            release(start..start + view.data().len());
-        }
+        let start = view.data().as_ptr() as usize - self.checkpoint.bytes.as_ptr() as usize;
+        (self.checkpoint.taken)(start..start + view.data().len())?;
         self.checkpoint.used.borrow_mut().insert(full);
         Ok(tensor)
     }
@@ -197,7 +186,7 @@ impl<'a> Weights<'a> {
 
     /// Whether tensors lie in the file where they can.
     pub(super) fn in_place(&self) -> bool {
-        matches!(self.checkpoint.release, Release::InPlace)
+        self.in_place
     }
 
     /// Number format in which tensors are given out.
@@ -238,21 +227,7 @@ fn read(bytes: &[u8]) -> Result<SafeTensors<'_>> {
             .found(found)
             .advice("fetch the file again: it may be cut or damaged")
     };
-    let header = match bytes.first_chunk::<8>() {
-        Some(length) => u64::from_le_bytes(*length),
-        None => return Err(damaged(format!("{} bytes", bytes.len()))),
-    };
-    if header > MAX_HEADER_BYTES {
-        return Err(damaged(format!("a header of {header} bytes; {MAX_HEADER_BYTES} are read at most")));
-    }
-    let tensors =
-        SafeTensors::deserialize(bytes).map_err(|error| damaged(format!("{} bytes: {error}", bytes.len())))?;
-    // A name that stands twice leaves data that belongs to no tensor.
-    let named: u64 = tensors.iter().map(|(_, view)| view.data().len() as u64).sum();
-    if named + header + 8 != bytes.len() as u64 {
-        return Err(damaged(format!("tensors of {named} bytes in {} bytes of data", bytes.len() as u64 - header - 8)));
-    }
-    Ok(tensors)
+    parse(bytes).map_err(damaged)
 }
 
 /// What stands in place of a model after a download that went wrong.
@@ -367,12 +342,23 @@ mod tests {
             let shifted = [vec![0; shift], bytes.clone()].concat();
             let content = &shifted[shift..];
             let released = RefCell::new(Vec::new());
-            let release = |part: Range<usize>| released.borrow_mut().push(content[part].to_vec());
+            let release = |part: Range<usize>| {
+                released.borrow_mut().push(content[part].to_vec());
+                Ok(())
+            };
             let weights = Weights::parse_mapped(content, "m", &Compute::CPU, &release).unwrap();
             let bias = weights.get("a.bias", &[2]).unwrap();
             assert_eq!((bias.double_value(&[0]), bias.double_value(&[1])), (7.0, 8.0), "{shift}");
             assert_eq!(*released.borrow(), [floats(&[7.0, 8.0])]);
         }
+    }
+
+    #[test]
+    fn loading_ends_where_it_is_told_to() {
+        let bytes = small();
+        let taken = |_: Range<usize>| Err(Error::new(Fault::Interrupted, "stopped"));
+        let weights = Weights::parse_mapped(&bytes, "m", &Compute::CPU, &taken).unwrap();
+        assert_eq!(weights.get("a.bias", &[2]).unwrap_err().fault(), Fault::Interrupted);
     }
 
     #[test]
@@ -483,7 +469,7 @@ mod tests {
 
     #[test]
     fn a_huge_header_is_refused_before_it_is_read() {
-        for length in [MAX_HEADER_BYTES + 1, 1 << 63, u64::MAX] {
+        for length in [17 << 20, 1 << 63, u64::MAX] {
             let mut bytes = length.to_le_bytes().to_vec();
             bytes.extend([b'{'; 64]);
             let error = Weights::parse(&bytes, "m", &Compute::CPU).map(|_| ()).unwrap_err();

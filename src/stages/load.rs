@@ -6,7 +6,7 @@ use crate::embed::{Engine, Lanes};
 use crate::error::{Error, Fault, Result};
 use crate::model::mock::{MockEncoder, MockHead};
 use crate::model::{Encoder, Head};
-use crate::runtime::machine;
+use crate::runtime::{interrupt, machine};
 use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Precision, Tokens};
@@ -61,7 +61,7 @@ pub fn engine(bundle: &Bundle, part: Part, compute: &config::Compute) -> Result<
     let tokenizer: Box<dyn Tokenize> = match family {
         Family::Dnabert => {
             let name = "dnabert/tokenizer.json";
-            bundle.verify_file(name)?;
+            bundle.verify_file(name, &interrupt::check)?;
             Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
         }
         _ => Box::new(EsmTokenizer),
@@ -155,7 +155,6 @@ mod torch {
     use crate::model::weights::Weights;
     use crate::pack::TokenBatch;
     use crate::runtime::device::{Compute, set_threads};
-    use crate::runtime::interrupt;
     use crate::units::Auto;
     use std::cell::Cell;
     use std::thread;
@@ -218,7 +217,6 @@ mod torch {
         set_threads(if bundle.is_staged() { threads } else { threads.saturating_sub(1).max(1) });
         let encoders = verified(bundle, &files_of(family), || {
             let encoders = places.iter().map(|place| {
-                interrupt::check()?;
                 let encoder = encoder(family, bundle, place)?;
                 Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
             });
@@ -231,11 +229,9 @@ mod torch {
     /// them must be what it lists, and a damaged file explains whatever loading says.
     fn verified<T>(bundle: &Bundle, files: &[&str], load: impl FnOnce() -> Result<T>) -> Result<T> {
         thread::scope(|scope| {
-            let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name)));
+            let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check)));
             let loaded = load();
             digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
-            // Loading takes minutes: the next part does not begin after a signal.
-            interrupt::check()?;
             loaded
         })
     }
@@ -268,17 +264,23 @@ mod torch {
             })
         };
         if bundle.is_staged() {
-            bytes.populate(0..bytes.len());
+            if bytes.len() as u64 <= machine::memory().available / 2 {
+                bytes.populate(0..bytes.len());
+            }
             // Used for a moment, and no file that anybody else could cut short: not worth a copy.
             #[allow(unsafe_code)]
             // SAFETY: `InPlace` holds the bytes until after it has dropped the encoder; nobody else knows the file.
-            let weights = unsafe { Weights::parse_in_place(&bytes, &source.to_string_lossy(), place)? };
+            let weights =
+                unsafe { Weights::parse_in_place(&bytes, &source.to_string_lossy(), place, &|_| interrupt::check())? };
             let encoder = load(&weights)?;
             drop(weights);
             return Ok(Box::new(InPlace { encoder, _bytes: bytes }));
         }
-        let release = |part| bytes.release(part);
-        load(&Weights::parse_mapped(&bytes, &source.to_string_lossy(), place, &release)?)
+        let taken = |part| {
+            bytes.release(part);
+            interrupt::check()
+        };
+        load(&Weights::parse_mapped(&bytes, &source.to_string_lossy(), place, &taken)?)
     }
 
     /// An encoder whose tensors lie in a mapped file. Fields are dropped in this order.

@@ -8,6 +8,7 @@ use crate::bundle::{Bundle, Differences, SEQUENCES, SearchPath, StoredVector, VE
 use crate::config::{self, Part};
 use crate::embed::Sequence;
 use crate::error::{Error, Fault, Result};
+use crate::runtime::interrupt;
 use crate::store::VectorBlock;
 use crate::units::{Auto, DeviceChoice, Precision};
 
@@ -27,7 +28,7 @@ pub fn verify(name: &str, search: &SearchPath, compute: Option<&config::Compute>
     let stored = bundle.stored_vectors()?;
     // Loading proves every file that it uses, and it uses all of them.
     if stored.is_none() || compute.is_none() || !load::computes(&bundle) {
-        bundle.verify()?;
+        bundle.verify(&interrupt::check)?;
     }
     let mut text = format!("{} {}, digest {}\n", spec.name, spec.version, bundle.digest());
     let _ = writeln!(text, "files    {} are what bundle.yaml records", spec.files.len());

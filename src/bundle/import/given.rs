@@ -111,7 +111,7 @@ fn of_bundle(folder: &Path, part: &str) -> Result<Given> {
     let tensors = tensors_of(part);
     // The tensors are digested while they are read.
     let small = spec.files.keys().filter(|name| name.starts_with(prefix) && **name != tensors);
-    small.into_iter().try_for_each(|name| bundle.verify_file(name))?;
+    small.into_iter().try_for_each(|name| bundle.verify_file(name, &|| Ok(())))?;
     Ok(Given {
         checkpoint: Checkpoint::open(&bundle.path_of(&tensors))?,
         licence: provenance::of_part(&spec.licence, part),

@@ -1,10 +1,8 @@
-//! SHA-256 beside other work: of a file that is written, and of the files that are read.
+//! SHA-256 of a file that is written, beside the writing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use crate::checkpoint::ModelBytes;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
 
@@ -61,19 +59,6 @@ impl Hashing {
     }
 }
 
-/// Digest of a file that is read from front to end through its map; none when `stop` is raised.
-pub(super) fn of_map(bytes: &ModelBytes, stop: &AtomicBool) -> Option<Digest> {
-    let mut hasher = Hasher::default();
-    for (place, piece) in bytes.chunks(PIECE).enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        hasher.update(piece);
-        bytes.release(place * PIECE..place * PIECE + piece.len());
-    }
-    Some(hasher.finish())
-}
-
 /// The error of a thread that could not be started.
 pub(super) fn no_thread(error: std::io::Error) -> Error {
     Error::new(Fault::Write, "the system gives no thread to write with")
@@ -91,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_and_files_have_the_digest_of_their_bytes() {
+    fn pieces_have_the_digest_of_their_bytes() {
         let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|place| (place % 251) as u8).collect();
         let mut hashing = Hashing::start().unwrap();
         let mut piece = Vec::new();
@@ -102,9 +87,5 @@ mod tests {
         }
         assert_eq!(hashing.finish().unwrap(), Digest::of(&bytes));
         assert_eq!(Hashing::start().unwrap().finish().unwrap(), Digest::of(b""));
-
-        let bytes = ModelBytes::from(bytes);
-        assert_eq!(of_map(&bytes, &AtomicBool::new(false)), Some(Digest::of(&bytes)));
-        assert_eq!(of_map(&bytes, &AtomicBool::new(true)), None);
     }
 }

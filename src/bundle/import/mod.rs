@@ -256,10 +256,11 @@ const SMALL: usize = 256 << 20;
 /// Every file of tensors, by part, with its digest where that is wanted; compared with what is known of it. The bytes
 /// are those that are written from. Raises `stop` when a file is not what it should be.
 fn read(given: [&Given; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
+    let proceed = || if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { Ok(()) };
     let of_file = |given: &Given, path: &PathBuf, bytes: &ModelBytes| {
         let expected = given.expected(path);
         let wanted = expected.is_some() || bytes.len() <= SMALL;
-        let sha256 = if wanted { hashing::of_map(bytes, stop) } else { None };
+        let sha256 = if wanted { bytes.digest(&proceed).ok() } else { None };
         if let Some((expected, found)) = expected.zip(sha256) {
             given.check(path, expected, found).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
         }
