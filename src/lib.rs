@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod digest;
+pub mod disk;
 pub mod embed;
 pub mod error;
 pub mod hub;

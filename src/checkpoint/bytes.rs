@@ -59,12 +59,12 @@ impl ModelBytes {
     }
 
     /// SHA-256 of all bytes, front to end. A large file is read without filling the memory, and `proceed` is asked at
-    /// every MiB.
+    /// every 16 MiB.
     ///
     /// # Errors
     /// Those of `proceed`.
     pub fn digest(&self, proceed: &dyn Fn() -> Result<()>) -> Result<Digest> {
-        const PIECE: usize = 1 << 20;
+        const PIECE: usize = 16 << 20;
         let mut hasher = Hasher::default();
         for (place, piece) in self.chunks(PIECE).enumerate() {
             proceed()?;
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_that_of_all_bytes_or_ends_when_it_must() {
-        let content: Vec<u8> = (0..(3 << 20) + 17).map(|place| (place % 251) as u8).collect();
+        let content: Vec<u8> = (0..(48 << 20) + 17).map(|place| (place % 251) as u8).collect();
         let bytes = ModelBytes::from(content.clone());
         assert_eq!(bytes.digest(&|| Ok(())).unwrap(), Digest::of(&content));
         assert_eq!(ModelBytes::embedded(b"").digest(&|| Ok(())).unwrap(), Digest::of(b""));

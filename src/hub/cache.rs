@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::disk::leftover::own_path;
-use super::disk::partial::sync_folder;
-use super::disk::sum::Sum;
+use super::incoming::leftover::own_path;
+use super::incoming::sum::Sum;
 use super::listing;
 use super::names::{Commit, RepoId, Revision};
+use crate::disk;
 use crate::error::{Error, Result};
 
 /// Folder of one repository in the cache.
@@ -177,7 +177,7 @@ fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
         }
         let own = own_path(path);
         make(&own).and_then(|()| fs::rename(&own, path)).inspect_err(|_| drop(fs::remove_file(&own)))?;
-        sync_folder(path)
+        disk::sync_folder(disk::parent(path))
     };
     work().map_err(|error| Error::writing(path, error))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::disk::sum::Sum;
 use super::http::url::Url;
+use super::incoming::sum::Sum;
 use super::names::{RepoId, is_file_name};
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};

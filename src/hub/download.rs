@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::disk::partial::{Expected, Partial};
-use super::disk::sum::Sum;
 use super::http::client::{Announced, Answer, Ask, Client};
 use super::http::refusal::{self, Origin};
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
+use super::incoming::partial::{Expected, Partial};
+use super::incoming::sum::Sum;
 use crate::error::{Error, Fault, Result};
 use crate::lookalike;
 use crate::runtime::progress::Task;

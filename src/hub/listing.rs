@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::disk::sum::Sum;
 use super::http::url::Url;
+use super::incoming::sum::Sum;
 use super::names::{Commit, is_file_name, shortened};
 use crate::error::{Error, Fault, Result};
 

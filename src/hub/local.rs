@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::cache::RepoFolder;
 use super::catalogue::{self, Source, no_revisions};
-use super::disk::partial::Expected;
-use super::disk::sum::Sum;
+use super::incoming::partial::Expected;
+use super::incoming::sum::Sum;
 use super::names::{Commit, RepoId, Revision, split_revision};
 use super::plain::PlainFile;
 use super::repo::Model;

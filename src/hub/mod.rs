@@ -11,9 +11,9 @@
 mod access;
 mod cache;
 mod catalogue;
-mod disk;
 mod download;
 mod http;
+mod incoming;
 mod listing;
 mod local;
 mod names;
@@ -30,8 +30,8 @@ use crate::error::Result;
 
 pub use self::access::endpoint;
 pub use self::catalogue::{Entry, Source, entries, entry, no_revisions};
-pub use self::disk::sum::Sum;
 pub use self::http::url::Url;
+pub use self::incoming::sum::Sum;
 pub use self::local::find;
 pub use self::names::{RepoId, Revision, split_revision};
 pub use self::plain::PlainFile;

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Hub;
-use super::disk::partial::Expected;
-use super::disk::sum::Sum;
 use super::download::{Meter, Wanted, download};
 use super::http::refusal::Origin;
 use super::http::url::Url;
+use super::incoming::partial::Expected;
+use super::incoming::sum::Sum;
 use super::names::is_file_name;
 use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};

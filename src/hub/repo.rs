@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use super::Hub;
 use super::cache::RepoFolder;
-use super::disk::leftover::leftover_bytes;
-use super::disk::partial::Expected;
-use super::disk::space;
-use super::disk::sum::Sum;
 use super::download::{Meter, Wanted, download, placed};
 use super::http::client::Ask;
 use super::http::refusal::Origin;
 use super::http::retry::{Failed, persist};
 use super::http::url::Url;
+use super::incoming::leftover::leftover_bytes;
+use super::incoming::partial::Expected;
+use super::incoming::sum::Sum;
 use super::listing::{Listed, Listing, is_index};
 use super::names::{RepoId, Revision};
 use crate::digest::Digest;
+use crate::disk::room;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Progress;
 use crate::units::Bytes;
@@ -158,7 +158,8 @@ impl Hub {
             Bytes(needed),
             folder.snapshot(&listing.commit).display()
         );
-        space::check(folder.path(), needed, self.settings.cache_by())
+        let advice = format!("free space, or set {} to a folder on a larger disk", self.settings.cache_by());
+        room::check(folder.path(), needed, "the download", &advice)
     }
 
     /// Size and digest of a file: from the listing or, where that says nothing, from the headers of the file.

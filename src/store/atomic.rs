@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::{self, owner};
 use crate::error::{Error, Result};
 
 const SUFFIX: &str = ".partial";
@@ -92,7 +93,7 @@ impl AtomicFile {
             file.sync_all()?; // also brings up what a network file system reports only at close
         }
         fs::rename(&self.partial, &self.target).inspect_err(|_| drop(fs::remove_file(&self.partial)))?;
-        sync_folder(&self.target)
+        disk::sync_folder(disk::parent(&self.target))
     }
 
     /// Digests and writes what the buffer holds: both like large pieces.
@@ -135,10 +136,7 @@ pub fn remove_abandoned(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if let Some(owner) = owner_of(&name.to_string_lossy())
-            && owner.0 == hostname()
-            && !Path::new("/proc").join(owner.1.to_string()).exists()
-        {
+        if owner_of(&name.to_string_lossy()).is_some_and(owner::is_dead) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -152,31 +150,13 @@ pub fn is_partial(name: &str) -> bool {
 
 fn partial_path(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{}.{}{SUFFIX}", hostname(), std::process::id()))
+    target.with_file_name(format!(".{name}.{}{SUFFIX}", owner::this()))
 }
 
-/// Host and process of an unfinished file's name.
-fn owner_of(name: &str) -> Option<(String, u32)> {
-    let stem = name.strip_prefix('.')?.strip_suffix(SUFFIX)?;
-    let (rest, process) = stem.rsplit_once('.')?;
-    let (_, host) = rest.rsplit_once('.')?;
-    Some((host.to_owned(), process.parse().ok()?))
-}
-
-/// First label of the host's name.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let label = name.trim().split('.').next().unwrap_or_default();
-    if label.is_empty() { "localhost".to_owned() } else { label.to_owned() }
-}
-
-/// Makes a rename in the folder of `path` durable, where the file system can.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
-        outcome => outcome,
-    }
+/// Whose an unfinished file is.
+fn owner_of(name: &str) -> Option<&str> {
+    let (_, owner) = name.strip_prefix('.')?.strip_suffix(SUFFIX)?.rsplit_once('.')?;
+    Some(owner)
 }
 
 #[cfg(test)]
@@ -218,10 +198,9 @@ mod tests {
     #[test]
     fn only_dead_processes_lose_their_unfinished_files() {
         let folder = tempfile::tempdir().unwrap();
-        let host = hostname();
-        let dead = format!(".a.{host}.4294967294{SUFFIX}");
-        let alive = format!(".a.{host}.{}{SUFFIX}", std::process::id());
-        let elsewhere = format!(".a.not-{host}.4294967294{SUFFIX}");
+        let dead = format!(".a.{}{SUFFIX}", owner::of(u32::MAX - 1));
+        let alive = format!(".a.{}{SUFFIX}", owner::this());
+        let elsewhere = format!(".a.not-{}{SUFFIX}", owner::of(u32::MAX - 1));
         for name in [&dead, &alive, &elsewhere] {
             fs::write(folder.path().join(name), "").unwrap();
         }

@@ -12,7 +12,6 @@ mod esm;
 mod given;
 mod hashing;
 mod head;
-mod leftover;
 mod names;
 mod place;
 mod provenance;
@@ -39,6 +38,7 @@ use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spe
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
 use crate::checkpoint::{ModelBytes, TensorInfo};
 use crate::digest::Digest;
+use crate::disk::room;
 use crate::error::{Error, Fault, Result};
 use crate::units::WeightFormat;
 
@@ -129,7 +129,8 @@ impl Staged {
             head::read(&head.checkpoint)?,
         ];
         let mut spec = spec(request, given, &models)?;
-        place::check_space(&place, models.iter().map(Model::bytes).sum())?;
+        let advice = "free space, or give --output on a larger disk: nothing was written";
+        room::check(&place, models.iter().map(Model::bytes).sum(), "the bundle", advice)?;
         let mut staging = Staging::create(&place)?;
         let (stop, mut parts) = (AtomicBool::new(false), Vec::new());
         let proceed = |step| if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { proceed(step) };

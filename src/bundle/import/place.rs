@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Fault, Result};
-use crate::units::Bytes;
 
 /// The place that `target` means, links followed, if nothing stands there but an empty folder that can be replaced.
 ///
@@ -57,27 +56,6 @@ pub(super) fn foreign(target: &Path) -> Error {
         .advice("choose another folder, or remove this one first")
 }
 
-/// Refuses to write what cannot fit where `target` will be. Where the file system does not tell, the work starts; quotas
-/// are not asked for.
-///
-/// # Errors
-/// [`Fault::NoSpace`].
-pub(super) fn check_space(target: &Path, bytes: u64) -> Result<()> {
-    let mut above =
-        target.ancestors().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    let Some(there) = above.find(|folder| folder.exists()) else { return Ok(()) };
-    let Ok(system) = rustix::fs::statvfs(there) else { return Ok(()) };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    if system.f_blocks == 0 || bytes <= free {
-        return Ok(());
-    }
-    Err(Error::new(Fault::NoSpace, "the bundle does not fit on this disk")
-        .file(target)
-        .expected(format!("{} free", Bytes(bytes)))
-        .found(format!("{} free", Bytes(free)))
-        .advice("free space, or give --output on a larger disk: nothing was written"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -120,13 +98,5 @@ mod tests {
     fn what_is_mounted_is_known() {
         assert!(is_mounted(Path::new("/proc")));
         assert!(!is_mounted(tempfile::tempdir().unwrap().path()));
-    }
-
-    #[test]
-    fn what_cannot_fit_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(check_space(&root.path().join("not/there/yet"), 1).is_ok());
-        assert!(check_space(Path::new("not-there"), 1).is_ok());
-        assert_eq!(check_space(&root.path().join("new"), u64::MAX).unwrap_err().fault(), Fault::NoSpace);
     }
 }

@@ -9,9 +9,10 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use super::hashing::{self, Hashing, PIECE};
-use super::{leftover, place};
+use super::place;
 use crate::bundle::spec::FileRecord;
 use crate::digest::Digest;
+use crate::disk::{self, owner};
 use crate::error::{Error, Result};
 
 /// A folder in the making; removed unless it is committed.
@@ -53,13 +54,13 @@ impl Staging {
     pub(super) fn create(target: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let target = place::free(target)?;
-        let parent = parent_of(&target);
+        let parent = disk::parent(&target);
         fs::create_dir_all(parent).map_err(|error| Error::writing(parent, error))?;
-        leftover::remove(&target, parent);
+        remove_abandoned(&target);
         // Two processes, on two machines even, must not meet: the folder is made, not taken.
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let folder = leftover::partial(&target, count).ok_or_else(|| place::foreign(&target))?;
+            let folder = partial(&target, count).ok_or_else(|| place::foreign(&target))?;
             match fs::create_dir(&folder) {
                 Ok(()) => return Ok(Self { folder, target, committed: false, flushing: Vec::new() }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -79,7 +80,7 @@ impl Staging {
     /// Those of `content` and of writing.
     pub(super) fn write(&mut self, name: &str, content: impl FnOnce(&mut Output) -> Result<()>) -> Result<FileRecord> {
         let path = self.folder.join(name);
-        let folder = parent_of(&path);
+        let folder = disk::parent(&path);
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         let file = File::create_new(&path).map_err(|error| Error::writing(&path, error))?;
         let mut output = Output { path, file, piece: Vec::new(), hashing: None, flushing: None, bytes: 0 };
@@ -105,7 +106,7 @@ impl Staging {
             }
             Err(error) => return Err(Error::writing(&self.target, error)),
         }
-        sync_folder(parent_of(&self.target))?;
+        sync_folder(disk::parent(&self.target))?;
         Ok(std::mem::take(&mut self.target))
     }
 }
@@ -218,18 +219,30 @@ impl Flushing {
     }
 }
 
-fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+/// A name beside `target` for the folder in the making: `.NAME.partial-OWNER-COUNT`.
+fn partial(target: &Path, count: u32) -> Option<PathBuf> {
+    Some(target.with_file_name(format!("{}{}-{count}", partial_prefix(target)?, owner::this())))
+}
+
+fn partial_prefix(target: &Path) -> Option<String> {
+    Some(format!(".{}.partial-", target.file_name()?.to_string_lossy()))
+}
+
+/// Removes what processes of this machine that have ended left beside `target`. What cannot be removed stays: it is in
+/// nobody's way.
+fn remove_abandoned(target: &Path) {
+    let (Some(prefix), Ok(entries)) = (partial_prefix(target), disk::parent(target).read_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let made = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|made| made.rsplit_once('-'));
+        if made.is_some_and(|(made_by, _)| owner::is_dead(made_by)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    match File::open(folder).and_then(|file| file.sync_all()) {
-        // Some network file systems cannot sync a folder, and say so.
-        Err(error) if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => {
-            Err(Error::writing(folder, error))
-        }
-        _ => Ok(()),
-    }
+    disk::sync_folder(folder).map_err(|error| Error::writing(folder, error))
 }
 
 #[cfg(test)]
@@ -299,5 +312,28 @@ mod tests {
         staging.write("a", |out| out.write(b"abc")).unwrap();
         staging.commit().unwrap();
         assert_eq!(entries(root.path()), 1);
+    }
+
+    #[test]
+    fn only_what_the_dead_left_of_the_same_bundle_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let dead = owner::of(u32::MAX - 1);
+        let path = |name: &str| root.path().join(name);
+        let gone = path(&format!(".a.partial-{dead}-0"));
+        let kept = [
+            partial(&path("a"), 7).unwrap(),
+            path(&format!(".a.partial-elsewhere-{dead}-0")),
+            path(&format!(".b.partial-{dead}-0")),
+            path(&format!(".a.partial-{dead}")),
+            path(".a.partial-"),
+        ];
+        for folder in kept.iter().chain([&gone]) {
+            fs::create_dir_all(folder.join("esm")).unwrap();
+        }
+        remove_abandoned(&path("a"));
+        assert!(!gone.exists());
+        for folder in &kept {
+            assert!(folder.exists(), "{}", folder.display());
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
 use crate::hub::access::{Access, Token};
-use crate::hub::disk::sum::Sum;
+use crate::hub::incoming::sum::Sum;
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 6;

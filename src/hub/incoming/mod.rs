@@ -2,5 +2,4 @@
 
 pub(super) mod leftover;
 pub(super) mod partial;
-pub(super) mod space;
 pub(super) mod sum;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::disk::owner;
 use crate::error::Result;
 use crate::runtime::interrupt;
 
@@ -24,7 +25,7 @@ pub(in crate::hub) fn own_path(target: &Path) -> PathBuf {
     });
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!("{name}.{}-{}-{n}{SUFFIX}", hostname(), std::process::id()))
+    target.with_file_name(format!("{name}.{}-{n}{SUFFIX}", owner::this()))
 }
 
 /// Gives the largest leftover of `target` to this process and removes the others; leftovers of the living stay. What
@@ -64,32 +65,14 @@ fn abandoned(target: &Path) -> Vec<(PathBuf, fs::Metadata)> {
     let Some(Ok(entries)) = target.parent().map(fs::read_dir) else { return Vec::new() };
     let leftover = |entry: fs::DirEntry| {
         let name = entry.file_name();
-        let owner = name.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+        let made = name.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+        let (made_by, _) = made.rsplit_once('-')?;
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        (is_dead(owner) || is_old(&metadata)).then(|| (entry.path(), metadata))
+        (owner::is_dead(made_by) || is_old(&metadata)).then(|| (entry.path(), metadata))
     };
     entries.flatten().filter_map(leftover).collect()
 }
 
-/// Whether `host-process-number` names a process of this machine that has ended.
-fn is_dead(owner: &str) -> bool {
-    let mut parts = owner.rsplitn(3, '-');
-    let (_, process, host) = (parts.next(), parts.next(), parts.next());
-    let process = process.and_then(|process| process.parse::<u32>().ok());
-    match (host, process) {
-        (Some(host), Some(process)) => host == hostname() && !Path::new("/proc").join(process.to_string()).exists(),
-        _ => false,
-    }
-}
-
 fn is_old(metadata: &fs::Metadata) -> bool {
     metadata.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > ABANDONED)
-}
-
-/// First label of the host's name.
-pub(in crate::hub) fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let label: String =
-        name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-    if label.is_empty() { "localhost".to_owned() } else { label }
 }

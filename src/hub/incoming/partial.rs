@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::leftover::{own_path, take_over};
 use super::sum::{Running, Sum};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::runtime::interrupt;
 
@@ -211,7 +212,7 @@ impl Partial {
         }
         self.file.sync_all().map_err(|error| self.unwritten(error))?;
         fs::rename(&self.path, &self.target).map_err(|error| Error::writing(&self.target, error))?;
-        sync_folder(&self.target).map_err(|error| Error::writing(&self.target, error))
+        disk::sync_folder(disk::parent(&self.target)).map_err(|error| Error::writing(&self.target, error))
     }
 
     /// Removes the file.
@@ -220,20 +221,12 @@ impl Partial {
     }
 }
 
-/// Makes a rename in the folder of `path` durable, where the file system can.
-pub(in crate::hub) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
-        outcome => outcome,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::hub::disk::leftover::{ABANDONED, SUFFIX, hostname, leftover_bytes};
+    use crate::disk::owner;
+    use crate::hub::incoming::leftover::{ABANDONED, SUFFIX, leftover_bytes};
 
     const DEAD: u32 = u32::MAX - 1;
 
@@ -261,10 +254,9 @@ mod tests {
     fn the_largest_leftover_of_the_dead_is_gone_on_with() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
-        let host = hostname();
-        leave(&target, &format!("{host}-{DEAD}-0"), b"AC");
-        leave(&target, &format!("{host}-{DEAD}-1"), b"ACG");
-        let alive = leave(&target, &format!("{host}-{}-7", std::process::id()), b"ACGT");
+        leave(&target, &format!("{}-0", owner::of(DEAD)), b"AC");
+        leave(&target, &format!("{}-1", owner::of(DEAD)), b"ACG");
+        let alive = leave(&target, &format!("{}-7", owner::this()), b"ACGT");
         let elsewhere = leave(&target, "not-here-1-0", b"ACGT");
         let partial = Partial::open(&target, &expected(b"ACGTACGT")).unwrap();
         assert_eq!(partial.bytes(), 3);
@@ -279,10 +271,10 @@ mod tests {
     fn wrong_bytes_of_a_leftover_are_noticed_and_too_many_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
-        leave(&target, &format!("{}-{DEAD}-0", hostname()), b"XX");
+        leave(&target, &format!("{}-0", owner::of(DEAD)), b"XX");
         assert!(!finish(Partial::open(&target, &expected(b"ACGT")).unwrap(), b"GT"));
         assert!(!target.exists());
-        leave(&target, &format!("{}-{DEAD}-0", hostname()), b"ACGTACGT");
+        leave(&target, &format!("{}-0", owner::of(DEAD)), b"ACGTACGT");
         assert_eq!(Partial::open(&target, &expected(b"ACGT")).unwrap().bytes(), 0);
     }
 
@@ -316,7 +308,7 @@ mod tests {
     fn what_cannot_be_proved_starts_anew() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("head.pth");
-        let left = leave(&target, &format!("{}-{DEAD}-0", hostname()), b"AC");
+        let left = leave(&target, &format!("{}-0", owner::of(DEAD)), b"AC");
         let partial = Partial::open(&target, &Expected { bytes: None, sum: None }).unwrap();
         assert_eq!(partial.bytes(), 0);
         assert!(!left.exists());
