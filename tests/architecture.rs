@@ -60,6 +60,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("zip", &["checkpoint/torch/"]),
     ("ureq", &["hub/"]),
+    ("httpdate", &["hub/http/"]),
     ("rustix", &["disk/room.rs"]),
     ("sha1", &["digest.rs"]),
     ("ring", &["digest.rs"]),

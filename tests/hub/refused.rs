@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::server::{Reply, Request, Server};
 use crate::world::{REPO, WEIGHTS, World};
@@ -52,6 +52,17 @@ fn a_busy_server_says_when_to_come_back() {
     let asked = world.hub.asked("/revision/");
     assert_eq!(asked.len(), 2);
     assert!(asked[1].at - asked[0].at >= Duration::from_millis(950), "{:?}", asked[1].at - asked[0].at);
+}
+
+#[test]
+fn a_busy_server_may_say_it_with_a_date() {
+    let until = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(4));
+    let world = World::hub(at_first(1, Reply::new(503, "slow down").with("Retry-After", until)));
+    world.complete_esm(&world.fetch(&[REPO]));
+    let asked = world.hub.asked("/revision/");
+    assert_eq!(asked.len(), 2);
+    // Dates are of whole seconds, and the first request comes some time after the date was made.
+    assert!(asked[1].at - asked[0].at >= Duration::from_millis(1500), "{:?}", asked[1].at - asked[0].at);
 }
 
 #[test]

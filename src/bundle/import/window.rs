@@ -96,6 +96,17 @@ mod tests {
     }
 
     #[test]
+    fn heads_that_can_be_fetched_are_those_that_are_known() {
+        let catalogue = include_str!("../../hub/catalogue.yaml");
+        assert_eq!(catalogue.matches("kind: head").count(), PUBLISHED.len());
+        for head in &PUBLISHED {
+            let entry = catalogue.split("\n- name: ").find(|entry| entry.contains(head.blob)).unwrap();
+            assert!(entry.starts_with(&format!("virnucpro-{}\n", head.window)), "{entry}");
+            assert!(entry.contains(&format!("licence: {}\n", head.licence)), "{entry}");
+        }
+    }
+
+    #[test]
     fn a_window_comes_from_the_user_the_head_or_is_500() {
         let choose = |asked, known, name: &str| choose(asked, known, Path::new(name));
         for (asked, known, name, window) in [

@@ -1,6 +1,6 @@
 //! What servers answer in place of a file, as errors that say what to do.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::client::text;
 use super::exchange::{Broken, Head};
@@ -131,8 +131,8 @@ pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin
             "put it into HTTPS_PROXY, as http://user:password@host:port",
         ),
         408 | 425 | 429 | 500..=599 => {
-            let after = text(headers, "retry-after").and_then(|value| value.trim().parse().ok());
-            let wish = after.map(|seconds: u64| format!(", to come back in {seconds} s")).unwrap_or_default();
+            let after = text(headers, "retry-after").and_then(|value| seconds(value.trim(), SystemTime::now()));
+            let wish = after.map(|seconds| format!(", to come back in {seconds} s")).unwrap_or_default();
             let error = Error::new(Fault::Network, format!("{url} is not to be had now"))
                 .found(format!("{found}{wish}"))
                 .advice("try again later: what was downloaded is kept");
@@ -141,6 +141,14 @@ pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin
         _ if origin == Origin::Hub => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
         _ => refused(format!("{url} is refused"), origin.check()),
     }
+}
+
+/// Seconds that a `Retry-After` stands for: it is a number of them, or a date (RFC 9110, 10.2.3).
+fn seconds(value: &str, now: SystemTime) -> Option<u64> {
+    value.parse().ok().or_else(|| {
+        let left = httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default();
+        Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+    })
 }
 
 /// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
@@ -164,4 +172,28 @@ pub(in crate::hub) fn check_start(start: &[u8], url: &Url, origin: Origin) -> Re
     Err(Error::new(Fault::ModelPointer, format!("{what} comes from {url} in place of a file"))
         .found(what)
         .advice(advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds_or_lasts_until_a_date() {
+        let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:59:00 GMT").unwrap();
+        for (value, expected) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", Some(59)),
+            ("Friday, 31-Dec-99 23:59:59 GMT", Some(59)),
+            ("Fri Dec 31 23:59:59 1999", Some(59)),
+            ("Fri, 31 Dec 1999 23:58:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(value, now), expected, "{value}");
+        }
+        assert_eq!(seconds("Fri, 31 Dec 1999 23:59:59 GMT", now + Duration::from_millis(1)), Some(59));
+    }
 }
