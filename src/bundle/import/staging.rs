@@ -12,7 +12,7 @@ use super::hashing::{self, Hashing, PIECE};
 use super::place;
 use crate::bundle::spec::FileRecord;
 use crate::digest::Digest;
-use crate::disk::{self, owner};
+use crate::disk::{self, owner, room};
 use crate::error::{Error, Result};
 
 /// A folder in the making; removed unless it is committed.
@@ -123,6 +123,14 @@ impl Drop for Staging {
 }
 
 impl Output {
+    /// Sets room aside for the file, which will have so many bytes.
+    ///
+    /// # Errors
+    /// Those of [`room::reserve`].
+    pub(super) fn reserve(&self, bytes: u64) -> Result<()> {
+        room::reserve(&self.file, &self.path, bytes)
+    }
+
     /// Appends bytes.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn(
     let header = Metadata::new(None, header).map_err(|error| defect(error.to_string()))?;
     let mut header = serde_json::to_vec(&header).map_err(|error| defect(error.to_string()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
+    out.reserve((8 + header.len() + end) as u64)?;
     out.write(&(header.len() as u64).to_le_bytes())?;
     out.write(&header)?;
     for (name, tensor, dtype) in ordered {
