@@ -12,24 +12,18 @@ use safetensors::{Dtype, SafeTensors};
 use virnucpro::checkpoint::{Checkpoint, ModelBytes, TensorSource, read as read_bytes};
 use virnucpro::error::{Error, Fault};
 
+mod reference;
 mod torch_files;
 
 use torch_files::*;
 
+/// A file of the golden data, or a message and nothing.
+fn golden(name: &str) -> Option<PathBuf> {
+    reference::shared(&format!("golden/{name}"))
+}
+
 /// Tensors by name: number format, shape, values.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
-
-/// A file of the reference data, or a message and nothing.
-fn golden(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("VIRNUCPRO_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join("golden").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
-    None
-}
 
 fn read(path: &Path) -> Tensors {
     let checkpoint = Checkpoint::open(path).unwrap_or_else(|error| panic!("{}", error.report("open")));

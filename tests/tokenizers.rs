@@ -2,23 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 use virnucpro::tokenize::{ALPHABET, DnabertTokenizer, EsmTokenizer, Tokenize};
 
-/// A file of the reference data, or a message and nothing.
-fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("VIRNUCPRO_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
-    None
-}
+mod reference;
+
+use reference::shared;
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use harness::{Place, Ran};
 use virnucpro::bundle::{BUNDLE_YAML, Bundle, VECTORS_JSON};
+#[cfg(feature = "torch")]
 use virnucpro::digest::Digest;
 
 /// The embedded bundle as a folder that can be changed.
@@ -35,6 +36,7 @@ fn change(place: &Place, file: &str, old: &str, new: &str) {
 }
 
 /// Records the digest that a file of the bundle has now, and the bundle's in its stored vectors.
+#[cfg(feature = "torch")]
 fn record_again(place: &Place, file: &str) {
     let (before, content) = (Bundle::mini().unwrap(), fs::read(place.path(&format!("models/copy/{file}"))).unwrap());
     let recorded = before.spec().files[file].sha256.to_string();

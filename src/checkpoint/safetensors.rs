@@ -82,6 +82,7 @@ impl TensorSource for Safetensors {
 ///
 /// # Errors
 /// What was found instead.
+#[cfg(feature = "torch")]
 pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
     check_header(bytes)?;
     SafeTensors::deserialize(bytes).map_err(|error| unreadable(bytes, error))

@@ -1,6 +1,6 @@
 //! What the tests of the executable share: a folder of its own for each, and the program run in it.
 
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, unused_imports)] // each test file uses a part
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,11 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "../reference/mod.rs"]
+mod reference;
+
+pub use reference::{repository, shared};
 
 /// A folder of its own, gone with the value.
 pub struct Place(TempDir);
@@ -239,25 +244,9 @@ impl Table {
     }
 }
 
-/// The repository.
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// Folder of the mock bundle, whose vectors need no libtorch.
 pub fn mock() -> String {
     repository().join("bundles/mock").display().to_string()
-}
-
-/// A file or folder of the reference data, or a message and nothing.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("VIRNUCPRO_SHARED").map_or_else(|| repository().join("../shared"), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
-    None
 }
 
 /// Letters that look random and are the same each time.

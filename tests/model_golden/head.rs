@@ -6,7 +6,8 @@ use virnucpro::model::weights::Weights;
 use virnucpro::model::{Head, Score};
 use virnucpro::runtime::device::Compute;
 
-use crate::stored::{Stored, golden, shared};
+use crate::reference::shared;
+use crate::stored::{Stored, golden};
 use crate::{SCORE_TOLERANCE, distance};
 
 pub const DIM: usize = 112;

@@ -9,6 +9,8 @@ mod dnabert;
 mod esm2;
 mod head;
 mod number_formats;
+#[path = "../reference/mod.rs"]
+mod reference;
 mod sensitivity;
 mod stored;
 

@@ -12,18 +12,6 @@ pub fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
 }
 
-/// A file of the data that do not travel with the code; `None`, and a message, where they are absent.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("VIRNUCPRO_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let file = folder.join(path);
-    if !file.exists() {
-        println!("skipped: {} is not there", file.display());
-        return None;
-    }
-    Some(file)
-}
-
 pub fn text(path: &str) -> String {
     std::fs::read_to_string(golden(path)).unwrap()
 }

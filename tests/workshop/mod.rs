@@ -1,6 +1,6 @@
 //! What the tests of `models import` share: the parts of the embedded bundle, taken apart to be changed.
 
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, unused_imports)] // each test file uses a part
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,24 +14,11 @@ use virnucpro::bundle::{BUNDLE_YAML, Bundle};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::units::WeightFormat;
 
+pub use crate::harness::{repository, shared};
+
 pub const ESM: &str = "esm/model.safetensors";
 pub const DNABERT: &str = "dnabert/model.safetensors";
 pub const HEAD: &str = "head.safetensors";
-
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A file of the reference data, or a message and nothing.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("VIRNUCPRO_SHARED").map_or_else(|| repository().join("../shared"), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there; set VIRNUCPRO_SHARED", path.display());
-    None
-}
 
 /// Tensors that can be renamed, changed and written.
 #[derive(Clone, Default)]
