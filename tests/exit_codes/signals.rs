@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Place, Ran, Random, assert_same_files, mock};
+use crate::harness::{Place, Ran, Random, assert_same_files, mock, send};
 
 /// Long enough that a run is still busy when the signal comes.
 const RECORDS: usize = 400;
@@ -39,12 +39,6 @@ fn wait_for(path: &Path, child: &mut Child) {
         assert!(started.elapsed() < Duration::from_secs(60), "{} never came", path.display());
         sleep(Duration::from_millis(2));
     }
-}
-
-#[allow(unsafe_code)]
-fn send(child: &Child, signal: libc::c_int) {
-    // SAFETY: kill takes no pointer; the process is our child and not yet waited for.
-    assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -242,6 +242,13 @@ impl Table {
         let pick = |row: &Vec<String>| kept.iter().map(|&i| row[i].clone()).collect();
         Self { header: pick(&self.header), rows: self.rows.iter().map(pick).collect() }
     }
+}
+
+/// Sends a signal to a process that was started here and not waited for yet.
+#[allow(unsafe_code)]
+pub fn send(child: &Child, signal: libc::c_int) {
+    // SAFETY: kill takes no pointer; the process is our child, so that its number is nobody else's.
+    assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
 }
 
 /// Folder of the mock bundle, whose vectors need no libtorch.

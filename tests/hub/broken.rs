@@ -1,12 +1,12 @@
 //! Downloads that break off: in the connection, in the server, in this program.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::Ran;
+use crate::harness::{Ran, send};
 use crate::server::{Reply, Request};
 use crate::world::{REPO, WEIGHTS, World, part, tight};
 
@@ -135,11 +135,6 @@ fn wait_for_bytes(world: &World, child: &mut Child) {
     }
 }
 
-fn send(child: &Child, signal: &str) {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
 #[test]
 fn a_process_that_was_killed_is_gone_on_from() {
     let world = World::large(first(|reply| reply.paced(20_000, Duration::from_millis(25))));
@@ -171,7 +166,7 @@ fn wrong_bytes_of_a_killed_process_do_no_harm() {
 
 #[test]
 fn ctrl_c_ends_it_at_once_and_the_rest_comes_later() {
-    for (signal, code, fault) in [("-INT", 130, "VN-INTERRUPTED"), ("-TERM", 143, "VN-TERMINATED")] {
+    for (signal, code, fault) in [(libc::SIGINT, 130, "VN-INTERRUPTED"), (libc::SIGTERM, 143, "VN-TERMINATED")] {
         // The server has gone silent: nothing but the signal can end the wait.
         let silent = |reply: Reply| Reply { silence: Duration::from_secs(20), ..reply.cut(200_000) };
         let world = World::large(first(silent));
