@@ -49,7 +49,7 @@ crates() {
 if crates --offline --quiet 2>/dev/null; then
     echo "crates: all are in cargo's cache"
 else
-    echo "crates: to be downloaded into cargo's cache (${CARGO_HOME:-$HOME/.cargo}), about 240 of them, 45 MB"
+    echo "crates: to be downloaded into cargo's cache (${CARGO_HOME:-$HOME/.cargo}), about 250 of them, 30 MB"
 fi
 "$python" scripts/libtorch.py
 if ! crates --quiet --offline 2>/dev/null && ! crates; then
