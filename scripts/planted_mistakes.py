@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WORK = TARGET / "planted-mistakes"
 
-ESM = ["--test", "model_golden", "esm2::"]
-DNABERT = ["--test", "model_golden", "dnabert::"]
-HEAD = ["--test", "model_golden", "head::"]
-TOKENISER = ["--lib", "tokenize::dnabert"]
-TOKENISER_FILE = "src/tokenize/dnabert.rs"
+ESM = ["--test", "numerics", "models::esm2::"]
+DNABERT = ["--test", "numerics", "models::dnabert::"]
+HEAD = ["--test", "numerics", "models::head::"]
+TOKENISER = ["--lib", "tokenize::bpe"]
+TOKENISER_FILE = "src/tokenize/bpe.rs"
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Mistake:
     tests: list[str]
 
 
-RECOMPUTED = """let own = weights.in_f32().get("inv_freq", &[head_width / 2])?;
+RECOMPUTED = """let own = parameters.in_f32().get("inv_freq", &[head_width / 2])?;
         let count = head_width / 2;
         let values: Vec<f32> = (0..count).map(|i| 10000f32.powf(-(i as f32) / count as f32)).collect();
         Ok(Self { inv_freq: Tensor::f_from_slice(&values)?.f_to_device(own.device())? })"""
@@ -52,7 +52,7 @@ MISTAKES = [
     Mistake(
         "rotary frequencies recomputed",
         "src/model/esm2.rs",
-        [('Ok(Self { inv_freq: weights.in_f32().get("inv_freq", &[head_width / 2])? })', RECOMPUTED)],
+        [('Ok(Self { inv_freq: parameters.in_f32().get("inv_freq", &[head_width / 2])? })', RECOMPUTED)],
         ESM,
     ),
     Mistake(

@@ -98,7 +98,7 @@ faults! {
     ModelPointer = "VN-MODEL-LFS", 78;
     /// A pickle that cannot be read without executing it, or that is damaged.
     ModelPickle = "VN-MODEL-PICKLE", 78;
-    /// Tensors missing from a checkpoint, or left over.
+    /// Tensors missing from a weights file, or left over.
     ModelTensors = "VN-MODEL-TENSORS", 78;
     /// A tensor of another shape.
     ModelShape = "VN-MODEL-SHAPE", 78;

@@ -11,15 +11,14 @@
 //! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
 pub mod bundle;
-pub mod checkpoint;
 pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod digest;
-pub mod disk;
+pub mod device;
 pub mod embed;
 pub mod error;
+pub mod fs;
 pub mod hub;
-pub mod lookalike;
 pub mod model;
 pub mod pack;
 pub mod runtime;
@@ -28,3 +27,4 @@ pub mod stages;
 pub mod store;
 pub mod tokenize;
 pub mod units;
+pub mod weights;

@@ -4,15 +4,13 @@ use std::io::Write;
 use std::panic;
 use std::process::ExitCode;
 
-use virnucpro::bundle::SearchPath;
-use virnucpro::bundle::import::{Request, Training};
-use virnucpro::cli::{self, Asked, FetchArgs, ImportArgs, LogFormat, LogLevel, ModelsCommand, Task};
+use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
+use virnucpro::commands::{fetch, import, info, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
-use virnucpro::hub::Patience;
 use virnucpro::runtime::interrupt;
 use virnucpro::runtime::logging::{self, Format};
 use virnucpro::runtime::progress::Progress;
-use virnucpro::stages::{chunk, embed, fetch, info, merge, models, predict, report, run, verify};
+use virnucpro::stages::{chunk, embed, merge, predict, run};
 
 fn main() -> ExitCode {
     let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
@@ -54,79 +52,62 @@ fn work(voice: &mut Voice) -> Result<()> {
     };
     voice.format = if global.log_format == LogFormat::Json { Format::Json } else { Format::Text };
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
-    let level = match global.log_level {
+    logging::install(level(&global), voice.format, progress.bars());
+    if let Err(error) = interrupt::install() {
+        log::warn!("signals will end the program at once: {error}");
+    }
+    dispatch(*task, &progress, &Stdout { quiet: global.quiet })
+}
+
+fn level(global: &Global) -> log::LevelFilter {
+    match global.log_level {
         _ if global.quiet => log::LevelFilter::Error,
         LogLevel::Error => log::LevelFilter::Error,
         LogLevel::Warn => log::LevelFilter::Warn,
         LogLevel::Info => log::LevelFilter::Info,
         LogLevel::Debug => log::LevelFilter::Debug,
-    };
-    logging::install(level, voice.format, progress.bars());
-    if let Err(error) = interrupt::install() {
-        log::warn!("signals will end the program at once: {error}");
     }
-    match *task {
+}
+
+/// Runs a command; what it has to say goes to stdout.
+fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
+    match task {
         Task::Run(settings) => {
-            let manifest = run::run(&settings, &progress)?;
-            if global.quiet { Ok(()) } else { cli::print(&report::verdicts(&settings.predict.output, &manifest)?) }
+            let manifest = run::run(&settings, progress)?;
+            stdout.comment(|| verdict_table::text(&settings.predict.output, &manifest))
         }
-        Task::Chunk(settings) => chunk::chunk(&settings, &progress).map(drop),
-        Task::Embed(settings) => embed::embed(&settings, &progress).map(drop),
-        Task::Merge(settings) => merge::merge(&settings, &progress).map(drop),
-        Task::Predict(settings) => predict::predict(&settings, &progress).map(drop),
-        Task::Info(model, compute) => cli::print(&info::info(&model, &compute)?),
-        Task::Models(command, folders) => {
-            let search = SearchPath::standard(folders);
-            let text = match command {
-                ModelsCommand::List => models::list(&search),
-                ModelsCommand::Verify { model, digests_only, place } => {
-                    let compute = (!digests_only).then(|| place.settings());
-                    let text = verify::verify(&model, &search, compute.as_ref())?;
-                    if global.quiet { String::new() } else { text }
-                }
-                ModelsCommand::Path { model } => models::path(&model, &search)?,
-                ModelsCommand::Fetch(args) => {
-                    return fetch::fetch(&wanted(args)?, &progress, &mut |line| cli::print(line));
-                }
-                ModelsCommand::Import(args) => {
-                    let text = models::import(&request(args, &search)?, &search, &progress)?;
-                    if global.quiet { String::new() } else { text }
-                }
-            };
-            cli::print(&text)
+        Task::Chunk(settings) => chunk::chunk(&settings, progress).map(drop),
+        Task::Embed(settings) => embed::embed(&settings, progress).map(drop),
+        Task::Merge(settings) => merge::merge(&settings, progress).map(drop),
+        Task::Predict(settings) => predict::predict(&settings, progress).map(drop),
+        Task::Info(model, compute) => stdout.answer(&info::info(&model, &compute)?),
+        Task::ListModels(folders) => stdout.answer(&models::list(folders)),
+        Task::FetchModels(settings) => fetch::fetch(&settings, progress, &mut |line| stdout.answer(line)),
+        Task::ImportModel(settings) => {
+            let report = import::import(&settings, progress)?;
+            stdout.comment(|| Ok(report))
         }
+        Task::VerifyModel(settings) => {
+            let report = verify::verify(&settings)?;
+            stdout.comment(|| Ok(report))
+        }
+        Task::ModelPath(model) => stdout.answer(&models::path(&model)?),
     }
 }
 
-fn request(args: ImportArgs, search: &SearchPath) -> Result<Request> {
-    Ok(Request {
-        out: args.output.map_or_else(|| models::folder_for(&args.name, search), Ok)?,
-        name: args.name,
-        version: args.version,
-        training: if args.untrained { Training::Untrained } else { Training::Trained },
-        licence: args.licence,
-        source: args.source,
-        window: args.window,
-        dtype: args.dtype,
-        dnabert: args.dnabert,
-        esm: args.esm,
-        head: args.head,
-    })
+/// What `--quiet` silences on stdout, and what it does not.
+struct Stdout {
+    quiet: bool,
 }
 
-fn wanted(args: FetchArgs) -> Result<fetch::Request> {
-    let wrong = |option: &str, found: String| {
-        Error::new(Fault::Usage, format!("--{option} cannot be followed")).found(found).advice("see --help")
-    };
-    let url = args.url.map(|url| url.parse()).transpose().map_err(|found| wrong("url", found))?;
-    let digest = args.sha256.map(|hex| hex.to_lowercase().parse()).transpose();
-    let digest = digest.map_err(|found| wrong("sha256", found))?;
-    let revision = args.revision.map(|revision| revision.parse()).transpose();
-    Ok(fetch::Request {
-        names: args.names,
-        revision: revision.map_err(|found| wrong("revision", found))?,
-        file: url.map(|url| (url, digest)),
-        offline: args.offline,
-        patience: Patience { timeout: args.timeout, first_wait: args.retry_wait },
-    })
+impl Stdout {
+    /// What was asked for.
+    fn answer(&self, text: &str) -> Result<()> {
+        cli::print(text)
+    }
+
+    /// What is said about work that was done.
+    fn comment(&self, text: impl FnOnce() -> Result<String>) -> Result<()> {
+        if self.quiet { Ok(()) } else { cli::print(&text()?) }
+    }
 }

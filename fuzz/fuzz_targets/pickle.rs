@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use virnucpro::checkpoint::pickle::Pickle;
+use virnucpro::weights::pickle::Pickle;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(pickle) = Pickle::read(bytes, Path::new("data.pkl")) else { return };

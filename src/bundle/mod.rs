@@ -19,13 +19,13 @@ mod vectors;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-pub use search::{Listed, Listing, SearchPath};
-pub use spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, FileRecord, Pooling, Spec};
+pub use search::{FoundBundle, FoundBundles, SearchPath};
+pub use spec::{BUNDLE_YAML, EncoderSpec, FORMAT, Family, FileRecord, HeadSpec, Pooling, Spec};
 pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
 
-use crate::checkpoint::{ModelBytes, bytes};
-use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
+use crate::weights::{ModelBytes, bytes};
 use search::Meant;
 
 /// A bundle whose structure and file sizes were checked.
@@ -33,11 +33,11 @@ use search::Meant;
 pub struct Bundle {
     spec: Spec,
     digest: Digest,
-    place: Place,
+    location: Location,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Location {
     Folder(PathBuf),
     /// A folder in the making.
     Staged(PathBuf),
@@ -68,12 +68,12 @@ impl Bundle {
                 .expected(format!("a folder with {BUNDLE_YAML}"))
                 .advice("check the path; 'virnucpro models list' shows the bundles known by name"));
         }
-        Self::read(Place::Folder(folder.to_owned()))
+        Self::read(Location::Folder(folder.to_owned()))
     }
 
     /// A bundle in the making: its files lie in `folder`, its `bundle.yaml` may not yet.
     fn staged(folder: &Path, spec: Spec, digest: Digest) -> Self {
-        Self { spec, digest, place: Place::Staged(folder.to_owned()) }
+        Self { spec, digest, location: Location::Staged(folder.to_owned()) }
     }
 
     /// The bundle inside the executable: random weights, for tests and demonstrations.
@@ -81,13 +81,13 @@ impl Bundle {
     /// # Errors
     /// None but a defect of this program.
     pub fn mini() -> Result<Self> {
-        Self::read(Place::Embedded)
+        Self::read(Location::Embedded)
     }
 
-    fn read(place: Place) -> Result<Self> {
-        let yaml = place.bytes(BUNDLE_YAML)?;
-        let spec = Spec::parse(&yaml, &place.path_of(BUNDLE_YAML))?;
-        let bundle = Self { spec, digest: Digest::of(&yaml), place };
+    fn read(location: Location) -> Result<Self> {
+        let yaml = location.bytes(BUNDLE_YAML)?;
+        let spec = Spec::parse(&yaml, &location.path_of(BUNDLE_YAML))?;
+        let bundle = Self { spec, digest: Digest::of(&yaml), location };
         for name in bundle.spec.files.keys() {
             bundle.file(name)?;
         }
@@ -96,7 +96,7 @@ impl Bundle {
 
     /// Whether it is in the making: nobody else knows its files, and their digests were computed as they were written.
     pub fn is_staged(&self) -> bool {
-        matches!(self.place, Place::Staged(_))
+        matches!(self.location, Location::Staged(_))
     }
 
     /// What `bundle.yaml` says.
@@ -111,15 +111,15 @@ impl Bundle {
 
     /// The folder; none for the embedded bundle.
     pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Folder(folder) | Place::Staged(folder) => Some(folder),
-            Place::Embedded => None,
+        match &self.location {
+            Location::Folder(folder) | Location::Staged(folder) => Some(folder),
+            Location::Embedded => None,
         }
     }
 
     /// Where a file of the bundle stands, for messages: a made-up path for the embedded bundle.
     pub fn path_of(&self, name: &str) -> PathBuf {
-        self.place.path_of(name)
+        self.location.path_of(name)
     }
 
     /// What the models gave when the bundle was made; none for a bundle without that file.
@@ -128,7 +128,7 @@ impl Bundle {
     /// [`Fault::ModelFormat`], [`Fault::ModelPointer`], [`Fault::ModelMismatch`] for a file that cannot be read or belongs
     /// to another bundle; [`Fault::Read`].
     pub fn stored_vectors(&self) -> Result<Option<StoredVectors>> {
-        let Some(json) = self.place.bytes_if_there(VECTORS_JSON)? else { return Ok(None) };
+        let Some(json) = self.location.bytes_if_there(VECTORS_JSON)? else { return Ok(None) };
         let dims = [self.spec.dnabert.dim as usize, self.spec.esm.dim as usize];
         StoredVectors::parse(&json, &self.path_of(VECTORS_JSON), self.digest, dims).map(Some)
     }
@@ -139,7 +139,7 @@ impl Bundle {
     /// [`Fault::ModelMissing`]; [`Fault::ModelDigest`] for another size, [`Fault::ModelPointer`]; [`Fault::Read`].
     pub fn file(&self, name: &str) -> Result<ModelBytes> {
         let record = self.record(name)?;
-        let bytes = self.place.bytes(name)?;
+        let bytes = self.location.bytes(name)?;
         if bytes.len() as u64 != record.bytes {
             let path = self.path_of(name);
             bytes::refuse_pointer(&bytes, &path)?;
@@ -191,7 +191,7 @@ fn damaged(how: &str, path: &Path) -> Error {
         .advice("the file is damaged or was exchanged: import or fetch the bundle again")
 }
 
-impl Place {
+impl Location {
     fn path_of(&self, name: &str) -> PathBuf {
         match self {
             Self::Folder(folder) | Self::Staged(folder) => folder.join(name),

@@ -59,8 +59,8 @@ impl SearchPath {
     }
 
     /// Every bundle that can be asked for by name, in order of the names; those that cannot be read with their error.
-    pub fn list(&self) -> Listing {
-        let mut bundles = vec![Listed { name: mini::NAME.to_owned(), path: None, bundle: Bundle::mini() }];
+    pub fn list(&self) -> FoundBundles {
+        let mut bundles = vec![FoundBundle { name: mini::NAME.to_owned(), path: None, bundle: Bundle::mini() }];
         let mut unreadable = Vec::new();
         for folder in &self.0 {
             match folder.read_dir().and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
@@ -70,30 +70,30 @@ impl SearchPath {
             }
         }
         bundles.sort_by(|a, b| a.name.cmp(&b.name));
-        Listing { bundles, unreadable }
+        FoundBundles { bundles, unreadable }
     }
 }
 
 /// Adds what stands at `path` if it is a bundle and the first of its name.
-fn add(bundles: &mut Vec<Listed>, path: PathBuf) {
+fn add(bundles: &mut Vec<FoundBundle>, path: PathBuf) {
     let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_bundle_name(name));
     let Some(name) = name.map(str::to_owned) else { return };
     if bundles.iter().all(|bundle| bundle.name != name) && path.join(BUNDLE_YAML).is_file() {
         let bundle = Bundle::open_folder(&path);
-        bundles.push(Listed { name, path: Some(path), bundle });
+        bundles.push(FoundBundle { name, path: Some(path), bundle });
     }
 }
 
 /// What the folders of a search path hold.
-pub struct Listing {
+pub struct FoundBundles {
     /// The bundles.
-    pub bundles: Vec<Listed>,
+    pub bundles: Vec<FoundBundle>,
     /// Folders that are there and cannot be read, and why.
     pub unreadable: Vec<(PathBuf, std::io::Error)>,
 }
 
 /// A bundle that was found.
-pub struct Listed {
+pub struct FoundBundle {
     /// Name it is asked for by.
     pub name: String,
     /// Its folder; none for the embedded bundle.

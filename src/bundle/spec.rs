@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::bytes;
-use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
 use crate::units::{BUNDLE_NAME_RULE, is_bundle_name};
+use crate::weights::bytes;
 
 /// Name of the file that makes a folder a bundle.
 pub const BUNDLE_YAML: &str = "bundle.yaml";
@@ -35,11 +35,11 @@ pub struct Spec {
     /// Window length of the head's training data, in bases.
     pub window: u32,
     /// The nucleotide encoder.
-    pub dnabert: Encoder,
+    pub dnabert: EncoderSpec,
     /// The protein encoder.
-    pub esm: Encoder,
+    pub esm: EncoderSpec,
     /// The classifier.
-    pub head: Classifier,
+    pub head: HeadSpec,
     /// Size and digest of every other file of the bundle, by path within it.
     pub files: BTreeMap<String, FileRecord>,
 }
@@ -47,7 +47,7 @@ pub struct Spec {
 /// An encoder of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Encoder {
+pub struct EncoderSpec {
     /// What computes the vectors.
     pub family: Family,
     /// Width of a vector.
@@ -61,7 +61,7 @@ pub struct Encoder {
 /// The classifier of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Classifier {
+pub struct HeadSpec {
     /// What computes the scores.
     pub family: Family,
     /// Width of a merged vector: both encoders side by side.

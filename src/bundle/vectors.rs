@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::bytes;
-use crate::digest::Digest;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
+use crate::weights::bytes;
 
 /// Name of the file.
 pub const VECTORS_JSON: &str = "vectors.json";

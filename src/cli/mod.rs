@@ -1,21 +1,20 @@
 //! What a user types, turned into settings. No work is done here.
 
-mod fetch;
 mod layers;
 mod models;
 mod options;
 mod output;
 mod stages;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::error::Result;
 
-pub use fetch::FetchArgs;
 pub use layers::{Asked, parse};
-pub use models::{ImportArgs, ModelsCommand};
-pub use options::{LogFormat, LogLevel, Place};
+pub use options::{Global, LogFormat, LogLevel};
 pub use output::print;
 
 /// The command line as typed.
@@ -82,10 +81,18 @@ pub enum Task {
     Merge(config::Merge),
     /// `predict`.
     Predict(config::Predict),
-    /// `models`.
-    Models(ModelsCommand, Vec<std::path::PathBuf>),
+    /// `models list`, with the folders to look in before the usual places.
+    ListModels(Vec<PathBuf>),
+    /// `models fetch`.
+    FetchModels(config::Fetch),
+    /// `models import`.
+    ImportModel(Box<config::Import>),
+    /// `models verify`.
+    VerifyModel(config::Verify),
+    /// `models path`.
+    ModelPath(config::BundleChoice),
     /// `info`.
-    Info(config::Model, config::Compute),
+    Info(config::BundleChoice, config::Compute),
 }
 
 impl Command {

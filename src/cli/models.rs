@@ -1,11 +1,13 @@
 //! Arguments of `models`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::options::Place;
-use super::{FetchArgs, Task};
+use super::Task;
+use super::options::DeviceOptions;
+use crate::config;
 use crate::units::{BUNDLE_NAME_RULE, WeightFormat, is_bundle_name};
 
 /// `models`.
@@ -21,13 +23,23 @@ pub struct ModelsArgs {
 impl ModelsArgs {
     /// What to do.
     pub fn task(self) -> Task {
-        Task::Models(self.command, self.models)
+        let search = self.models;
+        match self.command {
+            ModelsCommand::List => Task::ListModels(search),
+            ModelsCommand::Fetch(args) => Task::FetchModels(args.settings()),
+            ModelsCommand::Import(args) => Task::ImportModel(Box::new(args.settings(search))),
+            ModelsCommand::Verify { model, digests_only, device } => Task::VerifyModel(config::Verify {
+                model: config::BundleChoice { name: model, search },
+                compute: (!digests_only).then(|| device.settings()),
+            }),
+            ModelsCommand::Path { model } => Task::ModelPath(config::BundleChoice { name: model, search }),
+        }
     }
 }
 
 /// The commands of `models`.
 #[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
+enum ModelsCommand {
     /// Bundles that can be named, with what they are
     #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
     List,
@@ -51,7 +63,7 @@ pub enum ModelsCommand {
         long_about = "Make a bundle of published files. Each part may be given as\n\n  \
             - a file of tensors: safetensors, or PyTorch's .pt, .pth, .bin; its content tells the format\n  \
             - an index of such files (*.index.json), all of them beside it\n  \
-            - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only checkpoint in it\n  \
+            - a folder: model.safetensors, pytorch_model.bin or an index of shards, else the only weights file in it\n  \
             - an entry of a model hub's cache (models--ORG--NAME), or a snapshot in it\n  \
             - a bundle or its name; its part is taken\n  \
             - a name that `models fetch` knows and has fetched, as esm2-3b\n\n\
@@ -86,7 +98,7 @@ pub enum ModelsCommand {
         digests_only: bool,
         /// Where to compute
         #[command(flatten)]
-        place: Place,
+        device: DeviceOptions,
     },
     /// Print the folder of a bundle
     #[command(after_help = "Examples:\n  virnucpro models path vnp-500\n  ls \"$(virnucpro models path vnp-500)\"")]
@@ -97,44 +109,118 @@ pub enum ModelsCommand {
     },
 }
 
+/// `models fetch`.
+#[derive(Debug, Args)]
+struct FetchArgs {
+    /// Names of the list, or organisation/name of the hub; @REV may follow
+    #[arg(value_name = "NAME", conflicts_with = "url")]
+    names: Vec<String>,
+    /// Branch, tag or commit of the repositories; NAME@REV says it of one
+    #[arg(long, value_name = "REV", requires = "names", conflicts_with = "url")]
+    revision: Option<String>,
+    /// Address of one file, such as a head of your own
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// SHA-256 digest that the file of --url must have
+    #[arg(long, value_name = "HEX", requires = "url")]
+    sha256: Option<String>,
+    /// Ask no server: prove what is there, or say what is missing (as HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    offline: bool,
+    /// Seconds that a server may stand still
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = timeout)]
+    timeout: Duration,
+    /// Seconds before the second try; doubled each time, up to five tries
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = wait)]
+    retry_wait: Duration,
+}
+
+impl FetchArgs {
+    fn settings(self) -> config::Fetch {
+        config::Fetch {
+            names: self.names,
+            revision: self.revision,
+            url: self.url,
+            sha256: self.sha256,
+            offline: self.offline,
+            timeout: self.timeout,
+            retry_wait: self.retry_wait,
+        }
+    }
+}
+
 /// `models import`.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+struct ImportArgs {
     /// Name of the bundle: letters, digits, '.', '_', '-'
     #[arg(long, value_parser = bundle_name)]
-    pub name: String,
+    name: String,
     /// Version of the bundle
     #[arg(long, default_value = "1")]
-    pub version: String,
+    version: String,
     /// Window length the head was trained on, in bases; see above
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
-    pub window: Option<u32>,
+    window: Option<u32>,
     /// DNABERT-S: folder or file of weights, config.json and tokenizer.json beside it; or a bundle
     #[arg(long, value_name = "PATH")]
-    pub dnabert: PathBuf,
+    dnabert: PathBuf,
     /// ESM-2: folder or file of weights; or a bundle
     #[arg(long, value_name = "PATH")]
-    pub esm: PathBuf,
+    esm: PathBuf,
     /// The head: file of weights; or a bundle
     #[arg(long, value_name = "PATH")]
-    pub head: PathBuf,
+    head: PathBuf,
     /// Number format that encoders are stored in: keep, f32, f16 or bf16. Rotary frequencies and the head are kept
     #[arg(long, value_name = "FORMAT", default_value = "keep")]
-    pub dtype: WeightFormat,
+    dtype: WeightFormat,
     /// Licence of the weights [default: what README.md beside them or their bundle says]
     #[arg(long)]
-    pub licence: Option<String>,
+    licence: Option<String>,
     /// Where the weights come from [default: what the hub's cache or their bundle says]
     #[arg(long)]
-    pub source: Option<String>,
+    source: Option<String>,
     /// The weights are random: tables and messages will say so
     #[arg(long)]
-    pub untrained: bool,
+    untrained: bool,
     /// Folder of the bundle; must not exist [default: $XDG_DATA_HOME/virnucpro/models/NAME, where --model NAME finds it]
     #[arg(short, long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
+    output: Option<PathBuf>,
+}
+
+impl ImportArgs {
+    fn settings(self, search: Vec<PathBuf>) -> config::Import {
+        config::Import {
+            name: self.name,
+            version: self.version,
+            window: self.window,
+            dnabert: self.dnabert,
+            esm: self.esm,
+            head: self.head,
+            dtype: self.dtype,
+            licence: self.licence,
+            source: self.source,
+            untrained: self.untrained,
+            output: self.output,
+            search,
+        }
+    }
 }
 
 fn bundle_name(name: &str) -> Result<String, String> {
     if is_bundle_name(name) { Ok(name.to_owned()) } else { Err(format!("a name has {BUNDLE_NAME_RULE}")) }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.1, 3600.0)
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.0, 60.0)
+}
+
+fn seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (least..=most).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("a number of seconds from {least} to {most} is expected")),
+    }
 }

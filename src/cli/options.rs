@@ -55,7 +55,7 @@ pub enum LogFormat {
 /// Where results go and what happens to finished work there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct Output {
+pub struct OutputOptions {
     /// Folder to write to; made if it is not there
     #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT")]
     pub output: PathBuf,
@@ -76,7 +76,7 @@ pub struct Output {
     no_resume: bool,
 }
 
-impl Output {
+impl OutputOptions {
     /// What to do with finished work.
     pub fn resume(&self) -> Resume {
         if self.resume && !self.no_resume { Resume::Keep } else { Resume::StartOver }
@@ -86,7 +86,7 @@ impl Output {
 /// Which bundle.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
-pub struct Model {
+pub struct BundleOptions {
     /// Model bundle: a folder, or a name that `virnucpro models list` shows
     #[arg(short, long, value_name = "BUNDLE", default_value = "mini", env = "VIRNUCPRO_MODEL")]
     model: String,
@@ -95,17 +95,17 @@ pub struct Model {
     models: Vec<PathBuf>,
 }
 
-impl Model {
+impl BundleOptions {
     /// Settings.
-    pub fn settings(&self) -> config::Model {
-        config::Model { name: self.model.clone(), search: self.models.clone() }
+    pub fn settings(&self) -> config::BundleChoice {
+        config::BundleChoice { name: self.model.clone(), search: self.models.clone() }
     }
 }
 
 /// Where models run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compute")]
-pub struct Place {
+pub struct DeviceOptions {
     /// auto, cpu, cuda, cuda:1 or cuda:0,2
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE")]
     device: DeviceChoice,
@@ -117,7 +117,7 @@ pub struct Place {
     threads: Auto<usize>,
 }
 
-impl Place {
+impl DeviceOptions {
     /// Settings, the rest automatic.
     pub fn settings(&self) -> config::Compute {
         config::Compute {
@@ -132,9 +132,9 @@ impl Place {
 /// Where and how models run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compute")]
-pub struct Compute {
+pub struct ComputeOptions {
     #[command(flatten)]
-    place: Place,
+    place: DeviceOptions,
     /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU, 16k on a GPU
     #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
     batch_tokens: Auto<Tokens>,
@@ -149,7 +149,7 @@ pub struct Compute {
     dataloader_workers: Auto<usize>,
 }
 
-impl Compute {
+impl ComputeOptions {
     /// Settings.
     pub fn settings(&self) -> config::Compute {
         config::Compute {
@@ -165,7 +165,7 @@ impl Compute {
 /// How sequences are cut.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Windows")]
-pub struct Windows {
+pub struct WindowOptions {
     /// Frames per shard, the unit that workflows scatter
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_SHARD_FRAMES, env = "VIRNUCPRO_SHARD_FRAMES", value_parser = shard_frames)]
     pub shard_frames: usize,
@@ -180,7 +180,7 @@ pub struct Windows {
 /// The original program's files.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct Legacy {
+pub struct LegacyOptions {
     /// Write the original program's files too
     #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = BoolishValueParser::new())]
     pub legacy: bool,
@@ -189,7 +189,7 @@ pub struct Legacy {
 /// Cut-offs of the verdict per sequence.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Verdicts")]
-pub struct Tiers {
+pub struct VerdictOptions {
     /// A sequence is 'viral' from this share of viral windows on
     #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_VIRAL_SHARE", value_parser = share)]
     viral_share: f64,
@@ -198,7 +198,7 @@ pub struct Tiers {
     mixed_share: Option<f64>,
 }
 
-impl Tiers {
+impl VerdictOptions {
     /// Settings.
     ///
     /// # Errors

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Task;
-use super::options::{Compute, Legacy, Model, Output, Tiers, Windows, window};
-use crate::config::{self, Part};
+use super::options::{
+    BundleOptions, ComputeOptions, LegacyOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+};
+use crate::config::{self, Side};
 use crate::error::Result;
 
 const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a .tsv sample sheet with \
@@ -30,17 +32,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
     window: Option<usize>,
     #[command(flatten)]
-    windows: Windows,
+    windows: WindowOptions,
     #[command(flatten)]
-    output: Output,
+    output: OutputOptions,
     #[command(flatten)]
-    legacy: Legacy,
+    legacy: LegacyOptions,
     #[command(flatten)]
-    tiers: Tiers,
+    tiers: VerdictOptions,
     #[command(flatten)]
-    model: Model,
+    model: BundleOptions,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeOptions,
 }
 
 impl RunArgs {
@@ -60,8 +62,8 @@ impl RunArgs {
             resume,
         };
         Ok(config::Run {
-            dnabert: embed(Part::Dnabert, "dnabert"),
-            esm: embed(Part::Esm, "esm"),
+            dnabert: embed(Side::Dnabert, "dnabert"),
+            esm: embed(Side::Esm, "esm"),
             merge: config::Merge {
                 dnabert: vec![root.join("dnabert")],
                 esm: vec![root.join("esm")],
@@ -111,11 +113,11 @@ pub struct ChunkArgs {
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_WINDOW, env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
     window: usize,
     #[command(flatten)]
-    windows: Windows,
+    windows: WindowOptions,
     #[command(flatten)]
-    output: Output,
+    output: OutputOptions,
     #[command(flatten)]
-    legacy: Legacy,
+    legacy: LegacyOptions,
 }
 
 impl ChunkArgs {
@@ -139,20 +141,20 @@ impl ChunkArgs {
 
 /// What both embed commands take.
 #[derive(Debug, Args)]
-struct Embed {
+struct EmbedOptions {
     /// FASTA files, or folders that `chunk` wrote
     #[arg(value_name = "SHARD", required = true)]
     shards: Vec<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    output: OutputOptions,
     #[command(flatten)]
-    model: Model,
+    model: BundleOptions,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeOptions,
 }
 
-impl Embed {
-    fn settings(self, part: Part) -> config::Embed {
+impl EmbedOptions {
+    fn settings(self, side: Side) -> config::Embed {
         config::Embed {
             part,
             shards: self.shards,
@@ -176,13 +178,13 @@ impl Embed {
 )]
 pub struct EmbedDnabertArgs {
     #[command(flatten)]
-    embed: Embed,
+    embed: EmbedOptions,
 }
 
 impl EmbedDnabertArgs {
     /// Settings.
     pub fn settings(self) -> config::Embed {
-        self.embed.settings(Part::Dnabert)
+        self.embed.settings(Side::Dnabert)
     }
 }
 
@@ -198,13 +200,13 @@ impl EmbedDnabertArgs {
 )]
 pub struct EmbedEsmArgs {
     #[command(flatten)]
-    embed: Embed,
+    embed: EmbedOptions,
 }
 
 impl EmbedEsmArgs {
     /// Settings.
     pub fn settings(self) -> config::Embed {
-        self.embed.settings(Part::Esm)
+        self.embed.settings(Side::Esm)
     }
 }
 
@@ -226,7 +228,7 @@ pub struct MergeArgs {
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     esm: Vec<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    output: OutputOptions,
 }
 
 impl MergeArgs {
@@ -254,15 +256,15 @@ pub struct PredictArgs {
     #[arg(long, value_name = "DIR", env = "VIRNUCPRO_WINDOWS")]
     windows: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    output: OutputOptions,
     #[command(flatten)]
-    legacy: Legacy,
+    legacy: LegacyOptions,
     #[command(flatten)]
-    tiers: Tiers,
+    tiers: VerdictOptions,
     #[command(flatten)]
-    model: Model,
+    model: BundleOptions,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeOptions,
 }
 
 impl PredictArgs {
@@ -298,9 +300,9 @@ impl PredictArgs {
 )]
 pub struct InfoArgs {
     #[command(flatten)]
-    model: Model,
+    model: BundleOptions,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeOptions,
 }
 
 impl InfoArgs {

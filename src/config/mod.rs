@@ -6,10 +6,11 @@ pub mod file;
 mod sheet;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens};
+use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens, WeightFormat};
 
 pub use sheet::{STDIN, inputs, stem};
 
@@ -50,7 +51,7 @@ pub struct Chunk {
 
 /// Which encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Side {
     /// DNABERT-S on nucleotides.
     Dnabert,
     /// ESM-2 on proteins.
@@ -61,13 +62,13 @@ pub enum Part {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embed {
     /// Which encoder.
-    pub part: Part,
+    pub side: Side,
     /// FASTA files, or folders of shards.
     pub shards: Vec<PathBuf>,
     /// Folder of vectors.
     pub output: PathBuf,
     /// The bundle.
-    pub model: Model,
+    pub model: BundleChoice,
     /// Where and how the model runs.
     pub compute: Compute,
     /// Finished work.
@@ -76,7 +77,7 @@ pub struct Embed {
 
 /// A bundle by name or folder, and where names are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
+pub struct BundleChoice {
     /// Name or folder.
     pub name: String,
     /// Folders that hold bundles, before the usual places.
@@ -143,7 +144,7 @@ pub struct Predict {
     /// Folder of tables.
     pub output: PathBuf,
     /// The bundle.
-    pub model: Model,
+    pub model: BundleChoice,
     /// Where the head runs.
     pub compute: Compute,
     /// When a record is called viral.
@@ -182,4 +183,61 @@ pub struct Run {
     pub merge: Merge,
     /// `predictions/`.
     pub predict: Predict,
+}
+
+/// `models fetch`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetch {
+    /// Names of the catalogue, or `organisation/name`; either may end in `@revision`. None, and no `url`: list them.
+    pub names: Vec<String>,
+    /// Branch, tag or commit of the repositories; their main branch if none is given.
+    pub revision: Option<String>,
+    /// Address of one file of the user's own.
+    pub url: Option<String>,
+    /// SHA-256 that this file must have, in hexadecimal.
+    pub sha256: Option<String>,
+    /// Ask no server, whatever the environment says.
+    pub offline: bool,
+    /// How long a server may stand still.
+    pub timeout: Duration,
+    /// Wait before the second try; it doubles each time.
+    pub retry_wait: Duration,
+}
+
+/// `models import`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    /// Name of the bundle.
+    pub name: String,
+    /// Version of the bundle, free text.
+    pub version: String,
+    /// Window length of the head in bases; none: what the head itself tells.
+    pub window: Option<u32>,
+    /// DNABERT-S: a weights file or folder, a bundle, or a name of either.
+    pub dnabert: PathBuf,
+    /// ESM-2, likewise.
+    pub esm: PathBuf,
+    /// The head, likewise.
+    pub head: PathBuf,
+    /// Number format that encoders are stored in.
+    pub dtype: WeightFormat,
+    /// Licence of the weights, free text; none: what is stated beside them.
+    pub licence: Option<String>,
+    /// Where the weights come from, free text; none: what their place tells.
+    pub source: Option<String>,
+    /// Whether the weights are random.
+    pub untrained: bool,
+    /// Folder of the bundle; none: where its name finds it.
+    pub output: Option<PathBuf>,
+    /// Folders that hold bundles, before the usual places.
+    pub search: Vec<PathBuf>,
+}
+
+/// `models verify`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verify {
+    /// The bundle.
+    pub model: BundleChoice,
+    /// Where its vectors are computed; none: only digests are compared.
+    pub compute: Option<Compute>,
 }

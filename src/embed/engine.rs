@@ -57,7 +57,7 @@ impl<F: FnMut(VectorBlock) -> Result<()>> Sink for F {
 
 /// How much runs at once. None of it changes results beyond the stated tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes {
+pub struct Batching {
     /// Tokens of a batch.
     pub batch_tokens: Tokens,
     /// Batches ready per device while it works.
@@ -70,7 +70,7 @@ pub struct Lanes {
 pub struct Engine {
     tokenizer: Box<dyn Tokenize>,
     encoders: Vec<Box<dyn Encoder>>,
-    lanes: Lanes,
+    batching: Batching,
 }
 
 /// What the writer is told, in the order in which it can matter.
@@ -86,8 +86,8 @@ type Job = (usize, TokenBatch);
 
 impl Engine {
     /// An engine over encoders of one width.
-    pub fn new(tokenizer: Box<dyn Tokenize>, encoders: Vec<Box<dyn Encoder>>, lanes: Lanes) -> Self {
-        Self { tokenizer, encoders, lanes }
+    pub fn new(tokenizer: Box<dyn Tokenize>, encoders: Vec<Box<dyn Encoder>>, batching: Batching) -> Self {
+        Self { tokenizer, encoders, batching }
     }
 
     /// Width of a vector.
@@ -104,9 +104,9 @@ impl Engine {
     where
         I: Iterator<Item = Result<Sequence>> + Send,
     {
-        let (dim, lanes) = (self.dim(), self.lanes);
+        let (dim, batching) = (self.dim(), self.batching);
         let tokenizer = self.tokenizer.as_ref();
-        let (jobs, queue) = sync_channel::<Job>(lanes.prefetch.max(1) * self.encoders.len().max(1));
+        let (jobs, queue) = sync_channel::<Job>(batching.prefetch.max(1) * self.encoders.len().max(1));
         let (to_writer, messages) = sync_channel::<Message>(2 * self.encoders.len().max(1));
         let stop = AtomicBool::new(false);
         let queue = Mutex::new(Some(queue));
@@ -127,7 +127,7 @@ impl Engine {
                     })
                 })
                 .collect();
-            let reader = scope.spawn(move || read(sequences, tokenizer, lanes, (jobs, to_writer)));
+            let reader = scope.spawn(move || read(sequences, tokenizer, batching, (jobs, to_writer)));
             let written = write(messages, dim, sink);
             if written.is_err() {
                 stop.store(true, Ordering::Relaxed);
@@ -165,7 +165,7 @@ fn lost(sent: u64, written: u64) -> Error {
 fn read<I>(
     sequences: I,
     tokenizer: &dyn Tokenize,
-    lanes: Lanes,
+    batching: Batching,
     out: (SyncSender<Job>, SyncSender<Message>),
 ) -> Result<u64>
 where
@@ -179,7 +179,7 @@ where
         if sequences.is_empty() {
             break;
         }
-        let tokens = tokenize(&sequences, tokenizer, lanes.workers)?;
+        let tokens = tokenize(&sequences, tokenizer, batching.workers)?;
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
         let count = sequences.len() as u64;
         let ids = sequences.into_iter().map(|sequence| sequence.id).collect();
@@ -187,7 +187,7 @@ where
             break; // the writer failed and will say why
         }
         sent += count;
-        for rows in plan(&lengths, lanes.batch_tokens) {
+        for rows in plan(&lengths, batching.batch_tokens) {
             let mut batch = TokenBatch::new();
             for row in rows {
                 batch.push(row, &tokens[row]);
@@ -331,8 +331,8 @@ mod tests {
     }
 
     fn engine(encoders: Vec<Box<dyn Encoder>>, tokens: usize) -> Engine {
-        let lanes = Lanes { batch_tokens: Tokens(tokens), prefetch: 2, workers: 3 };
-        Engine::new(Box::new(EsmTokenizer), encoders, lanes)
+        let batching = Batching { batch_tokens: Tokens(tokens), prefetch: 2, workers: 3 };
+        Engine::new(Box::new(EsmTokenizer), encoders, batching)
     }
 
     fn mocks(n: usize) -> Vec<Box<dyn Encoder>> {

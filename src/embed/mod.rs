@@ -1,5 +1,6 @@
 //! Where tokens meet a model: one engine for both encoders.
 
 mod engine;
+pub mod load;
 
-pub use engine::{Engine, Lanes, Sequence, Sink};
+pub use engine::{Batching, Engine, Sequence, Sink};

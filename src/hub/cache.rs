@@ -6,12 +6,12 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::incoming::leftover::own_path;
-use super::incoming::sum::Sum;
+use super::ids::{Commit, RepoId, Revision};
 use super::listing;
-use super::names::{Commit, RepoId, Revision};
-use crate::disk;
+use super::partial::leftover::own_path;
+use super::partial::sum::Sum;
 use crate::error::{Error, Result};
+use crate::fs::{parent, sync_folder};
 
 /// Folder of one repository in the cache.
 #[derive(Clone, Debug)]
@@ -177,7 +177,7 @@ fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
         }
         let own = own_path(path);
         make(&own).and_then(|()| fs::rename(&own, path)).inspect_err(|_| drop(fs::remove_file(&own)))?;
-        disk::sync_folder(disk::parent(path))
+        sync_folder(parent(path))
     };
     work().map_err(|error| Error::writing(path, error))
 }
@@ -185,7 +185,7 @@ fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
+    use crate::fs::digest::Digest;
 
     fn folder(place: &Path) -> RepoFolder {
         RepoFolder::of(place, &"org/name".parse().unwrap())

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::http::url::Url;
-use super::incoming::sum::Sum;
-use super::names::{RepoId, is_file_name};
-use crate::digest::Digest;
+use super::ids::{RepoId, is_file_name};
+use super::partial::sum::Sum;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
 
 const CATALOGUE: &str = include_str!("catalogue.yaml");
 
 /// A model of the catalogue.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// Name it is asked for by.
     pub name: String,
     /// What it is, in a few words.
@@ -24,12 +24,12 @@ pub struct Entry {
     /// Size of the download, for people.
     pub about: String,
     /// Where it comes from.
-    pub source: Source,
+    pub source: CatalogueSource,
 }
 
 /// Where a model of the catalogue comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum CatalogueSource {
     /// A repository of the hub.
     Repo {
         /// Its name.
@@ -83,7 +83,7 @@ struct Known {
 ///
 /// # Errors
 /// [`Fault::Bug`] if the file is not what it must be; a test holds it to that.
-pub fn entries() -> Result<Vec<Entry>> {
+pub fn entries() -> Result<Vec<CatalogueEntry>> {
     let defect = |found: String| Error::new(Fault::Bug, "the catalogue of models is damaged").found(found);
     let written: Vec<Written> = serde_yaml::from_str(CATALOGUE).map_err(|error| defect(error.to_string()))?;
     written.into_iter().map(|entry| entry.read().map_err(defect)).collect()
@@ -93,7 +93,7 @@ pub fn entries() -> Result<Vec<Entry>> {
 ///
 /// # Errors
 /// Those of [`entries`].
-pub fn entry(name: &str) -> Result<Option<Entry>> {
+pub fn entry(name: &str) -> Result<Option<CatalogueEntry>> {
     Ok(entries()?.into_iter().find(|entry| entry.name == name))
 }
 
@@ -105,16 +105,17 @@ pub fn no_revisions(name: &str) -> Error {
 }
 
 impl Written {
-    fn read(self) -> Result<Entry, String> {
+    fn read(self) -> Result<CatalogueEntry, String> {
         let source = match (self.kind, self.repo, self.url, self.git) {
-            (Kind::Head, None, Some(url), Some(git)) => {
-                Source::File { url: url.parse()?, sum: Sum::parse(&git).ok_or_else(|| format!("no id: {git}"))? }
-            }
+            (Kind::Head, None, Some(url), Some(git)) => CatalogueSource::File {
+                url: url.parse()?,
+                sum: Sum::parse(&git).ok_or_else(|| format!("no id: {git}"))?,
+            },
             (Kind::Dnabert | Kind::Esm, Some(repo), None, None) => {
                 if let Some(name) = self.files.keys().find(|name| !is_file_name(name)) {
                     return Err(format!("no file name: {name}"));
                 }
-                Source::Repo {
+                CatalogueSource::Repo {
                     id: repo.parse()?,
                     tokenizer: self.kind == Kind::Dnabert,
                     known: self.files.into_iter().map(|(name, known)| (name, known.sha256)).collect(),
@@ -123,7 +124,7 @@ impl Written {
             _ => return Err(format!("{}: neither a repository nor a file", self.name)),
         };
         let Self { name, what, licence, about, .. } = self;
-        Ok(Entry { name, what, licence, about, source })
+        Ok(CatalogueEntry { name, what, licence, about, source })
     }
 }
 
@@ -154,15 +155,16 @@ mod tests {
             assert!(entry.name.len() <= 13 && entry.what.len() <= 20, "{} does not fit its column", entry.name);
             assert!(!entry.name.contains('/') && entry.about.ends_with('B') && !entry.licence.is_empty());
             match &entry.source {
-                Source::Repo { tokenizer, .. } => assert_eq!(*tokenizer, entry.name.starts_with("dnabert")),
-                Source::File { url, .. } => assert!(url.is_secure() && url.path().ends_with("_model.pth")),
+                CatalogueSource::Repo { tokenizer, .. } => assert_eq!(*tokenizer, entry.name.starts_with("dnabert")),
+                CatalogueSource::File { url, .. } => assert!(url.is_secure() && url.path().ends_with("_model.pth")),
             }
         }
     }
 
     #[test]
     fn a_name_is_found_and_another_is_not() {
-        let Some(Entry { source: Source::Repo { id, known, .. }, .. }) = entry("dnabert-2").unwrap() else {
+        let Some(CatalogueEntry { source: CatalogueSource::Repo { id, known, .. }, .. }) = entry("dnabert-2").unwrap()
+        else {
             panic!("no repository");
         };
         assert_eq!(id.to_string(), "zhihan1996/DNABERT-2-117M");

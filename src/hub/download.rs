@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::http::client::{Announced, Answer, Ask, Client};
-use super::http::refusal::{self, Origin};
+use super::http::error::{self, Origin};
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
-use super::incoming::partial::{Expected, Partial};
-use super::incoming::sum::Sum;
+use super::partial::partial::{Expected, Partial};
+use super::partial::sum::Sum;
 use crate::error::{Error, Fault, Result};
-use crate::lookalike;
 use crate::runtime::progress::Task;
+use crate::weights::placeholder;
 
 /// Most bytes of a file whose size nobody announces.
 const MOST_UNANNOUNCED: u64 = 16 << 30;
@@ -155,11 +155,11 @@ struct Version {
 impl Version {
     /// Refuses what is no file of a model by its start. `piece` begins at byte `at`.
     fn check_start(&mut self, at: u64, piece: &[u8], url: &Url, origin: Origin) -> Result<(), Failed> {
-        if self.start.len() as u64 != at || self.start.len() >= lookalike::START {
+        if self.start.len() as u64 != at || self.start.len() >= placeholder::START {
             return Ok(());
         }
-        self.start.extend(piece.iter().take(lookalike::START - self.start.len()));
-        refusal::check_start(&self.start, url, origin).map_err(Failed::Finally)
+        self.start.extend(piece.iter().take(placeholder::START - self.start.len()));
+        error::check_start(&self.start, url, origin).map_err(Failed::Finally)
     }
 }
 

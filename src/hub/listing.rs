@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::http::url::Url;
-use super::incoming::sum::Sum;
-use super::names::{Commit, is_file_name, shortened};
+use super::ids::{Commit, is_file_name, shortened};
+use super::partial::sum::Sum;
 use crate::error::{Error, Fault, Result};
 
 /// Small files that a bundle is made of; the page of the model states its licence.
@@ -19,16 +19,16 @@ const MOST_SHARDS: usize = 1000;
 
 /// A file of a repository.
 #[derive(Clone, Debug)]
-pub(super) struct Listed {
+pub(super) struct RepoFile {
     pub(super) name: String,
     pub(super) bytes: Option<u64>,
     pub(super) sum: Option<Sum>,
 }
 
 /// A repository at one commit.
-pub(super) struct Listing {
+pub(super) struct RepoListing {
     pub(super) commit: Commit,
-    files: Vec<Listed>,
+    files: Vec<RepoFile>,
 }
 
 #[derive(Deserialize)]
@@ -53,13 +53,13 @@ struct Lfs {
     size: Option<u64>,
 }
 
-impl Listing {
+impl RepoListing {
     /// Reads the hub's answer.
     ///
     /// # Errors
     /// It is none: [`Fault::Network`].
     pub(super) fn read(body: &[u8], url: &Url) -> Result<Self> {
-        super::http::refusal::check_start(body, url, super::http::refusal::Origin::Hub)?;
+        super::http::error::check_start(body, url, super::http::error::Origin::Hub)?;
         let wrong = |found: String| {
             Error::new(Fault::Network, format!("{url} does not answer as a hub"))
                 .expected("the commit and the files of a repository, in JSON")
@@ -73,7 +73,7 @@ impl Listing {
         Ok(Self { commit, files: files.collect() })
     }
 
-    fn file(&self, name: &str) -> Option<&Listed> {
+    fn file(&self, name: &str) -> Option<&RepoFile> {
         self.files.iter().find(|file| file.name == name)
     }
 
@@ -81,7 +81,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`Fault::ModelFormat`]: this is no model that can be used.
-    pub(super) fn needed(&self, repo: &str) -> Result<Vec<Listed>> {
+    pub(super) fn needed(&self, repo: &str) -> Result<Vec<RepoFile>> {
         let weights = WEIGHTS.iter().find_map(|name| self.file(name));
         let (Some(weights), Some(_)) = (weights, self.file("config.json")) else {
             return Err(Error::new(Fault::ModelFormat, format!("{repo} holds no model that can be used"))
@@ -97,7 +97,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`Fault::ModelFormat`]: the index is none, or names files that cannot be.
-    pub(super) fn shards(&self, index: &str, content: &[u8]) -> Result<Vec<Listed>> {
+    pub(super) fn shards(&self, index: &str, content: &[u8]) -> Result<Vec<RepoFile>> {
         let names = shard_names(index, content)?;
         let listed = |name: &String| {
             self.file(name).cloned().ok_or_else(|| {
@@ -111,14 +111,14 @@ impl Listing {
 }
 
 impl Sibling {
-    fn listed(self) -> Listed {
+    fn listed(self) -> RepoFile {
         let (in_lfs, lfs_bytes) = match self.lfs {
             Some(lfs) => (Some(lfs.sha256.as_deref().and_then(Sum::parse)), lfs.size),
             None => (None, None),
         };
         // The id in Git of a file in LFS is that of its pointer.
         let sum = in_lfs.unwrap_or_else(|| self.blob_id.as_deref().and_then(Sum::parse));
-        Listed { name: self.rfilename, bytes: lfs_bytes.or(self.size), sum }
+        RepoFile { name: self.rfilename, bytes: lfs_bytes.or(self.size), sum }
     }
 }
 
@@ -181,13 +181,13 @@ pub(super) fn missing(
 mod tests {
     use super::*;
 
-    fn listing(files: &str) -> Listing {
+    fn listing(files: &str) -> RepoListing {
         let sha = "a".repeat(40);
         let body = format!("{{\"sha\": \"{sha}\", \"siblings\": [{files}]}}");
-        Listing::read(body.as_bytes(), &"http://h/".parse().unwrap()).unwrap_or_else(|e| panic!("{e}"))
+        RepoListing::read(body.as_bytes(), &"http://h/".parse().unwrap()).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    fn names(files: &[Listed]) -> Vec<&str> {
+    fn names(files: &[RepoFile]) -> Vec<&str> {
         files.iter().map(|file| file.name.as_str()).collect()
     }
 
@@ -231,7 +231,7 @@ mod tests {
             ("nonsense", Fault::Network),
             ("{\"sha\": \"../../x\", \"siblings\": []}", Fault::Network),
         ] {
-            assert_eq!(Listing::read(body.as_bytes(), &url).err().unwrap().fault(), fault, "{body}");
+            assert_eq!(RepoListing::read(body.as_bytes(), &url).err().unwrap().fault(), fault, "{body}");
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::cache::RepoFolder;
-use super::catalogue::{self, Source, no_revisions};
-use super::incoming::partial::Expected;
-use super::incoming::sum::Sum;
-use super::names::{Commit, RepoId, Revision, split_revision};
-use super::plain::PlainFile;
-use super::repo::Model;
+use super::catalogue::{self, CatalogueSource, no_revisions};
+use super::file::PlainFile;
+use super::ids::{Commit, RepoId, Revision, split_revision};
+use super::partial::partial::Expected;
+use super::partial::sum::Sum;
+use super::repo::HubModel;
 use super::settings::Settings;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Progress;
@@ -23,9 +23,9 @@ pub fn find(name: &str, settings: &Settings) -> Result<Option<PathBuf>> {
     let Ok((plain, revision)) = split_revision(name) else { return Ok(None) };
     let (repo, tokenizer) = match catalogue::entry(plain)? {
         Some(entry) => match &entry.source {
-            Source::Repo { id, tokenizer, .. } => (id.clone(), *tokenizer),
-            Source::File { .. } if revision.is_some() => return Err(no_revisions(plain)),
-            Source::File { url, sum } => {
+            CatalogueSource::Repo { id, tokenizer, .. } => (id.clone(), *tokenizer),
+            CatalogueSource::File { .. } if revision.is_some() => return Err(no_revisions(plain)),
+            CatalogueSource::File { url, sum } => {
                 let path = PlainFile::named(plain, url, sum, &entry.licence).place(settings.downloads()?);
                 let proved = Expected { bytes: None, sum: Some(sum.clone()) }.holds(&path, &mut |_| ())?;
                 return if proved { Ok(Some(path)) } else { Err(not_here(name, &path.display().to_string())) };
@@ -102,7 +102,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Fault::ModelMissing`], or [`Fault::ModelDigest`] for a file that is damaged.
-    pub(super) fn proved(&self, model: &Model, progress: &Progress) -> Result<PathBuf> {
+    pub(super) fn proved(&self, model: &HubModel, progress: &Progress) -> Result<PathBuf> {
         let folder = RepoFolder::of(self.cache()?, &model.repo);
         let elsewhere = format!(
             "on a machine with a network run 'virnucpro models fetch {}', then copy {} to the same place here",

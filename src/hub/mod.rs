@@ -8,34 +8,34 @@
 //! proved before it has its name, files that are there are proved again, and nothing depends on a lock. Sources: the
 //! documentation of huggingface_hub on its cache and its environment variables.
 
-mod access;
 mod cache;
 mod catalogue;
+mod credentials;
 mod download;
+mod file;
 mod http;
-mod incoming;
+mod ids;
 mod listing;
 mod local;
-mod names;
-mod plain;
+mod partial;
 mod repo;
 mod settings;
 
 use std::cell::OnceCell;
 use std::time::Duration;
 
-use self::access::Access;
+use self::credentials::Credentials;
 use self::http::client::Client;
 use crate::error::Result;
 
-pub use self::access::endpoint;
-pub use self::catalogue::{Entry, Source, entries, entry, no_revisions};
+pub use self::catalogue::{CatalogueEntry, CatalogueSource, entries, entry, no_revisions};
+pub use self::credentials::endpoint;
+pub use self::file::PlainFile;
 pub use self::http::url::Url;
-pub use self::incoming::sum::Sum;
+pub use self::ids::{RepoId, Revision, split_revision};
 pub use self::local::find;
-pub use self::names::{RepoId, Revision, split_revision};
-pub use self::plain::PlainFile;
-pub use self::repo::Model;
+pub use self::partial::sum::Sum;
+pub use self::repo::HubModel;
 pub use self::settings::{Network, Settings};
 
 /// How patient to be with a server.
@@ -65,7 +65,7 @@ impl Hub {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let access = Access::from_environment()?;
+        let access = Credentials::from_environment()?;
         let host = access.endpoint.host();
         let local = ["localhost", "[::1]"].contains(&host) || host.starts_with("127.");
         if access.token.is_some() && !access.endpoint.is_secure() && !local {

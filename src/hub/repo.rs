@@ -8,17 +8,17 @@ use super::Hub;
 use super::cache::RepoFolder;
 use super::download::{Meter, Wanted, download, placed};
 use super::http::client::Ask;
-use super::http::refusal::Origin;
+use super::http::error::Origin;
 use super::http::retry::{Failed, persist};
 use super::http::url::Url;
-use super::incoming::leftover::leftover_bytes;
-use super::incoming::partial::Expected;
-use super::incoming::sum::Sum;
-use super::listing::{Listed, Listing, is_index};
-use super::names::{RepoId, Revision};
-use crate::digest::Digest;
-use crate::disk::room;
+use super::ids::{RepoId, Revision};
+use super::listing::{RepoFile, RepoListing, is_index};
+use super::partial::leftover::leftover_bytes;
+use super::partial::partial::Expected;
+use super::partial::sum::Sum;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
+use crate::fs::room;
 use crate::runtime::progress::Progress;
 use crate::units::Bytes;
 
@@ -27,7 +27,7 @@ const MOST_TEXT: usize = 32 << 20;
 
 /// A model of the hub.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct HubModel {
     /// What the user called it.
     pub name: String,
     /// Its repository.
@@ -42,7 +42,7 @@ pub struct Model {
     pub known: BTreeMap<String, Digest>,
 }
 
-impl Model {
+impl HubModel {
     /// The revision to ask for.
     fn wanted(&self) -> Revision {
         self.revision.clone().unwrap_or_default()
@@ -63,7 +63,7 @@ impl Hub {
     /// [`Fault::Network`], [`Fault::DownloadRefused`], [`Fault::DownloadDigest`], [`Fault::ModelPointer`],
     /// [`Fault::ModelFormat`] for a repository without a model; [`Fault::ModelMissing`] when the network is switched
     /// off and the cache has not all; [`Fault::NoSpace`] and others of writing. Nothing wrong has a name then.
-    pub fn fetch_model(&self, model: &Model, progress: &Progress) -> Result<PathBuf> {
+    pub fn fetch_model(&self, model: &HubModel, progress: &Progress) -> Result<PathBuf> {
         if self.settings.network.is_off() {
             return self.settings.proved(model, progress);
         }
@@ -83,12 +83,12 @@ impl Hub {
         }
     }
 
-    fn listing(&self, model: &Model) -> Result<Listing> {
+    fn listing(&self, model: &HubModel) -> Result<RepoListing> {
         let (client, revision) = (self.client()?, model.wanted());
         let path = format!("api/models/{}/revision/{}?blobs=true", model.repo, revision.encoded());
         let url = client.endpoint().below(&path);
         let body = persist(self.patience.first_wait, || client.ask(Ask::whole(&url))?.read(MOST_TEXT))?;
-        let listing = Listing::read(&body, &url)?;
+        let listing = RepoListing::read(&body, &url)?;
         if revision.commit().is_some_and(|commit| commit != listing.commit) {
             return Err(Error::new(Fault::Network, format!("{url} answers with another commit"))
                 .expected(revision.to_string())
@@ -98,7 +98,7 @@ impl Hub {
         Ok(listing)
     }
 
-    fn fetch_listed(&self, model: &Model, listing: &Listing, progress: &Progress) -> Result<PathBuf> {
+    fn fetch_listed(&self, model: &HubModel, listing: &RepoListing, progress: &Progress) -> Result<PathBuf> {
         let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
         let mut files = Vec::new();
         for file in listing.needed(&model.repo.to_string())? {
@@ -131,7 +131,7 @@ impl Hub {
     }
 
     /// Says what will be fetched, and makes sure that there is room for it.
-    fn announce(&self, model: &Model, listing: &Listing, files: &[Ready]) -> Result<()> {
+    fn announce(&self, model: &HubModel, listing: &RepoListing, files: &[Ready]) -> Result<()> {
         let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
         let total = files.iter().map(|file| file.bytes).fold(0, u64::saturating_add);
         let needed = |file: &Ready| {
@@ -163,8 +163,8 @@ impl Hub {
     }
 
     /// Size and digest of a file: from the listing or, where that says nothing, from the headers of the file.
-    fn ready(&self, model: &Model, listing: &Listing, file: Listed) -> Result<Ready> {
-        let Listed { name, bytes, sum } = file;
+    fn ready(&self, model: &HubModel, listing: &RepoListing, file: RepoFile) -> Result<Ready> {
+        let RepoFile { name, bytes, sum } = file;
         if let (Some(bytes), Some(sum)) = (bytes, &sum) {
             return Ok(Ready { name, bytes, sum: sum.clone() });
         }
@@ -181,13 +181,13 @@ impl Hub {
         }
     }
 
-    fn address(&self, model: &Model, listing: &Listing, name: &str) -> Result<Url> {
-        let name = super::names::encoded(name);
+    fn address(&self, model: &HubModel, listing: &RepoListing, name: &str) -> Result<Url> {
+        let name = super::ids::encoded(name);
         Ok(self.client()?.endpoint().below(&format!("{}/resolve/{}/{name}", model.repo, listing.commit)))
     }
 
     /// Content of an index of weights.
-    fn index(&self, model: &Model, listing: &Listing, index: &Ready) -> Result<Vec<u8>> {
+    fn index(&self, model: &HubModel, listing: &RepoListing, index: &Ready) -> Result<Vec<u8>> {
         if index.bytes > MOST_TEXT as u64 {
             return Err(Error::new(Fault::ModelFormat, format!("{} of {} is no index", index.name, model.repo))
                 .expected(format!("at most {MOST_TEXT} bytes"))
@@ -200,7 +200,7 @@ impl Hub {
     }
 
     /// Makes sure that a file lies in the cache and is what the hub says; gives its place.
-    fn obtain(&self, model: &Model, listing: &Listing, file: &Ready, meter: Meter) -> Result<PathBuf> {
+    fn obtain(&self, model: &HubModel, listing: &RepoListing, file: &Ready, meter: Meter) -> Result<PathBuf> {
         let folder = RepoFolder::of(self.settings.cache()?, &model.repo);
         let mut target = folder.blob(&file.sum);
         let expected = Expected { bytes: Some(file.bytes), sum: Some(file.sum.clone()) };

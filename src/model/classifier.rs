@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
 use crate::model::nn::Linear;
-use crate::model::weights::Weights;
+use crate::model::parameters::Parameters;
 use crate::model::{Head, Score, input};
 
 /// Added to the variance by the BatchNorm of upstream, which leaves torch's default.
@@ -33,8 +33,8 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn load(weights: &Weights<'_>, width: usize) -> Result<Self> {
-        let variance = weights.get("running_var", &[width])?;
+    fn load(parameters: &Parameters<'_>, width: usize) -> Result<Self> {
+        let variance = parameters.get("running_var", &[width])?;
         let smallest = variance.f_min()?.f_double_value(&[])?;
         if smallest < 0.0 {
             return Err(Error::new(Fault::ModelMismatch, "the head has a variance below zero")
@@ -44,9 +44,9 @@ impl BatchNorm {
                 .advice("the file is damaged: import or fetch the head again"));
         }
         Ok(Self {
-            weight: weights.get("weight", &[width])?,
-            bias: weights.get("bias", &[width])?,
-            mean: weights.get("running_mean", &[width])?,
+            weight: parameters.get("weight", &[width])?,
+            bias: parameters.get("bias", &[width])?,
+            mean: parameters.get("running_mean", &[width])?,
             variance,
         })
     }
@@ -64,9 +64,9 @@ impl Classifier {
     ///
     /// # Errors
     /// Tensors missing, left over, of shapes that do not fit together, or not finite.
-    pub fn load(weights: &Weights<'_>) -> Result<Self> {
+    pub fn load(parameters: &Parameters<'_>) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
-        let all = weights.in_f32();
+        let all = parameters.in_f32();
         let (hidden, output) = (all.sub("hidden_layer"), all.sub("output_layer"));
         let shape = hidden.shape("weight")?;
         let &[width, dim] = shape.as_slice() else {
@@ -81,9 +81,9 @@ impl Classifier {
             norm: BatchNorm::load(&all.sub("bn1"), width)?,
             output: Linear::load(&output, width, CLASSES)?,
             dim,
-            device: weights.device(),
+            device: parameters.device(),
         };
-        weights.finish()?;
+        parameters.finish()?;
         Ok(model)
     }
 }

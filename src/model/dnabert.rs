@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
-use crate::model::weights::Weights;
+use crate::model::parameters::Parameters;
 use crate::model::{Encoder, config, input};
 use crate::pack::{Run, TokenBatch};
 
@@ -124,12 +124,12 @@ struct SelfAttention {
 }
 
 impl SelfAttention {
-    fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+    fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
         let width = config.hidden_size;
         Ok(Self {
-            query_key_value: Linear::load(&weights.sub("self.Wqkv"), width, 3 * width)?,
-            output: Linear::load(&weights.sub("output.dense"), width, width)?,
-            norm: LayerNorm::load(&weights.sub("output.LayerNorm"), width, config.layer_norm_eps)?,
+            query_key_value: Linear::load(&parameters.sub("self.Wqkv"), width, 3 * width)?,
+            output: Linear::load(&parameters.sub("output.dense"), width, width)?,
+            norm: LayerNorm::load(&parameters.sub("output.LayerNorm"), width, config.layer_norm_eps)?,
             heads: config.num_attention_heads as i64,
         })
     }
@@ -154,12 +154,12 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+    fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
-            gated: Linear::load_without_bias(&weights.sub("gated_layers"), width, 2 * inner)?,
-            output: Linear::load(&weights.sub("wo"), inner, width)?,
-            norm: LayerNorm::load(&weights.sub("layernorm"), width, config.layer_norm_eps)?,
+            gated: Linear::load_without_bias(&parameters.sub("gated_layers"), width, 2 * inner)?,
+            output: Linear::load(&parameters.sub("wo"), inner, width)?,
+            norm: LayerNorm::load(&parameters.sub("layernorm"), width, config.layer_norm_eps)?,
         })
     }
 
@@ -194,18 +194,18 @@ impl Dnabert {
     ///
     /// # Errors
     /// A configuration that is not followed, tensors missing, left over, of another shape or not finite.
-    pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+    pub fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
-        let weights = &weights.sensitive();
-        let (width, device) = (config.hidden_size, weights.device());
-        let first = weights.sub("embeddings");
+        let parameters = &parameters.sensitive();
+        let (width, device) = (config.hidden_size, parameters.device());
+        let first = parameters.sub("embeddings");
         let types = Embedding::load(&first.sub("token_type_embeddings"), config.type_vocab_size, width)?;
         let layers = (0..config.num_hidden_layers).map(|index| {
-            let weights = weights.sub("encoder.layer").sub(index);
+            let parameters = parameters.sub("encoder.layer").sub(index);
             Ok(Layer {
-                attention: SelfAttention::load(&weights.sub("attention"), config)?,
-                feed_forward: FeedForward::load(&weights.sub("mlp"), config)?,
+                attention: SelfAttention::load(&parameters.sub("attention"), config)?,
+                feed_forward: FeedForward::load(&parameters.sub("mlp"), config)?,
             })
         });
         let model = Self {
@@ -217,12 +217,12 @@ impl Dnabert {
             alibi: Alibi::new(
                 config.num_attention_heads,
                 device,
-                if device == Device::Cpu { Kind::Float } else { weights.kind() },
+                if device == Device::Cpu { Kind::Float } else { parameters.kind() },
             )?,
             config: config.clone(),
             device,
         };
-        weights.finish()?;
+        parameters.finish()?;
         Ok(model)
     }
 

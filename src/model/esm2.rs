@@ -6,7 +6,7 @@
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H. Numerical choices: LayerNorm before each
 //! half layer and after the last, eps from the configuration; exact GELU; queries scaled before the rotary
-//! turn; rotary frequencies from the checkpoint, angles and turn in f32; softmax in f32; with bf16, the
+//! turn; rotary frequencies from the weights file, angles and turn in f32; softmax in f32; with bf16, the
 //! feed-forward half of a layer is bf16 (two thirds of the weights) and attention f32.
 
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, SideBySide, attention, gelu};
-use crate::model::weights::Weights;
+use crate::model::parameters::Parameters;
 use crate::model::{Encoder, config, input};
 use crate::pack::{Run, TokenBatch};
 
@@ -116,18 +116,18 @@ struct Rotary {
 }
 
 impl Rotary {
-    /// Takes the frequencies from the checkpoint. ESM-2 was trained with values rounded to 16 bits:
+    /// Takes the frequencies from the weights file. ESM-2 was trained with values rounded to 16 bits:
     /// computing them anew shifts vectors by up to 2e-3.
-    fn load(weights: &Weights<'_>, head_width: usize) -> Result<Self> {
-        if !weights.has("inv_freq") {
-            let error = weights.get("inv_freq", &[head_width / 2]).map(|_| ()).err();
+    fn load(parameters: &Parameters<'_>, head_width: usize) -> Result<Self> {
+        if !parameters.has("inv_freq") {
+            let error = parameters.get("inv_freq", &[head_width / 2]).map(|_| ()).err();
             let error = error.unwrap_or_else(|| Error::new(Fault::ModelTensors, "rotary frequencies are missing"));
             return Err(error.advice(
-                "rotary frequencies must come from the checkpoint, rounded as in training, and are never \
+                "rotary frequencies must come from the weights file, rounded as in training, and are never \
                  recomputed: import the model from a file that holds them",
             ));
         }
-        Ok(Self { inv_freq: weights.in_f32().get("inv_freq", &[head_width / 2])? })
+        Ok(Self { inv_freq: parameters.in_f32().get("inv_freq", &[head_width / 2])? })
     }
 
     fn turn(&self, length: usize) -> Result<Turn> {
@@ -163,13 +163,13 @@ struct SelfAttention {
 }
 
 impl SelfAttention {
-    fn load(weights: &Weights<'_>, config: &Config, rotary: usize) -> Result<Self> {
+    fn load(parameters: &Parameters<'_>, config: &Config, rotary: usize) -> Result<Self> {
         let width = config.hidden_size;
-        let own = weights.sub("self");
+        let own = parameters.sub("self");
         Ok(Self {
-            norm: LayerNorm::load(&weights.sub("LayerNorm"), width, config.layer_norm_eps)?,
+            norm: LayerNorm::load(&parameters.sub("LayerNorm"), width, config.layer_norm_eps)?,
             query_key_value: SideBySide::load(&[own.sub("query"), own.sub("key"), own.sub("value")], width, width)?,
-            output: Linear::load(&weights.sub("output.dense"), width, width)?,
+            output: Linear::load(&parameters.sub("output.dense"), width, width)?,
             heads: config.num_attention_heads as i64,
             scale: (config.head_width()? as f64).powf(-0.5),
             rotary,
@@ -198,12 +198,12 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+    fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
-            norm: LayerNorm::load(&weights.sub("LayerNorm"), width, config.layer_norm_eps)?,
-            intermediate: Linear::load(&weights.sub("intermediate.dense"), width, inner)?,
-            output: Linear::load(&weights.sub("output.dense"), inner, width)?,
+            norm: LayerNorm::load(&parameters.sub("LayerNorm"), width, config.layer_norm_eps)?,
+            intermediate: Linear::load(&parameters.sub("intermediate.dense"), width, inner)?,
+            output: Linear::load(&parameters.sub("output.dense"), inner, width)?,
         })
     }
 
@@ -233,16 +233,16 @@ impl Esm2 {
     ///
     /// # Errors
     /// A configuration that is not followed, tensors missing, left over, of another shape or not finite.
-    pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self> {
+    pub fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
-        let embeddings = weights.sub("embeddings.word_embeddings");
+        let embeddings = parameters.sub("embeddings.word_embeddings");
         let mut rotary: Vec<Rotary> = Vec::new();
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
-            let weights = weights.sub("encoder.layer").sub(index);
+            let parameters = parameters.sub("encoder.layer").sub(index);
             // Mostly the same in every layer: keep one table of each kind.
-            let own = Rotary::load(&weights.sub("attention.self.rotary_embeddings"), config.head_width()?)?;
+            let own = Rotary::load(&parameters.sub("attention.self.rotary_embeddings"), config.head_width()?)?;
             let mut table = rotary.len();
             for (place, known) in rotary.iter().enumerate() {
                 if known.inv_freq.f_equal(&own.inv_freq)? {
@@ -253,8 +253,8 @@ impl Esm2 {
                 rotary.push(own);
             }
             layers.push(Layer {
-                attention: SelfAttention::load(&weights.sub("attention").sensitive(), config, table)?,
-                feed_forward: FeedForward::load(&weights, config)?,
+                attention: SelfAttention::load(&parameters.sub("attention").sensitive(), config, table)?,
+                feed_forward: FeedForward::load(&parameters, config)?,
             });
         }
         let model = Self {
@@ -262,14 +262,14 @@ impl Esm2 {
             rotary,
             layers,
             norm: LayerNorm::load(
-                &weights.sub("encoder.emb_layer_norm_after"),
+                &parameters.sub("encoder.emb_layer_norm_after"),
                 config.hidden_size,
                 config.layer_norm_eps,
             )?,
-            device: weights.device(),
+            device: parameters.device(),
             config: config.clone(),
         };
-        weights.finish()?;
+        parameters.finish()?;
         Ok(model)
     }
 

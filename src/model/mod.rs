@@ -20,7 +20,7 @@ pub mod mock;
 #[cfg(feature = "torch")]
 pub mod nn;
 #[cfg(feature = "torch")]
-pub mod weights;
+pub mod parameters;
 
 /// Turns token ids into one vector per sequence.
 pub trait Encoder: Send {

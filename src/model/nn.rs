@@ -1,7 +1,7 @@
 //! The layers that both encoders are made of.
 //!
 //! Number formats: matrix products run in the format of the weights (f32, bf16 or f16; which layers take part
-//! in bf16 is the model's choice, `Weights::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is f32 always: `Linear` converts its input and leaves
+//! in bf16 is the model's choice, `Parameters::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is f32 always: `Linear` converts its input and leaves
 //! its output, and adding an output to an f32 residual gives f32.
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H.
@@ -9,7 +9,7 @@
 use tch::{Kind, Tensor};
 
 use crate::error::Result;
-use crate::model::weights::Weights;
+use crate::model::parameters::Parameters;
 
 /// Where in a forward pass a tensor was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub(super) struct Linear {
 
 impl Linear {
     /// `weight` [outputs, inputs] and `bias` [outputs].
-    pub(super) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        let bias = Some(weights.get("bias", &[outputs])?);
-        Ok(Self { bias, ..Self::load_without_bias(weights, inputs, outputs)? })
+    pub(super) fn load(parameters: &Parameters<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        let bias = Some(parameters.get("bias", &[outputs])?);
+        Ok(Self { bias, ..Self::load_without_bias(parameters, inputs, outputs)? })
     }
 
     /// `weight` [outputs, inputs] alone.
-    pub(super) fn load_without_bias(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: weights.get("weight", &[outputs, inputs])?, bias: None })
+    pub(super) fn load_without_bias(parameters: &Parameters<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        Ok(Self { weight: parameters.get("weight", &[outputs, inputs])?, bias: None })
     }
 
     /// [B, T, inputs] to [B, T, outputs], in the format of the weights; in f32 for short sequences and bf16 weights.
@@ -72,15 +72,15 @@ pub(super) enum SideBySide {
 
 impl SideBySide {
     /// Each of `parts` has a `weight` [outputs, inputs] and a `bias` [outputs].
-    pub(super) fn load(parts: &[Weights<'_>], inputs: usize, outputs: usize) -> Result<Self> {
-        let in_place = parts.iter().any(Weights::in_place);
+    pub(super) fn load(parts: &[Parameters<'_>], inputs: usize, outputs: usize) -> Result<Self> {
+        let in_place = parts.iter().any(Parameters::in_place);
         let parts = parts.iter().map(|part| Linear::load(part, inputs, outputs)).collect::<Result<Vec<_>>>()?;
         if in_place {
             return Ok(Self::Apart(parts));
         }
-        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
+        let parameters: Vec<_> = parts.iter().map(|part| &part.weight).collect();
         let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
-        Ok(Self::Joined(Linear { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) }))
+        Ok(Self::Joined(Linear { weight: Tensor::f_cat(&parameters, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) }))
     }
 
     /// [B, T, inputs] to [B, T, parts * outputs], as [`Linear::forward`].
@@ -103,9 +103,9 @@ pub(super) struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(super) fn load(weights: &Weights<'_>, width: usize, eps: f64) -> Result<Self> {
-        let weights = weights.in_f32();
-        Ok(Self { weight: weights.get("weight", &[width])?, bias: weights.get("bias", &[width])?, eps })
+    pub(super) fn load(parameters: &Parameters<'_>, width: usize, eps: f64) -> Result<Self> {
+        let parameters = parameters.in_f32();
+        Ok(Self { weight: parameters.get("weight", &[width])?, bias: parameters.get("bias", &[width])?, eps })
     }
 
     /// [.., D] to [.., D].
@@ -121,8 +121,8 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    pub(super) fn load(weights: &Weights<'_>, rows: usize, width: usize) -> Result<Self> {
-        Ok(Self { table: weights.in_f32().get("weight", &[rows, width])? })
+    pub(super) fn load(parameters: &Parameters<'_>, rows: usize, width: usize) -> Result<Self> {
+        Ok(Self { table: parameters.in_f32().get("weight", &[rows, width])? })
     }
 
     /// Ids [B, T] to f32 [B, T, D].

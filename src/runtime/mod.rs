@@ -1,7 +1,5 @@
-//! The machine around the work: devices, processors, signals, messages.
+//! The machine around the work: processors, signals, messages.
 
-#[cfg(feature = "torch")]
-pub mod device;
 pub mod interrupt;
 pub mod logging;
 pub mod machine;

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::ids::identifier;
 use super::letters::{Alphabet, QUALITY, is_protein_only, run};
-use super::names::identifier;
-use super::rules::{Rules, Shared, write_line_number};
+use super::shared::{Rules, Shared, write_line_number};
 use super::sniff::{binary, show};
 use super::summary::{Format, Note};
 use crate::error::{Error, Fault, Result};
@@ -19,13 +19,13 @@ const SEQUENCE_IN_HEADER: usize = 20;
 pub(super) struct Checker {
     rules: Rules,
     shared: Shared,
-    part: Part,
+    part: LinePart,
     /// The line being read, from 1.
     line: u64,
     /// Bytes read of it.
     column: u64,
     /// What the next line of a FASTQ record is.
-    expected: Part,
+    expected: LinePart,
     records: u64,
     /// Bases of the current record.
     bases: u64,
@@ -44,14 +44,14 @@ pub(super) struct Checker {
 
 /// Bytes of a chunk that were read, and bytes that were written for them.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct Progressed {
     pub used: usize,
     pub written: usize,
 }
 
 /// Where in a line the checker is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum LinePart {
     LineStart,
     Header,
     Bases,
@@ -73,9 +73,9 @@ impl Checker {
             line: rules.line,
             rules,
             shared,
-            part: Part::LineStart,
+            part: LinePart::LineStart,
             column: 0,
-            expected: Part::Header,
+            expected: LinePart::Header,
             records: 0,
             bases: 0,
             blanks: None,
@@ -112,14 +112,14 @@ impl Checker {
     }
 
     /// Reads from `chunk` while there is room in `out`.
-    pub(super) fn check(&mut self, chunk: &[u8], out: &mut [u8], progress: &mut Progress) -> Result<()> {
+    pub(super) fn check(&mut self, chunk: &[u8], out: &mut [u8], progress: &mut Progressed) -> Result<()> {
         while progress.used < chunk.len() && progress.written < out.len() {
             let rest = &chunk[progress.used..];
             let room = &mut out[progress.written..];
             match self.part {
-                Part::LineStart => self.begin_line(rest[0]),
-                Part::Header | Part::Separator => progress.used += self.take_words(rest)?,
-                Part::Bases | Part::Quality => {
+                LinePart::LineStart => self.begin_line(rest[0]),
+                LinePart::Header | LinePart::Separator => progress.used += self.take_words(rest)?,
+                LinePart::Bases | LinePart::Quality => {
                     let count = self.take_letters(rest, room)?;
                     progress.used += count;
                     progress.written += count;
@@ -141,8 +141,8 @@ impl Checker {
     fn begin_line(&mut self, first: u8) {
         self.column = 0;
         self.part = match self.rules.format {
-            Format::Fasta if first == b'>' => Part::Header,
-            Format::Fasta => Part::Bases,
+            Format::Fasta if first == b'>' => LinePart::Header,
+            Format::Fasta => LinePart::Bases,
             Format::Fastq => self.expected,
         };
     }
@@ -166,11 +166,11 @@ impl Checker {
         if self.blanks.is_some() {
             return Ok(0);
         }
-        let table = if self.part == Part::Quality { &QUALITY } else { self.rules.alphabet.table() };
+        let table = if self.part == LinePart::Quality { &QUALITY } else { self.rules.alphabet.table() };
         let count = run(table, &rest[..rest.len().min(room.len())]);
         room[..count].copy_from_slice(&rest[..count]);
         self.column += count as u64;
-        if self.part == Part::Bases {
+        if self.part == LinePart::Bases {
             self.bases += count as u64;
             if self.bases > self.rules.limits.record_bases {
                 return Err(self
@@ -202,24 +202,24 @@ impl Checker {
     fn end_line(&mut self) -> Result<()> {
         self.blanks = None;
         match self.part {
-            Part::Header => self.end_header()?,
-            Part::Separator => {
+            LinePart::Header => self.end_header()?,
+            LinePart::Separator => {
                 // Only its first byte says anything.
                 self.header.truncate(1);
                 self.pending.append(&mut self.header);
             }
-            Part::LineStart | Part::Bases | Part::Quality => {}
+            LinePart::LineStart | LinePart::Bases | LinePart::Quality => {}
         }
         if self.rules.format == Format::Fastq && self.blank_line.is_none() {
             self.expected = match self.part {
-                Part::Header => Part::Bases,
-                Part::Bases => Part::Separator,
-                Part::Separator => Part::Quality,
-                Part::Quality | Part::LineStart => Part::Header,
+                LinePart::Header => LinePart::Bases,
+                LinePart::Bases => LinePart::Separator,
+                LinePart::Separator => LinePart::Quality,
+                LinePart::Quality | LinePart::LineStart => LinePart::Header,
             };
             self.pending.push(b'\n');
         }
-        self.part = Part::LineStart;
+        self.part = LinePart::LineStart;
         self.line += 1;
         Ok(())
     }
@@ -291,7 +291,7 @@ impl Checker {
 
     /// The end of the file.
     pub(super) fn end(&mut self) -> Result<()> {
-        if self.part != Part::LineStart && !self.newline_last {
+        if self.part != LinePart::LineStart && !self.newline_last {
             self.end_line()?;
         }
         if !self.newline_last {
@@ -331,7 +331,7 @@ impl Checker {
             return binary(byte, &self.rules.source).line(self.line);
         }
         let found = format!("{} at column {column}", show(byte));
-        if self.part == Part::Quality {
+        if self.part == LinePart::Quality {
             return self
                 .fault(Fault::InputFastq, "a character is no quality value")
                 .expected("printable ASCII, '!' to '~'")

@@ -9,14 +9,14 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use needletail::errors::{ParseError, ParseErrorKind};
 use needletail::parser::{FastaReader, FastqReader, FastxReader, SequenceRecord};
 
+use super::checked::CheckedText;
 use super::decompress::decompress;
+use super::ids::{Names, identifier};
 use super::letters::{Alphabet, Letters};
-use super::names::{Names, identifier};
-use super::rules::{Limits, Rules, Shared, line_and_name};
+use super::shared::{Limits, Rules, Shared, line_and_name};
 use super::sniff;
 use super::source::{Source, Watch};
 use super::summary::{Compression, Format, Note, Summary};
-use super::text::CheckedText;
 use crate::error::{Error, Fault, Result};
 
 type Text = Box<dyn BufRead + Send>;

@@ -8,14 +8,15 @@ use std::path::Path;
 use serde_json::json;
 
 use super::legacy::LegacyFile;
-use super::rows::{InputRow, WindowRow, WindowStatus};
 use super::shards::{ShardWriter, is_shard};
 use crate::config::{self, Input};
 use crate::error::{Error, Fault, Result, printable};
+use crate::fs::FileDigest;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
 use crate::seq::{Alphabet, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows};
-use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
+use crate::store::tables::{InputRow, WindowRow, WindowStatus};
+use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
 
 const WINDOWS: &str = "windows.tsv";
 const INPUTS: &str = "inputs.tsv";

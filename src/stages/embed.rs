@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::handover::{Handed, is_whole_stage, take_over};
-use super::load;
+use super::upstream::{UpstreamFile, is_whole_stage, take_over};
 use crate::bundle::Bundle;
-use crate::config::{self, Part};
+use crate::config::{self, Side};
+use crate::embed::load;
 use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
+use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, Task};
 use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
-use crate::store::{FileDigest, Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
+use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision};
 
 /// Ids of frames are longer than those of the sequences they come from.
@@ -24,7 +25,7 @@ const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, .
 /// An input, the bundle or a device is missing or damaged; or a file cannot be written.
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
-    let part = PartOf::bundle(&bundle, settings.part);
+    let part = EmbedStage::bundle(&bundle, settings.part);
     let shards = take_over(&settings.shards, "chunk", part.extension)?;
     let precision = load::precision(&bundle, settings.part, &settings.compute)?;
     let fingerprint = Fingerprint {
@@ -72,7 +73,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
 }
 
 /// What distinguishes the two stages.
-struct PartOf {
+struct EmbedStage {
     stage: &'static str,
     extension: &'static str,
     alphabet: Alphabet,
@@ -80,18 +81,18 @@ struct PartOf {
     dim: u32,
 }
 
-impl PartOf {
-    fn bundle(bundle: &Bundle, part: Part) -> Self {
+impl EmbedStage {
+    fn bundle(bundle: &Bundle, side: Side) -> Self {
         let spec = bundle.spec();
         match part {
-            Part::Dnabert => Self {
+            Side::Dnabert => Self {
                 stage: "embed-dnabert",
                 extension: "fna",
                 alphabet: Alphabet::Nucleotide,
                 pooling: spec.dnabert.pooling.name(),
                 dim: spec.dnabert.dim,
             },
-            Part::Esm => Self {
+            Side::Esm => Self {
                 stage: "embed-esm",
                 extension: "faa",
                 alphabet: Alphabet::Protein,
@@ -102,7 +103,7 @@ impl PartOf {
     }
 
     /// What the vector file says of itself.
-    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &Handed) -> BTreeMap<String, String> {
+    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &UpstreamFile) -> BTreeMap<String, String> {
         let stamp = load::stamp(bundle);
         let pairs = [
             ("tool", concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -137,7 +138,7 @@ impl Sink for ShardVectors<'_> {
 /// Embeds one file; the number of vectors is that of its records.
 fn embed_shard(
     engine: &mut Engine,
-    shard: &Handed,
+    shard: &UpstreamFile,
     alphabet: Alphabet,
     mut vectors: ShardVectors<'_>,
 ) -> Result<(u64, FileDigest)> {

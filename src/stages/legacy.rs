@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::verdict::Verdict;
 use crate::error::{Error, Result};
+use crate::fs::{AtomicFile, FileDigest};
 use crate::model::Score;
-use crate::store::{AtomicFile, FileDigest, float32_text};
+use crate::store::float32_text;
 
 /// Columns of a sequence line in the original's window FASTA.
 const LINE_COLUMNS: usize = 60;

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::handover::{Handed, is_whole_stage, take_over};
+use super::upstream::{UpstreamFile, is_whole_stage, take_over};
 use crate::config;
 use crate::error::{Error, Fault, Result};
+use crate::fs::FileDigest;
 use crate::runtime::interrupt;
 use crate::runtime::progress::Progress;
-use crate::store::{
-    FileDigest, Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter,
-};
+use crate::store::{Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter};
 
 /// What writes the two sides.
 const DNABERT: &str = "embed-dnabert";
@@ -30,8 +29,8 @@ const SHOWN_IDS: usize = 10;
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
     let dnabert = take_over(&settings.dnabert, DNABERT, "parquet")?;
     let esm = take_over(&settings.esm, ESM, "parquet")?;
-    let left = Side::describe(&dnabert, &settings.dnabert, DNABERT)?;
-    let right = Side::describe(&esm, &settings.esm, ESM)?;
+    let left = SideFiles::describe(&dnabert, &settings.dnabert, DNABERT)?;
+    let right = SideFiles::describe(&esm, &settings.esm, ESM)?;
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
@@ -83,14 +82,14 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
 }
 
 /// What all vector files of one side say of themselves.
-struct Side {
+struct SideFiles {
     dim: usize,
     model: Option<ModelStamp>,
     metadata: BTreeMap<String, String>,
 }
 
-impl Side {
-    fn describe(files: &[Handed], named: &[PathBuf], stage: &str) -> Result<Self> {
+impl SideFiles {
+    fn describe(files: &[UpstreamFile], named: &[PathBuf], stage: &str) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
             let reader = VectorReader::open(&file.path)?;
@@ -147,7 +146,7 @@ pub(super) fn model_of(metadata: &BTreeMap<String, String>) -> Option<ModelStamp
     })
 }
 
-fn joined_metadata(dnabert: &Side, esm: &Side) -> BTreeMap<String, String> {
+fn joined_metadata(dnabert: &SideFiles, esm: &SideFiles) -> BTreeMap<String, String> {
     let shared = ["bundle", "bundle_digest", "trained"];
     let mut metadata = BTreeMap::from([
         ("stage".to_owned(), "merge".to_owned()),
@@ -165,11 +164,11 @@ fn joined_metadata(dnabert: &Side, esm: &Side) -> BTreeMap<String, String> {
 /// Files that are joined with each other: shard by shard where the shards of both sides hold the same ids, so that
 /// memory does not grow with the input; all with all otherwise, with every id in memory.
 struct Group {
-    dnabert: Vec<Handed>,
-    esm: Vec<Handed>,
+    dnabert: Vec<UpstreamFile>,
+    esm: Vec<UpstreamFile>,
 }
 
-fn groups(dnabert: Vec<Handed>, mut esm: Vec<Handed>) -> Result<Vec<Group>> {
+fn groups(dnabert: Vec<UpstreamFile>, mut esm: Vec<UpstreamFile>) -> Result<Vec<Group>> {
     let stems: HashMap<String, usize> = dnabert.iter().enumerate().map(|(i, file)| (file.stem.clone(), i)).collect();
     let mut paired = esm.len() == dnabert.len() && esm.iter().all(|file| stems.contains_key(&file.stem));
     if paired {
@@ -185,7 +184,7 @@ fn groups(dnabert: Vec<Handed>, mut esm: Vec<Handed>) -> Result<Vec<Group>> {
 }
 
 /// Whether two files hold the same ids, in any order.
-fn same_ids(left: &Handed, right: &Handed) -> Result<bool> {
+fn same_ids(left: &UpstreamFile, right: &UpstreamFile) -> Result<bool> {
     let (mut left, mut right) = (VectorReader::open(&left.path)?.ids()?, VectorReader::open(&right.path)?.ids()?);
     if left != right {
         left.sort_unstable();
@@ -265,7 +264,7 @@ fn shown(mut ids: Vec<&String>) -> String {
 }
 
 /// Joins one DNABERT-S file with its partners, in its own order.
-fn join(file: &Handed, index: Option<&EsmIndex>, mut writer: VectorWriter) -> Result<(u64, FileDigest)> {
+fn join(file: &UpstreamFile, index: Option<&EsmIndex>, mut writer: VectorWriter) -> Result<(u64, FileDigest)> {
     let Some(index) = index else { return Err(Error::new(Fault::Bug, "vectors were joined before they were indexed")) };
     let reader = VectorReader::open(&file.path)?;
     let (expected, dnabert_dim) = (reader.rows() as u64, reader.dim());

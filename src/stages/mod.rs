@@ -4,19 +4,11 @@
 
 pub mod chunk;
 pub mod embed;
-pub mod fetch;
-pub mod info;
 pub mod merge;
-pub mod models;
 pub mod predict;
-pub mod report;
 pub mod run;
-pub mod verify;
 
-mod handover;
-mod import_report;
 mod legacy;
-mod load;
-mod rows;
 mod shards;
+mod upstream;
 mod verdict;

@@ -8,21 +8,22 @@ use std::vec;
 use serde::Serialize;
 use serde_json::json;
 
-use super::handover::{Handed, prove, take_over};
 use super::legacy::LegacyFile;
-use super::load;
 use super::merge::model_of;
-use super::rows::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
+use super::upstream::{UpstreamFile, prove, take_over};
 use super::verdict::{SequenceTally, Tier, Verdict, WindowScore};
 use crate::bundle::Bundle;
 use crate::config::{self, Tiers};
+use crate::embed::load;
 use crate::error::{Error, Fault, Result};
+use crate::fs::{AtomicFile, FileDigest};
 use crate::model::{Head, Score};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
+use crate::store::tables::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
-    AtomicFile, FileDigest, Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter,
-    VectorBlocks, VectorReader, float32_text,
+    Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter, VectorBlocks, VectorReader,
+    float32_text,
 };
 
 /// Rows scored at a time.
@@ -102,7 +103,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
 }
 
 /// Refuses vectors of another bundle or width.
-fn check_origin(merged: &[Handed], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
+fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
     let width = bundle.spec().head.dim as usize;
     for file in merged {
         let reader = VectorReader::open(&file.path)?;
@@ -125,7 +126,7 @@ fn check_origin(merged: &[Handed], bundle: &Bundle, model: &ModelStamp) -> Resul
 }
 
 /// The tables of windows and of records that `chunk` wrote, proved.
-fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[Handed; 2]> {
+fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
     let (windows, inputs) = (folder.join(WINDOWS), folder.join(INPUTS));
     if !windows.exists() {
         return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
@@ -164,7 +165,7 @@ struct FrameScores<'a> {
 }
 
 impl<'a> FrameScores<'a> {
-    fn new(merged: &[Handed], head: Box<dyn Head>, task: &'a Task) -> Self {
+    fn new(merged: &[UpstreamFile], head: Box<dyn Head>, task: &'a Task) -> Self {
         let files: Vec<PathBuf> = merged.iter().map(|file| file.path.clone()).collect();
         Self { files: files.into_iter(), blocks: None, head, ready: VecDeque::new(), task }
     }

@@ -1,7 +1,8 @@
 //! `run`: every stage in order, in one process, each in its folder of the output.
 
-use super::{chunk, embed, load, merge, predict};
+use super::{chunk, embed, merge, predict};
 use crate::config;
+use crate::embed::load;
 use crate::error::Result;
 use crate::runtime::progress::Progress;
 use crate::store::Manifest;

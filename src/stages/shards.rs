@@ -5,7 +5,8 @@ use std::io::Write;
 use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Fault, Result};
-use crate::store::{AtomicFile, FileDigest, StageDir};
+use crate::fs::{AtomicFile, FileDigest};
+use crate::store::StageDir;
 
 /// A finished shard.
 pub struct Shard {

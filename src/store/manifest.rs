@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{AtomicFile, FileDigest};
 use crate::error::{Error, Fault, Result};
+use crate::fs::{AtomicFile, FileDigest};
 
 /// Version of the manifest's layout.
 pub const FORMAT: u32 = 1;

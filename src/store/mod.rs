@@ -1,13 +1,12 @@
 //! Bytes on disk: what appears, appears whole; what is done, is proved by content. No libtorch here.
 
-mod atomic;
 mod float_text;
 mod manifest;
 mod stage_dir;
 mod table;
+pub mod tables;
 mod vectors;
 
-pub use atomic::{AtomicFile, FileDigest};
 pub use float_text::float32_text;
 pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, ShardEntry};
 pub use stage_dir::{Fingerprint, StageDir};

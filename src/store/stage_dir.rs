@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::atomic::{self, FileDigest};
 use super::manifest::{self, Manifest, ModelStamp, ShardEntry};
 use crate::error::{Error, Fault, Result};
+use crate::fs::{FileDigest, is_partial, remove_abandoned};
 use crate::units::Resume;
 
 /// What makes finished work reusable: the stage, its settings and its model.
@@ -49,7 +49,7 @@ impl StageDir {
     /// The folder holds other files, another stage's work, or finished work of other settings or another model.
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
-        atomic::remove_abandoned(folder)?;
+        remove_abandoned(folder)?;
         let known = match (Manifest::read(folder), resume) {
             // A damaged manifest must not stand in the way of starting over.
             (Err(_), Resume::StartOver) => return Self::fresh(folder, fingerprint, BTreeSet::new()),
@@ -229,7 +229,7 @@ fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
 /// Refuses a folder without manifest that holds somebody's files.
 fn refuse_strangers(folder: &Path) -> Result<()> {
     // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
-    match names_in(folder)?.into_iter().find(|name| !atomic::is_partial(name)) {
+    match names_in(folder)?.into_iter().find(|name| !is_partial(name)) {
         None => Ok(()),
         Some(name) => Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
             .file(folder)

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::atomic::{AtomicFile, FileDigest};
 use crate::error::{Error, Fault, Result};
+use crate::fs::{AtomicFile, FileDigest};
 
 /// A table being written.
 pub struct TableWriter {

@@ -18,8 +18,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use super::atomic::{AtomicFile, FileDigest};
 use crate::error::{Error, Fault, Result};
+use crate::fs::{AtomicFile, FileDigest};
 
 const ID: &str = "id";
 const EMBEDDING: &str = "embedding";

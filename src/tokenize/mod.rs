@@ -3,11 +3,11 @@
 //! [`EsmTokenizer`] reads proteins, [`DnabertTokenizer`] nucleotides. Neither truncates nor pads: the length
 //! of a sequence is the planner's business, and padding nobody's.
 
-mod dnabert;
-mod esm;
+mod bpe;
+mod residues;
 
-pub use dnabert::DnabertTokenizer;
-pub use esm::{ALPHABET, EsmTokenizer};
+pub use bpe::DnabertTokenizer;
+pub use residues::{ALPHABET, EsmTokenizer};
 
 use crate::error::Result;
 

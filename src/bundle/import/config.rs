@@ -55,7 +55,7 @@ pub(super) fn epsilon(published: Option<f64>, file: &Path) -> Result<f64> {
 /// # Errors
 /// [`Fault::ModelConfig`], [`Fault::ModelPointer`], [`Fault::ModelFormat`].
 pub(super) fn read<T: serde::de::DeserializeOwned>(json: &[u8], file: &Path) -> Result<T> {
-    serde_json::from_str(crate::checkpoint::bytes::text(json, file)?).map_err(|error| {
+    serde_json::from_str(crate::weights::bytes::text(json, file)?).map_err(|error| {
         let unreadable = Error::new(Fault::ModelConfig, "this config.json cannot be read").file(file);
         unreadable.line(error.line() as u64).caused_by(error)
     })

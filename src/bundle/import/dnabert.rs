@@ -5,22 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::config::{self, Setting};
 use super::selection::Selection;
 use super::{Dims, Model, names, size, write};
-use crate::checkpoint::{Checkpoint, bytes};
 use crate::error::{Error, Fault, Result};
 use crate::tokenize::{DnabertTokenizer, Tokenize};
 use crate::units::WeightFormat;
+use crate::weights::{Weights, bytes};
 
 /// Reads and checks a DNABERT-2 style model of any size.
 ///
 /// # Errors
 /// [`Fault::ModelMissing`], [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelConfig`],
 /// [`Fault::ModelTokenizer`].
-pub(super) fn read(checkpoint: &Checkpoint, dtype: WeightFormat) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, names::DNABERT, names::dnabert)?;
-    let config = Config::new(&tensors, checkpoint)?;
+pub(super) fn read(weights: &Weights, dtype: WeightFormat) -> Result<Model<'_>> {
+    let tensors = Selection::choose(weights, names::DNABERT, names::dnabert)?;
+    let config = Config::new(&tensors, weights)?;
     tensors.require(&config.tensors())?;
-    let tokenizer = read_tokenizer(checkpoint, config.vocab_size)?;
-    let file = checkpoint.path();
+    let tokenizer = read_tokenizer(weights, config.vocab_size)?;
+    let file = weights.path();
     let dims = Dims {
         layers: Some(size(config.num_hidden_layers, "number of layers", file)?),
         width: size(config.hidden_size, "width", file)?,
@@ -62,9 +62,9 @@ struct Published {
 
 impl Config {
     /// The published configuration, as far as the tensors agree. The number of heads stands nowhere else.
-    fn new(tensors: &Selection<'_>, checkpoint: &Checkpoint) -> Result<Self> {
-        let file = checkpoint.beside("config.json");
-        let json = checkpoint.read_beside("config.json")?.ok_or_else(|| missing_beside(checkpoint, "config.json"))?;
+    fn new(tensors: &Selection<'_>, weights: &Weights) -> Result<Self> {
+        let file = weights.beside("config.json");
+        let json = weights.read_beside("config.json")?.ok_or_else(|| missing_beside(weights, "config.json"))?;
         let published: Published = config::read(&json, &file)?;
         let (vocab_size, hidden_size) = tensors.matrix("embeddings.word_embeddings.weight")?;
         let (type_vocab_size, _) = tensors.matrix("embeddings.token_type_embeddings.weight")?;
@@ -133,9 +133,9 @@ impl Config {
 }
 
 /// The tokeniser as published, if it belongs to a model of so many embedding rows.
-fn read_tokenizer(checkpoint: &Checkpoint, rows: usize) -> Result<Vec<u8>> {
-    let file = checkpoint.beside("tokenizer.json");
-    let json = checkpoint.read_beside("tokenizer.json")?.ok_or_else(|| missing_beside(checkpoint, "tokenizer.json"))?;
+fn read_tokenizer(weights: &Weights, rows: usize) -> Result<Vec<u8>> {
+    let file = weights.beside("tokenizer.json");
+    let json = weights.read_beside("tokenizer.json")?.ok_or_else(|| missing_beside(weights, "tokenizer.json"))?;
     bytes::text(&json, &file)?;
     let tokenizer = DnabertTokenizer::from_bytes(&json, &file)?;
     if tokenizer.vocabulary() == rows {
@@ -148,8 +148,8 @@ fn read_tokenizer(checkpoint: &Checkpoint, rows: usize) -> Result<Vec<u8>> {
         .advice("take tokenizer.json and tensors of one and the same published model"))
 }
 
-fn missing_beside(checkpoint: &Checkpoint, name: &str) -> Error {
-    Error::new(Fault::ModelMissing, format!("there is no {name} beside {}", checkpoint.path().display()))
-        .file(checkpoint.beside(name))
+fn missing_beside(weights: &Weights, name: &str) -> Error {
+    Error::new(Fault::ModelMissing, format!("there is no {name} beside {}", weights.path().display()))
+        .file(weights.beside(name))
         .advice(format!("download the {name} that was published with the model into the same folder"))
 }

@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::config::{self, Setting};
 use super::selection::Selection;
 use super::{Dims, Model, names, size};
-use crate::checkpoint::{Checkpoint, bytes};
 use crate::error::{Error, Fault, Result};
 use crate::tokenize::{ALPHABET, EsmTokenizer, Tokenize};
 use crate::units::WeightFormat;
+use crate::weights::{Weights, bytes};
 
-/// Reads and checks an ESM-2 checkpoint of any size.
+/// Reads and checks an ESM-2 weights file of any size.
 ///
 /// # Errors
 /// [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelConfig`], [`Fault::ModelTokenizer`].
-pub(super) fn read(checkpoint: &Checkpoint, dtype: WeightFormat) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, names::ESM, names::esm)?;
+pub(super) fn read(weights: &Weights, dtype: WeightFormat) -> Result<Model<'_>> {
+    let tensors = Selection::choose(weights, names::ESM, names::esm)?;
     let shape = Shape::of(&tensors)?;
     tensors.require(&shape.tensors())?;
-    check_alphabet(checkpoint, shape.vocabulary)?;
-    let config = Config::new(&shape, checkpoint)?;
-    let file = checkpoint.path();
+    check_alphabet(weights, shape.vocabulary)?;
+    let config = Config::new(&shape, weights)?;
+    let file = weights.path();
     let dims = Dims {
         layers: Some(size(shape.layers, "number of layers", file)?),
         width: size(shape.hidden, "width", file)?,
@@ -126,7 +126,7 @@ struct Published {
 }
 
 impl Config {
-    fn new(shape: &Shape, checkpoint: &Checkpoint) -> Result<Self> {
+    fn new(shape: &Shape, weights: &Weights) -> Result<Self> {
         let mut derived = Self {
             model_type: "esm",
             vocab_size: shape.vocabulary,
@@ -142,8 +142,8 @@ impl Config {
             mask_token_id: 32,
             pad_token_id: 1,
         };
-        let Some(json) = checkpoint.read_beside("config.json")? else { return Ok(derived) };
-        let file = checkpoint.beside("config.json");
+        let Some(json) = weights.read_beside("config.json")? else { return Ok(derived) };
+        let file = weights.beside("config.json");
         let published: Published = config::read(&json, &file)?;
         let settings = [
             Setting::new("hidden_size", published.hidden_size, derived.hidden_size),
@@ -165,20 +165,20 @@ impl Config {
     }
 }
 
-/// The tokeniser is built in, so the checkpoint must have its alphabet.
-fn check_alphabet(checkpoint: &Checkpoint, rows: usize) -> Result<()> {
+/// The tokeniser is built in, so the weights file must have its alphabet.
+fn check_alphabet(weights: &Weights, rows: usize) -> Result<()> {
     let refused = |file: &std::path::Path| {
         Error::new(Fault::ModelTokenizer, "the alphabet of this model is not that of ESM-2")
             .file(file)
             .advice("take an ESM-2 model; ESM-1b, ESM-3 and others are not read")
     };
     if rows != EsmTokenizer.vocabulary() {
-        return Err(refused(checkpoint.path())
+        return Err(refused(weights.path())
             .expected(format!("{} embedding rows", EsmTokenizer.vocabulary()))
             .found(format!("{rows} rows")));
     }
-    let Some(vocabulary) = checkpoint.read_beside("vocab.txt")? else { return Ok(()) };
-    let file = checkpoint.beside("vocab.txt");
+    let Some(vocabulary) = weights.read_beside("vocab.txt")? else { return Ok(()) };
+    let file = weights.beside("vocab.txt");
     let symbols: Vec<_> = bytes::text(&vocabulary, &file)?.lines().map(str::trim).collect();
     let differ = (0..symbols.len().max(ALPHABET.len())).find(|&id| symbols.get(id) != ALPHABET.get(id));
     match differ {

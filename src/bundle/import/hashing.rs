@@ -3,8 +3,8 @@
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::{Digest, Hasher};
 
 /// Bytes that are read, checked, digested and written in one go: few enough to stay in a processor's cache meanwhile.
 pub(super) const PIECE: usize = 1 << 20;

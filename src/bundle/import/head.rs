@@ -2,16 +2,16 @@
 
 use super::selection::Selection;
 use super::{Dims, Model, names, size};
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Fault, Result};
 use crate::units::WeightFormat;
+use crate::weights::Weights;
 
 /// Reads and checks a classifier of two classes.
 ///
 /// # Errors
 /// [`Fault::ModelTensors`], [`Fault::ModelShape`].
-pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
-    let tensors = Selection::choose(checkpoint, names::HEAD, names::head)?;
+pub(super) fn read(weights: &Weights) -> Result<Model<'_>> {
+    let tensors = Selection::choose(weights, names::HEAD, names::head)?;
     let (hidden, inputs) = tensors.matrix("hidden_layer.weight")?;
     let wanted = [
         ("hidden_layer.weight", vec![hidden, inputs]),
@@ -25,7 +25,7 @@ pub(super) fn read(checkpoint: &Checkpoint) -> Result<Model<'_>> {
     ];
     tensors.require(&wanted.map(|(name, shape)| (name.to_owned(), shape)))?;
     refuse_negative_variance(&tensors)?;
-    let width = size(inputs, "width", checkpoint.path())?;
+    let width = size(inputs, "width", weights.path())?;
     Ok(Model {
         tensors,
         dims: Dims { layers: None, width, heads: None, vocabulary: None },
@@ -51,6 +51,6 @@ fn refuse_negative_variance(tensors: &Selection<'_>) -> Result<()> {
             .file(tensors.path())
             .record(format!("{NAME}[{place}]"))
             .expected("0 or more")
-            .advice("the checkpoint is damaged")),
+            .advice("the weights file is damaged")),
     }
 }

@@ -1,7 +1,7 @@
 //! Makes a bundle of published models: tensors renamed to one scheme, everything checked, written whole or not at all.
 //!
 //! The configuration written is not the published file but the numbers of it that matter, so that one model gives
-//! one digest whichever way it was packed. The tokeniser is copied as it is. Checkpoints are mapped and written
+//! one digest whichever way it was packed. The tokeniser is copied as it is. Weights files are mapped and written
 //! tensor by tensor: a model of 3 billion parameters needs no 12 GB of memory. Digests of what is read and of what is
 //! written are computed beside, on threads of their own.
 
@@ -9,7 +9,6 @@ mod config;
 mod convert;
 mod dnabert;
 mod esm;
-mod given;
 mod hashing;
 mod head;
 mod names;
@@ -17,6 +16,7 @@ mod place;
 mod provenance;
 mod report;
 mod selection;
+mod source;
 mod staging;
 mod window;
 mod write;
@@ -27,43 +27,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub use self::report::{Dims, Part, Report, SourceFile};
+pub use self::report::{Dims, PartReport, Report, SourceFile};
 pub use self::window::DEFAULT as DEFAULT_WINDOW;
 
-use self::given::Given;
 use self::selection::Selection;
+use self::source::PartSource;
 use self::staging::Staging;
 use super::Bundle;
-use super::spec::{BUNDLE_YAML, Classifier, Encoder, FORMAT, Family, Pooling, Spec};
+use super::spec::{BUNDLE_YAML, EncoderSpec, FORMAT, Family, HeadSpec, Pooling, Spec};
 use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
-use crate::checkpoint::{ModelBytes, TensorInfo};
-use crate::digest::Digest;
-use crate::disk::room;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::Digest;
+use crate::fs::room;
 use crate::units::WeightFormat;
+use crate::weights::{ModelBytes, TensorInfo};
 
 /// What to make a bundle of.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct ImportRequest {
     /// Name of the bundle.
     pub name: String,
     /// Its version, free text.
     pub version: String,
     /// Whether the weights mean something.
     pub training: Training,
-    /// Licence of the weights, free text; none: what is stated beside the checkpoints.
+    /// Licence of the weights, free text; none: what is stated beside the weights files.
     pub licence: Option<String>,
-    /// Where the weights came from, free text; none: what the checkpoints' place tells.
+    /// Where the weights came from, free text; none: what the weights files' place tells.
     pub source: Option<String>,
     /// Window length the head was trained on, in bases; none: what is known of the head, else [`DEFAULT_WINDOW`].
     pub window: Option<u32>,
     /// Number format that the encoders are stored in. Rotary frequencies and the head stay as they are.
     pub dtype: WeightFormat,
-    /// DNABERT-S: a checkpoint with `config.json` and `tokenizer.json` beside it, or a bundle.
+    /// DNABERT-S: a weights file with `config.json` and `tokenizer.json` beside it, or a bundle.
     pub dnabert: PathBuf,
-    /// ESM-2: a checkpoint, mostly with `config.json` beside it, or a bundle.
+    /// ESM-2: a weights file, mostly with `config.json` beside it, or a bundle.
     pub esm: PathBuf,
-    /// The classifier: a checkpoint or a bundle.
+    /// The classifier: a weights file or a bundle.
     pub head: PathBuf,
     /// The bundle's folder: must not exist or be empty.
     pub out: PathBuf,
@@ -82,7 +82,7 @@ pub enum Training {
 ///
 /// # Errors
 /// Those of [`Staged::new`] and [`Staged::commit`].
-pub fn import(request: &Request) -> Result<Report> {
+pub fn import(request: &ImportRequest) -> Result<Report> {
     Staged::new(request, &|_| Ok(()))?.commit()
 }
 
@@ -90,7 +90,7 @@ pub fn import(request: &Request) -> Result<Report> {
 pub struct Staged {
     staging: Staging,
     bundle: Bundle,
-    parts: Vec<Part>,
+    parts: Vec<PartReport>,
 }
 
 /// How far the work is.
@@ -117,16 +117,16 @@ impl Staged {
     /// [`Fault::ModelShape`], [`Fault::ModelNonFinite`]: tensors; [`Fault::ModelConfig`], [`Fault::ModelTokenizer`]: what
     /// stands beside them; [`Fault::ModelMismatch`]: parts of different models; [`Fault::OutputForeign`],
     /// [`Fault::NoSpace`] and others of writing; those of `proceed`.
-    pub fn new(request: &Request, proceed: &dyn Fn(Step) -> Result<()>) -> Result<Self> {
+    pub fn new(request: &ImportRequest, proceed: &dyn Fn(Step) -> Result<()>) -> Result<Self> {
         let place = place::free(&request.out)?;
-        let dnabert = given::open(&request.dnabert, "dnabert")?;
-        let esm = given::open(&request.esm, "esm")?;
-        let head = given::open(&request.head, "head")?;
+        let dnabert = source::open(&request.dnabert, "dnabert")?;
+        let esm = source::open(&request.esm, "esm")?;
+        let head = source::open(&request.head, "head")?;
         let given = [&dnabert, &esm, &head];
         let models = [
-            dnabert::read(&dnabert.checkpoint, request.dtype)?,
-            esm::read(&esm.checkpoint, request.dtype)?,
-            head::read(&head.checkpoint)?,
+            dnabert::read(&dnabert.weights, request.dtype)?,
+            esm::read(&esm.weights, request.dtype)?,
+            head::read(&head.weights)?,
         ];
         let mut spec = spec(request, given, &models)?;
         let advice = "free space, or give --output on a larger disk: nothing was written";
@@ -144,7 +144,7 @@ impl Staged {
                     let record = staging.write(&path, |out| out.write(content))?;
                     spec.files.insert(path, record);
                 }
-                let path = given::tensors_of(name);
+                let path = source::tensors_of(name);
                 let (file, total) = (staging.folder().join(&path), model.bytes());
                 let proceed = || {
                     let written = file.metadata().map_or(0, |metadata| metadata.len().min(total));
@@ -170,7 +170,7 @@ impl Staged {
         let read = read?;
         written?;
         for (((model, given), files), name) in models.into_iter().zip(given).zip(read).zip(PARTS) {
-            if let Some(written) = spec.files.get(&given::tensors_of(name)) {
+            if let Some(written) = spec.files.get(&source::tensors_of(name)) {
                 parts.push(model.report(name, given, files, *written));
             }
         }
@@ -227,10 +227,10 @@ impl Model<'_> {
 }
 
 /// What `bundle.yaml` will say, all but the files.
-fn spec(request: &Request, given: [&Given; 3], models: &[Model<'_>; 3]) -> Result<Spec> {
+fn spec(request: &ImportRequest, given: [&PartSource; 3], models: &[Model<'_>; 3]) -> Result<Spec> {
     let [dnabert, esm, head] = models;
     let [_, _, classifier] = given;
-    let stated = |of: fn(&Given) -> Option<&str>| {
+    let stated = |of: fn(&PartSource) -> Option<&str>| {
         let [dnabert, esm, head] = given.map(of);
         provenance::of_all([("dnabert", dnabert), ("esm", esm), ("head", head)])
     };
@@ -241,13 +241,13 @@ fn spec(request: &Request, given: [&Given; 3], models: &[Model<'_>; 3]) -> Resul
         trained: request.training == Training::Trained && !given.iter().any(|given| given.untrained),
         licence: request.licence.clone().unwrap_or_else(|| stated(|given| given.licence.as_deref())),
         source: request.source.clone().unwrap_or_else(|| stated(|given| given.source.as_deref())),
-        window: window::choose(request.window, classifier.window, classifier.checkpoint.path())?,
+        window: window::choose(request.window, classifier.window, classifier.weights.path())?,
         dnabert: encoder(Family::Dnabert, dnabert.dims, Pooling::AllTokens),
         esm: encoder(Family::Esm2, esm.dims, Pooling::First1024Residues),
-        head: Classifier { family: Family::Mlp, dim: head.dims.width },
+        head: HeadSpec { family: Family::Mlp, dim: head.dims.width },
         files: BTreeMap::new(),
     };
-    spec.check_parts().map_err(|error| error.file(classifier.checkpoint.path()))?;
+    spec.check_parts().map_err(|error| error.file(classifier.weights.path()))?;
     Ok(spec)
 }
 
@@ -256,9 +256,9 @@ const SMALL: usize = 256 << 20;
 
 /// Every file of tensors, by part, with its digest where that is wanted; compared with what is known of it. The bytes
 /// are those that are written from. Raises `stop` when a file is not what it should be.
-fn read(given: [&Given; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
+fn read(given: [&PartSource; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
     let proceed = || if stop.load(Ordering::Relaxed) { Err(hashing::ended()) } else { Ok(()) };
-    let of_file = |given: &Given, path: &PathBuf, bytes: &ModelBytes| {
+    let of_file = |given: &PartSource, path: &PathBuf, bytes: &ModelBytes| {
         let expected = given.expected(path);
         let wanted = expected.is_some() || bytes.len() <= SMALL;
         let sha256 = if wanted { bytes.digest(&proceed).ok() } else { None };
@@ -267,15 +267,15 @@ fn read(given: [&Given; 3], stop: &AtomicBool) -> Result<Vec<Vec<SourceFile>>> {
         }
         Ok(SourceFile { path: path.clone(), bytes: bytes.len() as u64, sha256 })
     };
-    let of_part = |given: &Given| {
-        let files = given.checkpoint.files().iter().zip(given.checkpoint.tensors().maps());
+    let of_part = |given: &PartSource| {
+        let files = given.weights.files().iter().zip(given.weights.tensors().maps());
         files.map(|(path, bytes)| of_file(given, path, bytes)).collect()
     };
     given.into_iter().map(of_part).collect()
 }
 
-fn encoder(family: Family, dims: Dims, pooling: Pooling) -> Encoder {
-    Encoder { family, dim: dims.width, layer: dims.layers.unwrap_or_default(), pooling }
+fn encoder(family: Family, dims: Dims, pooling: Pooling) -> EncoderSpec {
+    EncoderSpec { family, dim: dims.width, layer: dims.layers.unwrap_or_default(), pooling }
 }
 
 /// A number of a model's configuration or shape; they are all far below 2^32.

@@ -9,13 +9,13 @@ pub(super) enum Fate {
     Drop,
 }
 
-/// Fate of a tensor of an ESM-2 checkpoint, with fair-esm's or Hugging Face's names; none when it is not known.
+/// Fate of a tensor of an ESM-2 weights file, with fair-esm's or Hugging Face's names; none when it is not known.
 pub(super) fn esm(name: &str) -> Option<Fate> {
     let prefixes = ["", "esm.", "encoder.sentence_encoder.", "encoder."];
     prefixes.iter().find_map(|prefix| esm_bare(name.strip_prefix(prefix)?))
 }
 
-/// Fate of a tensor of a DNABERT-2 style checkpoint.
+/// Fate of a tensor of a DNABERT-2 style weights file.
 pub(super) fn dnabert(name: &str) -> Option<Fate> {
     ["", "bert."].iter().find_map(|prefix| dnabert_bare(name.strip_prefix(prefix)?))
 }
@@ -40,8 +40,8 @@ pub(super) fn head(name: &str) -> Option<Fate> {
 }
 
 /// Names of the kinds of models, as they stand in messages.
-pub(super) const ESM: &str = "an ESM-2 checkpoint";
-pub(super) const DNABERT: &str = "a DNABERT-2 or DNABERT-S checkpoint";
+pub(super) const ESM: &str = "an ESM-2 weights file";
+pub(super) const DNABERT: &str = "a DNABERT-2 or DNABERT-S weights file";
 pub(super) const HEAD: &str = "a VirNucPro classifier";
 
 /// The kind of model that most of the tensors belong to.

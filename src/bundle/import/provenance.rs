@@ -1,6 +1,6 @@
 //! Licence and source of a bundle, made of what its parts say.
 
-use crate::checkpoint::Checkpoint;
+use crate::weights::Weights;
 
 const NOT_STATED: &str = "not stated";
 
@@ -22,9 +22,9 @@ pub(super) fn of_part(all: &str, part: &str) -> Option<String> {
     Some(own.unwrap_or(all).to_owned()).filter(|text| text != NOT_STATED)
 }
 
-/// The licence that a hub's README.md beside the checkpoint states in its first lines.
-pub(super) fn stated_licence(checkpoint: &Checkpoint) -> Option<String> {
-    let readme = checkpoint.read_beside("README.md").ok()??;
+/// The licence that a hub's README.md beside the weights file states in its first lines.
+pub(super) fn stated_licence(weights: &Weights) -> Option<String> {
+    let readme = weights.read_beside("README.md").ok()??;
     let text = String::from_utf8_lossy(readme.get(..readme.len().min(64 << 10))?).into_owned();
     licence_in(&text)
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::given::Given;
+use super::source::PartSource;
 use super::{Model, convert};
 use crate::bundle::spec::{FileRecord, Spec};
-use crate::digest::Digest;
+use crate::fs::digest::Digest;
 
 /// What was made.
 #[derive(Clone, Debug)]
@@ -18,16 +18,16 @@ pub struct Report {
     /// Digest of its `bundle.yaml`.
     pub digest: Digest,
     /// `dnabert`, `esm`, `head`.
-    pub parts: Vec<Part>,
+    pub parts: Vec<PartReport>,
 }
 
 /// One model of the bundle.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct PartReport {
     /// `dnabert`, `esm` or `head`.
     pub name: &'static str,
-    /// The checkpoint it was read from: a file of tensors, or the index of several.
-    pub checkpoint: PathBuf,
+    /// The weights file it was read from: a file of tensors, or the index of several.
+    pub weights: PathBuf,
     /// Its format, for people.
     pub format: String,
     /// Its files of tensors.
@@ -42,7 +42,7 @@ pub struct Part {
     pub frequencies: Option<String>,
     /// Number of tensors written.
     pub kept: usize,
-    /// Tensors of the checkpoint that nothing here needs.
+    /// Tensors of the weights file that nothing here needs.
     pub dropped: Vec<String>,
     /// Size and digest of the file of tensors written.
     pub file: FileRecord,
@@ -52,7 +52,7 @@ pub struct Part {
     pub source: Option<String>,
 }
 
-impl Part {
+impl PartReport {
     /// The tensors that nothing here needs, those of one module together: `lm_head.* (6)`.
     pub fn unneeded(&self) -> Vec<String> {
         const MODELS: [&str; 4] = ["esm.", "bert.", "encoder.sentence_encoder.", "encoder."];
@@ -94,12 +94,18 @@ pub struct Dims {
 }
 
 impl Model<'_> {
-    pub(super) fn report(self, name: &'static str, given: &Given, sources: Vec<SourceFile>, file: FileRecord) -> Part {
+    pub(super) fn report(
+        self,
+        name: &'static str,
+        given: &PartSource,
+        sources: Vec<SourceFile>,
+        file: FileRecord,
+    ) -> PartReport {
         let other = |name: &str| !name.ends_with(".inv_freq");
-        Part {
+        PartReport {
             name,
-            checkpoint: self.tensors.path().to_owned(),
-            format: given.checkpoint.format(),
+            weights: self.tensors.path().to_owned(),
+            format: given.weights.format(),
             sources,
             dims: self.dims,
             stored: self.tensors.dtypes(|name, tensor| other(name).then_some(tensor.dtype)),

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint that go into a bundle, under their names there.
+//! The tensors of a weights file that go into a bundle, under their names there.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,26 +7,26 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::names::{self, Fate};
-use crate::checkpoint::{Checkpoint, TensorInfo, first_ten};
 use crate::error::{Error, Fault, Result};
+use crate::weights::{TensorInfo, Weights, first_ten};
 
 /// Tensors by their name in the bundle.
 pub(super) struct Selection<'a> {
-    checkpoint: &'a Checkpoint,
-    /// Place in the checkpoint.
+    weights: &'a Weights,
+    /// Place in the weights file.
     kept: BTreeMap<String, usize>,
     dropped: Vec<String>,
 }
 
 impl<'a> Selection<'a> {
-    /// Sorts the tensors of `checkpoint` by their `fate`; `kind` is named in errors.
+    /// Sorts the tensors of `weights file` by their `fate`; `kind` is named in errors.
     ///
     /// # Errors
     /// [`Fault::ModelTensors`] for tensors that are not known, stand twice or hold no floating-point numbers.
-    pub(super) fn choose(checkpoint: &'a Checkpoint, kind: &str, fate: impl Fn(&str) -> Option<Fate>) -> Result<Self> {
-        let refused = |message: String| Error::new(Fault::ModelTensors, message).file(checkpoint.path());
+    pub(super) fn choose(weights: &'a Weights, kind: &str, fate: impl Fn(&str) -> Option<Fate>) -> Result<Self> {
+        let refused = |message: String| Error::new(Fault::ModelTensors, message).file(weights.path());
         let (mut kept, mut dropped, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for (index, TensorInfo { name, dtype, .. }) in checkpoint.tensors().tensors().iter().enumerate() {
+        for (index, TensorInfo { name, dtype, .. }) in weights.tensors().tensors().iter().enumerate() {
             match fate(name) {
                 None => unknown.push(name.as_str()),
                 Some(Fate::Drop) => dropped.push(name.clone()),
@@ -35,20 +35,20 @@ impl<'a> Selection<'a> {
                         .record(name)
                         .expected("f32, bf16, f16 or f64")
                         .found(format!("{dtype:?}").to_lowercase())
-                        .advice("quantised checkpoints are not read: take the one they were made of"));
+                        .advice("quantised weights files are not read: take the one they were made of"));
                 }
                 Some(Fate::Keep(own)) => {
                     if kept.insert(own.clone(), index).is_some() {
-                        return Err(refused("the checkpoint holds a tensor under two names".to_owned()).record(own));
+                        return Err(refused("the weights file holds a tensor under two names".to_owned()).record(own));
                     }
                 }
             }
         }
         if unknown.is_empty() && !kept.is_empty() {
-            return Ok(Self { checkpoint, kept, dropped });
+            return Ok(Self { weights, kept, dropped });
         }
         let unknown = format!("{} tensors that are not known: {}", unknown.len(), first_ten(&unknown));
-        let (found, advice) = match names::kind(checkpoint.tensors().tensors().iter().map(|tensor| &*tensor.name)) {
+        let (found, advice) = match names::kind(weights.tensors().tensors().iter().map(|tensor| &*tensor.name)) {
             Some(other) if other != kind => (
                 format!("this is {other}"),
                 "this is a model of another kind: check which path was given for which part",
@@ -67,7 +67,7 @@ impl<'a> Selection<'a> {
 
     /// The file the tensors come from.
     pub(super) fn path(&self) -> &Path {
-        self.checkpoint.path()
+        self.weights.path()
     }
 
     /// Number of tensors.
@@ -77,7 +77,7 @@ impl<'a> Selection<'a> {
 
     /// The tensors in order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a TensorInfo)> {
-        let tensors = self.checkpoint.tensors().tensors();
+        let tensors = self.weights.tensors().tensors();
         self.kept.iter().filter_map(move |(name, &index)| Some((name.as_str(), tensors.get(index)?)))
     }
 
@@ -87,7 +87,7 @@ impl<'a> Selection<'a> {
     /// Whatever reading takes.
     pub(super) fn bytes(&self, name: &str) -> Result<Cow<'a, [u8]>> {
         match self.kept.get(name) {
-            Some(&index) => self.checkpoint.tensors().bytes(index),
+            Some(&index) => self.weights.tensors().bytes(index),
             None => Ok(Cow::Borrowed(&[])),
         }
     }
@@ -95,11 +95,11 @@ impl<'a> Selection<'a> {
     /// Lets the system take back the memory that a tensor's values lie in.
     pub(super) fn release(&self, name: &str) {
         if let Some(&index) = self.kept.get(name) {
-            self.checkpoint.tensors().release(index);
+            self.weights.tensors().release(index);
         }
     }
 
-    /// Names, in the checkpoint, of the tensors that were left out.
+    /// Names, in the weights file, of the tensors that were left out.
     pub(super) fn into_dropped(self) -> Vec<String> {
         self.dropped
     }
@@ -177,16 +177,16 @@ impl<'a> Selection<'a> {
 
     fn shape(&self, name: &str) -> Result<&[usize]> {
         let index = self.kept.get(name).ok_or_else(|| self.missing(&[name]))?;
-        let tensor = self.checkpoint.tensors().tensors().get(*index).ok_or_else(|| self.missing(&[name]))?;
+        let tensor = self.weights.tensors().tensors().get(*index).ok_or_else(|| self.missing(&[name]))?;
         Ok(&tensor.shape)
     }
 
     fn missing<S: AsRef<str>>(&self, names: &[S]) -> Error {
         let advice = if names.iter().any(|name| name.as_ref().ends_with("inv_freq")) {
-            "inv_freq must come from the checkpoint: the published one is rounded, and computing it anew changes every \
-             vector; take a checkpoint that holds it"
+            "inv_freq must come from the weights file: the published one is rounded, and computing it anew changes every \
+             vector; take a weights file that holds it"
         } else {
-            "the checkpoint is not complete, or of a model of another kind"
+            "the weights file is not complete, or of a model of another kind"
         };
         let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
         Error::new(Fault::ModelTensors, format!("{} tensors are missing", names.len()))
@@ -205,6 +205,6 @@ impl<'a> Selection<'a> {
                 Some(start) => format!("{} dimensions: {start:?} …", shape.len()),
                 None => format!("{shape:?}"),
             })
-            .advice("the checkpoint is damaged or was put together of two models")
+            .advice("the weights file is damaged or was put together of two models")
     }
 }

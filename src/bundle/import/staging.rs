@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 use super::hashing::{self, Hashing, PIECE};
 use super::place;
 use crate::bundle::spec::FileRecord;
-use crate::digest::Digest;
-use crate::disk::{self, owner, room};
 use crate::error::{Error, Result};
+use crate::fs::digest::Digest;
+use crate::fs::{owner, parent, room, sync_folder};
 
 /// A folder in the making; removed unless it is committed.
 pub(super) struct Staging {
@@ -54,7 +54,7 @@ impl Staging {
     pub(super) fn create(target: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let target = place::free(target)?;
-        let parent = disk::parent(&target);
+        let parent = parent(&target);
         fs::create_dir_all(parent).map_err(|error| Error::writing(parent, error))?;
         remove_abandoned(&target);
         // Two processes, on two machines even, must not meet: the folder is made, not taken.
@@ -80,7 +80,7 @@ impl Staging {
     /// Those of `content` and of writing.
     pub(super) fn write(&mut self, name: &str, content: impl FnOnce(&mut Output) -> Result<()>) -> Result<FileRecord> {
         let path = self.folder.join(name);
-        let folder = disk::parent(&path);
+        let folder = parent(&path);
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         let file = File::create_new(&path).map_err(|error| Error::writing(&path, error))?;
         let mut output = Output { path, file, piece: Vec::new(), hashing: None, flushing: None, bytes: 0 };
@@ -98,7 +98,7 @@ impl Staging {
         mem::take(&mut self.flushing).into_iter().try_for_each(Flushing::finish)?;
         let entries = self.folder.read_dir().map_err(|error| Error::writing(&self.folder, error))?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
-        folders.chain([self.folder.clone()]).try_for_each(|folder| sync_folder(&folder))?;
+        folders.chain([self.folder.clone()]).try_for_each(|folder| flush_folder(&folder))?;
         match fs::rename(&self.folder, &self.target) {
             Ok(()) => self.committed = true,
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
@@ -106,7 +106,7 @@ impl Staging {
             }
             Err(error) => return Err(Error::writing(&self.target, error)),
         }
-        sync_folder(disk::parent(&self.target))?;
+        flush_folder(parent(&self.target))?;
         Ok(std::mem::take(&mut self.target))
     }
 }
@@ -239,7 +239,7 @@ fn partial_prefix(target: &Path) -> Option<String> {
 /// Removes what processes of this machine that have ended left beside `target`. What cannot be removed stays: it is in
 /// nobody's way.
 fn remove_abandoned(target: &Path) {
-    let (Some(prefix), Ok(entries)) = (partial_prefix(target), disk::parent(target).read_dir()) else { return };
+    let (Some(prefix), Ok(entries)) = (partial_prefix(target), parent(target).read_dir()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let made = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|made| made.rsplit_once('-'));
@@ -249,8 +249,8 @@ fn remove_abandoned(target: &Path) {
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
-    disk::sync_folder(folder).map_err(|error| Error::writing(folder, error))
+fn flush_folder(folder: &Path) -> Result<()> {
+    sync_folder(folder).map_err(|error| Error::writing(folder, error))
 }
 
 #[cfg(test)]
@@ -268,7 +268,7 @@ mod tests {
         let target = root.path().join("deep/bundle");
         let mut staging = Staging::create(&target).unwrap();
         let record = staging.write("a/b", |out| out.write(b"abc")).unwrap();
-        assert_eq!((record.bytes, record.sha256), (3, crate::digest::Digest::of(b"abc")));
+        assert_eq!((record.bytes, record.sha256), (3, crate::fs::digest::Digest::of(b"abc")));
         assert!(!target.exists());
         staging.commit().unwrap();
         assert_eq!(fs::read(target.join("a/b")).unwrap(), b"abc");

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::digest::git_blob;
 use crate::error::{Error, Fault, Result};
+use crate::fs::digest::git_blob;
 
 /// The window length where nothing tells another.
 pub const DEFAULT: u32 = 500;

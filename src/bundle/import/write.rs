@@ -46,7 +46,7 @@ pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn(
                 let refused = match wrong {
                     Wrong::NotFinite => Error::new(Fault::ModelNonFinite, "a tensor holds a value that is not finite")
                         .expected("finite numbers")
-                        .advice("the checkpoint is damaged or its training failed: take another"),
+                        .advice("the weights file is damaged or its training failed: take another"),
                     Wrong::TooLarge(value) => {
                         let format = format!("{dtype:?}").to_lowercase();
                         Error::new(Fault::ModelNonFinite, format!("a tensor holds a value that {format} cannot hold"))

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ureq::http::{HeaderMap, Request, header};
 
+use super::error::{self, Origin};
 use super::exchange::Exchange;
-use super::refusal::{self, Origin};
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
-use crate::hub::access::{Access, Token};
-use crate::hub::incoming::sum::Sum;
+use crate::hub::credentials::{Credentials, Token};
+use crate::hub::partial::sum::Sum;
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 6;
@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// Asks servers.
 pub(in crate::hub) struct Client {
     agent: ureq::Agent,
-    access: Access,
+    access: Credentials,
     limit: Duration,
 }
 
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// A client that gives a server up when it stands still for `limit`.
-    pub(in crate::hub) fn new(access: Access, limit: Duration) -> Self {
+    pub(in crate::hub) fn new(access: Credentials, limit: Duration) -> Self {
         let roots = ureq::tls::RootCerts::PlatformVerifier; // heeds SSL_CERT_FILE and SSL_CERT_DIR
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -96,7 +96,7 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let via = self.access.proxies.of(&url);
             let through = via.map(|via| via.shown());
-            let broken = |broken| refusal::broken(broken, &url, through.as_deref());
+            let broken = |broken| error::broken(broken, &url, through.as_deref());
             let mut exchange = Exchange::start(self.agent.clone(), self.request(&ask, &url)?, self.limit)?;
             let head = exchange.head().map_err(broken)?;
             let from_hub = url.same_origin(&self.access.endpoint);
@@ -116,7 +116,7 @@ impl Client {
                 return Ok(Answer { status: head.status, headers: head.headers, announced, url, through, exchange });
             }
             let token = from_hub && self.access.token.is_some();
-            return Err(refusal::status(&head, &url, token, ask.origin));
+            return Err(error::status(&head, &url, token, ask.origin));
         }
         Err(Failed::Finally(
             Error::new(Fault::Network, format!("{} redirects in a circle", ask.url))
@@ -181,7 +181,7 @@ impl Announced {
 impl Answer {
     /// The next piece of the body; nothing at its end.
     pub(in crate::hub) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        self.exchange.piece().map_err(|broken| refusal::broken(broken, &self.url, self.through.as_deref()))
+        self.exchange.piece().map_err(|broken| error::broken(broken, &self.url, self.through.as_deref()))
     }
 
     /// A header as text.

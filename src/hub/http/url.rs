@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ureq::http::Uri;
 
-use crate::hub::names::shortened;
+use crate::hub::ids::shortened;
 
 /// An `http` or `https` address without credentials. Shown without its query, which may hold a signature.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,0 +1,10 @@
+//! The commands around the pipeline, and what commands say on stdout.
+
+pub mod fetch;
+pub mod import;
+pub mod info;
+pub mod models;
+pub mod verdict_table;
+pub mod verify;
+
+mod import_report;

@@ -1,0 +1,70 @@
+//! `models list` and `models path`: bundles as a user sees them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use crate::bundle::{FoundBundle, SearchPath};
+use crate::config;
+use crate::embed::load;
+use crate::error::Result;
+use crate::units::Bytes;
+
+/// A line for every bundle that can be named: what it is, how big, which digest, and where; then the folders that were
+/// looked in, with what hinders reading them.
+pub fn list(folders: Vec<PathBuf>) -> String {
+    let search = SearchPath::standard(folders);
+    let mut table = vec![["name", "trained", "window", "vectors", "size", "digest", "place"].map(str::to_owned)];
+    let mut unusable = String::new();
+    let found = search.list();
+    for FoundBundle { name, path, bundle } in found.bundles {
+        let place = path.map_or_else(|| "in the executable".to_owned(), |path| path.display().to_string());
+        match bundle {
+            Ok(bundle) => {
+                let spec = bundle.spec();
+                let trained = if spec.trained { "yes" } else { "no" };
+                let vectors = format!("{} + {}", spec.dnabert.dim, spec.esm.dim);
+                let size = Bytes(spec.files.values().map(|file| file.bytes).sum()).to_string();
+                let digest = bundle.digest().to_string().get(..12).unwrap_or_default().to_owned();
+                table.push([name, trained.to_owned(), spec.window.to_string(), vectors, size, digest, place]);
+            }
+            Err(error) => {
+                let _ = writeln!(unusable, "{name} in {place} cannot be used: {error}");
+            }
+        }
+    }
+    let mut text = aligned(&table);
+    if !unusable.is_empty() {
+        let _ = write!(text, "\n{unusable}");
+    }
+    text.push_str("\nlooked in\n");
+    for folder in search.folders() {
+        let note = match found.unreadable.iter().find(|(unreadable, _)| unreadable == folder) {
+            Some((_, error)) => format!(" (cannot be read: {error})"),
+            None if folder.exists() => String::new(),
+            None => " (not there)".to_owned(),
+        };
+        let _ = writeln!(text, "  {}{note}", folder.display());
+    }
+    text
+}
+
+/// Rows of words as columns, two spaces between them.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+/// The folder of a bundle, on one line.
+///
+/// # Errors
+/// There is no such bundle.
+pub fn path(model: &config::BundleChoice) -> Result<String> {
+    let bundle = load::bundle(model)?;
+    Ok(bundle.path().map_or_else(|| "embedded\n".to_owned(), |path| format!("{}\n", path.display())))
+}

@@ -1,0 +1,8 @@
+//! Devices that models run on: which there are, which of them and which number format a run takes, and what a failure
+//! of theirs means.
+
+#[cfg(feature = "torch")]
+mod torch;
+
+#[cfg(feature = "torch")]
+pub use torch::{Placement, cuda_devices, set_threads};

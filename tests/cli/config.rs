@@ -1,0 +1,267 @@
+//! Where options come from: defaults < configuration file < environment < flags.
+
+use std::ffi::OsString;
+
+use crate::support::{Ran, Sandbox, mock};
+use virnucpro::cli::{self, Asked};
+use virnucpro::error::{Error, Fault};
+
+/// A place with an input.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", ">a\nATGGCCGCA\n");
+    sandbox
+}
+
+/// Runs with variables of the environment.
+fn run_with(sandbox: &Sandbox, variables: &[(&str, &str)], args: &[&str]) -> Ran {
+    let mut command = sandbox.command(args);
+    command.envs(variables.iter().copied());
+    Ran::of(command)
+}
+
+/// What the program prints for `--print-config`, without a process of its own.
+fn listing(args: &[&str]) -> Result<String, Error> {
+    let words = ["virnucpro"].iter().chain(args).chain(&["--print-config"]).map(OsString::from).collect();
+    match cli::parse(words)? {
+        Asked::Text(text) => Ok(text),
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+/// Value and source of an option in a printed configuration.
+fn setting(listing: &str, option: &str) -> (String, String) {
+    let line = listing.lines().find(|line| line.starts_with(&format!("{option}: ")));
+    let line = line.unwrap_or_else(|| panic!("{option} is not in\n{listing}"));
+    let (value, source) = line[option.len() + 2..].rsplit_once("  # ").unwrap();
+    (value.to_owned(), source.to_owned())
+}
+
+#[test]
+fn each_layer_wins_over_the_one_below_it() {
+    let sandbox = sandbox();
+    for (option, default, file, environment, flag) in [
+        ("shard-frames", "10000", "11", "12", "13"),
+        ("window", "500", "301", "302", "303"),
+        ("duplicates", "rename", "error", "rename", "error"),
+        ("device", "auto", "cpu", "cuda", "cuda:1"),
+        ("dtype", "auto", "f32", "bf16", "f16"),
+        ("batch-tokens", "auto", "1k", "2k", "4096"),
+        ("dataloader-workers", "auto", "2", "3", "4"),
+        ("viral-share", "0.5", "0.6", "0.7", "0.8"),
+        ("model", "mini", "one", "two", "three"),
+        ("log-level", "info", "warn", "error", "debug"),
+        ("resume", "true", "false", "true", "false"),
+    ] {
+        let command = match option {
+            "window" | "shard-frames" | "duplicates" => ["chunk", "x.fa", "-o", "out"],
+            _ => ["run", "x.fa", "-o", "out"],
+        };
+        let config = sandbox.write(&format!("{option}.yaml"), format!("# {option}\n{option}: {file}\n"));
+        let (config, flag_text) = (config.display().to_string(), format!("--{option}={flag}"));
+        let (with_file, with_flag) = (["--config", config.as_str()], [flag_text.as_str()]);
+        let pair = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+        let shown = |listing: String| {
+            let (value, source) = setting(&listing, option);
+            (value.trim_matches('\'').to_owned(), source)
+        };
+        let parsed = |more: &[&str]| shown(listing(&[&command[..], more].concat()).unwrap());
+        assert_eq!(parsed(&[]), pair(default, "default"), "{option}");
+        assert_eq!(parsed(&with_file), pair(file, "file"), "{option}");
+        assert_eq!(parsed(&[&with_file[..], &with_flag].concat()), pair(flag, "flag"), "{option}");
+        let variable = format!("VIRNUCPRO_{}", option.to_uppercase().replace('-', "_"));
+        let args = [&command[..], &with_file, &["--print-config"]].concat();
+        let in_environment = run_with(&sandbox, &[(&variable, environment)], &args).ok().stdout;
+        assert_eq!(shown(in_environment), pair(environment, "environment"), "{option}");
+        if option == "window" {
+            let over = run_with(&sandbox, &[(&variable, environment)], &[&args[..], &with_flag].concat()).ok().stdout;
+            assert_eq!(shown(over), pair(flag, "flag"), "{option}");
+        }
+    }
+}
+
+#[test]
+fn a_setting_of_the_file_is_followed_and_not_only_shown() {
+    let sandbox = sandbox();
+    sandbox.write("c.yaml", format!("model: {}\noutput: from-file\nwindow: 300\nquiet: true\nlegacy: true\n", mock()));
+    let ran = sandbox.run(&["run", "x.fa", "--config", "c.yaml"]).ok();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    assert_eq!(sandbox.json("from-file/windows/manifest.json")["settings"]["window"], 300);
+    assert!(sandbox.path("from-file/windows/chunked300.fa").exists());
+    // The variable that names the file, and a flag over it.
+    let named = [("VIRNUCPRO_CONFIG", "c.yaml")];
+    run_with(&sandbox, &named, &["run", "x.fa", "--window", "200", "-o", "from-flag"]).ok();
+    assert_eq!(sandbox.json("from-flag/windows/manifest.json")["settings"]["window"], 200);
+    // Variables alone are enough for an option that must be given.
+    let set = [("VIRNUCPRO_OUTPUT", "from-env"), ("VIRNUCPRO_MODEL", &mock()), ("VIRNUCPRO_LEGACY", "true")];
+    run_with(&sandbox, &set, &["run", "x.fa"]).ok();
+    assert!(sandbox.path("from-env/predictions/prediction_results.txt").exists());
+}
+
+#[test]
+fn one_file_serves_all_commands() {
+    let sandbox = sandbox();
+    sandbox.write("c.yaml", format!("model: {}\nwindow: 300\nviral-share: 0.7\nbatch-tokens: 2k\n", mock()));
+    let with = |args: &[&str]| sandbox.run(&[args, &["-q", "--config", "c.yaml"]].concat()).ok();
+    with(&["chunk", "x.fa", "-o", "windows"]);
+    with(&["embed-dnabert", "windows", "-o", "dnabert"]);
+    with(&["embed-esm", "windows", "-o", "esm"]);
+    with(&["merge", "--dnabert", "dnabert", "--esm", "esm", "-o", "merged"]);
+    with(&["predict", "merged", "-o", "predictions"]);
+    assert_eq!(sandbox.json("windows/manifest.json")["settings"]["window"], 300);
+    assert_eq!(sandbox.json("predictions/summary.json")["tiers"]["viral"], 0.7);
+}
+
+#[test]
+fn commands_of_models_read_the_file_as_well() {
+    let sandbox = sandbox();
+    sandbox.write("c.yaml", "dtype: bf16\ndevice: cpu\nmodels: [a, b]\nwindow: 300\noutput: elsewhere\n");
+    let shown = |args: &[&str]| sandbox.run(&[args, &["--config", "c.yaml", "--print-config"]].concat()).ok().stdout;
+    let verify = shown(&["models", "verify", "mini"]);
+    for line in ["# virnucpro models verify:", "dtype: bf16  # file", "device: cpu  # file", "models: [a, b]  # file"] {
+        assert!(verify.contains(line), "{line} in {verify}");
+    }
+    // What a model is made of is named by flags alone: `window` and `output` of a run must not get into a bundle.
+    let import = ["models", "import", "--name", "x", "--dnabert", "d", "--esm", "e", "--head", "h", "-o", "out"];
+    let import = shown(&import);
+    assert!(import.contains("models: [a, b]  # file") && !import.contains("window"), "{import}");
+    sandbox.write("wrong.yaml", "name: x\n");
+    sandbox.run(&["models", "list", "--config", "wrong.yaml"]).fails(78, "VN-CONFIG");
+}
+
+#[test]
+fn a_flag_beats_the_file_and_switches_read_what_people_write() {
+    let sandbox = sandbox();
+    sandbox.write("c.yaml", "resume: false\n");
+    let resume = |set: &[(&str, &str)], args: &[&str]| {
+        let mut all = vec!["run", "x.fa", "-o", "out", "--print-config", "--config", "c.yaml"];
+        all.extend(args);
+        run_with(&sandbox, set, &all).ok().stdout
+    };
+    assert!(resume(&[], &[]).contains("resume: false  # file"));
+    assert!(resume(&[], &["--resume"]).contains("resume: true  # flag"));
+    assert!(resume(&[("VIRNUCPRO_RESUME", "true")], &[]).contains("resume: true  # environment"));
+    for (text, value) in [("1", "true"), ("yes", "true"), ("0", "false"), ("off", "false")] {
+        let legacy = resume(&[("VIRNUCPRO_LEGACY", text)], &[]);
+        let parsed = if value == "true" { "# environment" } else { "legacy" };
+        assert!(legacy.lines().any(|line| line.starts_with("legacy: ") && line.contains(parsed)), "{text}: {legacy}");
+    }
+    // Set to nothing is not set.
+    assert!(resume(&[("VIRNUCPRO_LEGACY", ""), ("VIRNUCPRO_WINDOW", "")], &[]).contains("legacy: false  # default"));
+}
+
+#[test]
+fn a_list_for_an_option_of_one_value_is_refused() {
+    let sandbox = sandbox();
+    sandbox.write("c.yaml", "window: [300, 500]\n");
+    sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]).fails(78, "VN-CONFIG");
+}
+
+#[test]
+fn a_printed_configuration_read_back_says_the_same() {
+    let sandbox = sandbox();
+    for args in [
+        vec!["run", "x.fa", "-o", "out", "--window", "300", "--legacy", "--no-resume", "--models", "a:b/c", "-q"],
+        vec![
+            "run",
+            "x.fa",
+            "-o",
+            "a dir: with #signs, 'quotes' & [more]",
+            "--device",
+            "cuda:0,2",
+            "--viral-share",
+            "1",
+        ],
+        vec!["run", "x.fa", "-o", "./-dash", "--model", "true", "--batch-tokens", "16k", "--attempt", "3"],
+        vec!["chunk", "x.fa", "-o", "123", "--duplicates", "error", "--allow-empty"],
+        vec!["embed-esm", "x", "-o", "null", "--dtype", "bf16", "--resume=false"],
+        vec!["merge", "--dnabert", "a", "b c", "--esm", "d", "-o", "m"],
+        vec!["predict", "m", "--windows", "w", "-o", "~", "--log-format", "json"],
+        vec!["chunk", "x.fa", "-o", "007", "--shard-frames", "50000"],
+        vec!["chunk", "x.fa", "-o", "1e3"],
+        vec!["chunk", "x.fa", "-o", "TRUE"],
+        vec!["info", "--threads", "3", "--model", "1.50"],
+    ] {
+        let values = |listing: &str| -> Vec<String> {
+            listing.lines().map(|line| line.rsplit_once("  # ").map_or(line, |(value, _)| value).to_owned()).collect()
+        };
+        let printed = listing(&args).unwrap();
+        let file = sandbox.write("printed.yaml", &printed).display().to_string();
+        // Only what must stand on the command line: the command and its inputs.
+        let inputs: &[&str] = if ["merge", "info"].contains(&args[0]) { &args[..1] } else { &args[..2] };
+        let again = [inputs, &["--config", &file]].concat();
+        let second = listing(&again).unwrap();
+        assert_eq!(values(&printed), values(&second), "{args:?}");
+        sandbox.write("printed.yaml", &second);
+        assert_eq!(listing(&again).unwrap(), second, "{args:?}");
+    }
+}
+
+#[test]
+fn an_unknown_option_in_the_file_names_the_nearest_one() {
+    let sandbox = sandbox();
+    for (line, nearest) in [
+        ("windows_size: 300", "windows"),
+        ("windw: 300", "window"),
+        ("shard_frames: 5", "shard-frames"),
+        ("batch_token: 5", "batch-tokens"),
+        ("viralshare: 0.5", "viral-share"),
+        ("Model: x", "model"),
+    ] {
+        sandbox.write("c.yaml", format!("{line}\n"));
+        let ran = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]);
+        let json = ran.fails(78, "VN-CONFIG");
+        assert_eq!(json["file"], "c.yaml");
+        ran.says(&[line.split(':').next().unwrap(), &format!("did you mean {nearest}")]);
+        assert!(!sandbox.path("out").exists());
+    }
+}
+
+#[test]
+fn a_wrong_value_names_the_option_and_where_it_stands() {
+    let sandbox = sandbox();
+    for (line, option, value) in [
+        ("window: 2", "window", "2"),
+        ("window: many", "window", "many"),
+        ("device: gpu", "device", "gpu"),
+        ("viral-share: 1.5", "viral-share", "1.5"),
+        ("log-level: loud", "log-level", "loud"),
+        ("legacy: perhaps", "legacy", "perhaps"),
+    ] {
+        let file = sandbox.write("c.yaml", format!("shard-frames: 10\n{line}\n"));
+        let error = listing(&["run", "x.fa", "-o", "out", "--config", &file.display().to_string()]).unwrap_err();
+        assert_eq!((error.fault(), error.path()), (Fault::Config, Some(file.as_path())), "{line}");
+        let report = error.report("virnucpro");
+        for part in [&format!("--{option}"), value, "to do:"] {
+            assert!(report.contains(part), "{line}: {report}");
+        }
+        let variable = format!("VIRNUCPRO_{}", option.to_uppercase().replace('-', "_"));
+        let ran = run_with(&sandbox, &[(&variable, value)], &["run", "x.fa", "-o", "out"]);
+        ran.fails(78, "VN-CONFIG");
+        ran.says(&[&variable, value, "to do:"]);
+        // The same value as a flag is a matter of usage.
+        let flag = format!("--{option}={value}");
+        assert_eq!(listing(&["run", "x.fa", "-o", "out", &flag]).unwrap_err().fault(), Fault::Usage);
+        assert!(!sandbox.path("out").exists());
+    }
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_named_by_its_line() {
+    let sandbox = sandbox();
+    for (text, line) in [("window: 300\n model: x\n", Some(2)), ("window: [1\nmodel: x\n", None), ("just text\n", None)]
+    {
+        sandbox.write("c.yaml", text);
+        let json = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]).fails(78, "VN-CONFIG");
+        assert_eq!(json["file"], "c.yaml");
+        if let Some(line) = line {
+            assert_eq!(json["line"], line, "{json}");
+        }
+    }
+    // An empty file, or one of comments, sets nothing.
+    for text in ["", "# window: 300\n", "---\n"] {
+        sandbox.write("c.yaml", text);
+        let listing = sandbox.run(&["chunk", "x.fa", "-o", "out", "--config", "c.yaml", "--print-config"]).ok().stdout;
+        assert_eq!(setting(&listing, "window"), ("500".to_owned(), "default".to_owned()));
+    }
+}

@@ -1,0 +1,636 @@
+//! Every fault of sequence input: what is read, and what is refused with which words.
+//!
+//! One row per case; `F..` numbers the fault in the project's catalogue.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use virnucpro::error::{Error, Fault};
+use virnucpro::seq::{Alphabet, Compression, Limits, Names, Note, Reader, Source, Summary};
+use virnucpro::units::Duplicates;
+
+type Records = Vec<(String, String)>;
+
+fn read(source: &Source, duplicates: Duplicates, limits: Limits) -> Result<(Records, Summary), Error> {
+    let mut names = Names::new(duplicates);
+    let mut reader = Reader::open(source, Alphabet::Nucleotide, limits)?;
+    let mut records = Vec::new();
+    while let Some(record) = reader.next(&mut names) {
+        let record = record?;
+        assert_eq!(record.ordinal, records.len() as u64 + 1);
+        records.push((record.id.to_owned(), String::from_utf8(record.bases().to_vec()).unwrap()));
+    }
+    assert!(reader.next(&mut names).is_none());
+    let summary = reader.summary().unwrap().clone();
+    assert_eq!(summary.records, records.len() as u64);
+    assert_eq!(summary.bases, records.iter().map(|(_, bases)| bases.len() as u64).sum::<u64>());
+    Ok((records, summary))
+}
+
+fn read_file(path: &Path) -> Result<(Records, Summary), Error> {
+    read(&path.into(), Duplicates::Rename, Limits::default())
+}
+
+/// Reads bytes from a file of the given name.
+fn read_bytes(name: &str, bytes: &[u8]) -> Result<(Records, Summary), Error> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    let result = read_file(&path);
+    if let Ok((_, summary)) = &result {
+        assert_eq!((summary.bytes, summary.digest), (bytes.len() as u64, blake3::hash(bytes)), "{name}");
+    }
+    result
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(text: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(text: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    zstd::encode_all(text, 3).unwrap()
+}
+
+/// A BGZF block: a gzip member with its own size in the extra field `BC`.
+fn bgzf_block(text: &[u8]) -> Vec<u8> {
+    let extra = |size: u16| [&b"BC\x02\0"[..], &size.to_le_bytes()].concat();
+    let block = |size| {
+        let mut encoder = flate2::GzBuilder::new().extra(extra(size)).write(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    block(block(0).len() as u16 - 1)
+}
+
+fn tar() -> Vec<u8> {
+    let mut block = vec![0; 1024];
+    block[..4].copy_from_slice(b"x.fa");
+    block[257..262].copy_from_slice(b"ustar");
+    block
+}
+
+fn utf16(text: &str, mark: bool) -> Vec<u8> {
+    let mark = if mark { Some(0xFEFF) } else { None };
+    mark.into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+}
+
+/// What a row expects: records, or a fault with its line (0 for none) and a part of its report.
+enum Expect {
+    Records(&'static [(&'static str, &'static str)]),
+    Fault(Fault, u64, &'static str),
+}
+
+use Expect::{Fault as Refuse, Records as Accept};
+
+struct Row(&'static str, Vec<u8>, Expect);
+
+fn row(name: &'static str, bytes: impl AsRef<[u8]>, expect: Expect) -> Row {
+    Row(name, bytes.as_ref().to_vec(), expect)
+}
+
+fn check(rows: Vec<Row>) {
+    let mut wrong = Vec::new();
+    for Row(name, bytes, expect) in rows {
+        match (read_bytes("input", &bytes), expect) {
+            (Ok((records, _)), Accept(expected)) => {
+                let expected: Records = expected.iter().map(|(id, seq)| ((*id).into(), (*seq).into())).collect();
+                if records != expected {
+                    wrong.push(format!("{name}: read {records:?}"));
+                }
+            }
+            (Err(error), Refuse(fault, line, part)) => {
+                let json: serde_json::Value = serde_json::from_str(&error.json()).unwrap();
+                let report = error.report("test");
+                let exact = error.fault() == fault
+                    && json["exit"] == u64::from(fault.exit_code())
+                    && json["line"].as_u64() == (line > 0).then_some(line)
+                    && report.contains(part);
+                if !exact || !report.contains("file:") || !report.contains("to do:") {
+                    wrong.push(format!("{name}: expected {fault}, line {line}, '{part}' in\n{report}"));
+                }
+            }
+            (Ok((records, _)), Refuse(fault, ..)) => wrong.push(format!("{name}: no {fault} but {records:?}")),
+            (Err(error), Accept(_)) => wrong.push(format!("{name}: {}", error.report("test"))),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+const ONE: &[(&str, &str)] = &[("a", "ACGT")];
+const TWO: &[(&str, &str)] = &[("a", "ACGT"), ("b", "GGTT")];
+
+#[test]
+fn fasta_text() {
+    check(vec![
+        row("F01 empty file", "", Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F02 blank lines", "\n\n \t\r\n", Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F02 comments", "# nothing\n; here\n\n", Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F02 blank lines, many", "\n".repeat(1 << 20), Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F02 blank lines, then a record", "\n \r\n\n>a\nACGT\n", Accept(ONE)),
+        row("F03 no header", "ACGT\n>a\nACGT\n", Refuse(Fault::InputNoHeader, 1, "0x41 'A'")),
+        row("F03 comment first", "\n;x\n>a\nACGT\n", Refuse(Fault::InputNoHeader, 2, "0x3B ';'")),
+        row("F03 blank before the header", "\n\n >a\nACGT\n", Refuse(Fault::InputNoHeader, 3, "0x20 ' '")),
+        row("F04 empty id", ">a\nACGT\n>\nACGT\n", Refuse(Fault::InputNoId, 3, "after '>'")),
+        row("F04 blank id", ">a\nACGT\n> \t \nACGT\n", Refuse(Fault::InputNoId, 3, "after '>'")),
+        row("F04 blank before the id", "> a b\nACGT\n", Accept(ONE)),
+        row("F05 empty record in the middle", ">a\n>b\nGGTT\n", Accept(&[("a", ""), ("b", "GGTT")])),
+        row("F05 empty record of blank lines", ">a\n\n \n>b\nGGTT\n", Accept(&[("a", ""), ("b", "GGTT")])),
+        row("F06 empty record at the end", ">a\nACGT\n>b\n", Accept(&[("a", "ACGT"), ("b", "")])),
+        row("F06 cut in the last header", ">a\nACGT\n>b", Refuse(Fault::InputTruncated, 3, "probably cut")),
+        row("F06 one header, cut", ">a b", Refuse(Fault::InputTruncated, 1, "probably cut")),
+        row("F07 duplicate ids", ">x\nA\n>x 1\nC\n>x\nG\n", Accept(&[("x", "A"), ("x__2", "C"), ("x__3", "G")])),
+        row(
+            "F07 renamed before a real one",
+            ">x\nA\n>x\nC\n>x__2\nG\n",
+            Accept(&[("x", "A"), ("x__2", "C"), ("x__2__2", "G")]),
+        ),
+        row(
+            "F07 renamed after a real one",
+            ">x__2\nA\n>x\nC\n>x\nG\n",
+            Accept(&[("x__2", "A"), ("x", "C"), ("x__3", "G")]),
+        ),
+        row("F08 an id like a window's", ">x\nA\n>x_chunk_1F1\nC\n", Accept(&[("x", "A"), ("x_chunk_1F1", "C")])),
+        row("F09 CRLF", ">a b\r\nAC\r\n\r\nGT\r\n>b\r\nGGTT\r\n", Accept(TWO)),
+        row("F09 CRLF and LF mixed, CR CR LF", ">a\r\nAC\nGT\r\r\n>b\nGGTT", Accept(TWO)),
+        row("F10 CR alone", ">a\rACGT\r>b\rGGTT\r", Refuse(Fault::InputCarriageReturn, 1, "tr '\\r' '\\n'")),
+        row("F10 CR alone in a sequence", ">a\nAC\rGT\n", Refuse(Fault::InputCarriageReturn, 2, "0x0D")),
+        row(
+            "F10 CR alone, a long file",
+            format!(">a\r{}", "ACGT\r".repeat(50_000)),
+            Refuse(Fault::InputCarriageReturn, 1, "0x0D"),
+        ),
+        row("F11 byte order mark", "\u{FEFF}>a\nACGT\n", Accept(ONE)),
+        row("F11 two byte order marks", "\u{FEFF}\u{FEFF}>a\nACGT\n", Refuse(Fault::InputNoHeader, 1, "0xEF")),
+        row("F12 UTF-16 with mark", utf16(">a\nACGT\n", true), Refuse(Fault::InputEncoding, 1, "UTF-16")),
+        row("F12 UTF-16 without mark", utf16(">a\nACGT\n", false), Refuse(Fault::InputEncoding, 1, "UTF-16")),
+        row(
+            "F13 F14 F15 F16 letters kept as they are",
+            ">a\nacgtNRYKMSWBDHVU-nrykmswbdhvu\n",
+            Accept(&[("a", "acgtNRYKMSWBDHVU-nrykmswbdhvu")]),
+        ),
+        row("F16 dots", ">a\nAC\nG..T\n", Refuse(Fault::InputCharacter, 3, "0x2E '.' at column 2")),
+        row("F16 star", ">a\nACGT*\n", Refuse(Fault::InputCharacter, 2, "alignment or a translation")),
+        row("F17 space", ">a\nAC\nAC GT\n", Refuse(Fault::InputCharacter, 3, "0x20 ' ' at column 3")),
+        row("F17 tab", ">a\nAC\tGT\n", Refuse(Fault::InputCharacter, 2, "0x09 at column 3")),
+        row("F17 leading blank", ">a\n ACGT\n", Refuse(Fault::InputCharacter, 2, "0x20 ' ' at column 1")),
+        row("F17 trailing blanks", ">a\nAC \t\nGT  \n>b\t \nGGTT ", Accept(TWO)),
+        row("F17 digits", ">a\n1 ACGT\n", Refuse(Fault::InputCharacter, 2, "as in GenBank")),
+        row(
+            "F18 header on a sequence line",
+            ">a\nACGT\nAC>b\nGG\n",
+            Refuse(Fault::InputCharacter, 3, "0x3E '>' at column 3"),
+        ),
+        row("F19 NUL", ">a\nAC\0GT\n", Refuse(Fault::InputBinary, 2, "0x00")),
+        row("F19 control byte", ">a\nACGT\n\x1b[31m\n", Refuse(Fault::InputBinary, 3, "0x1B")),
+        row("F19 bytes of no text first", [0xC3u8, 0x28, 0, 1], Refuse(Fault::InputNoHeader, 1, "0xC3")),
+        row("F19 NUL first", [0u8, 1, 2], Refuse(Fault::InputBinary, 1, "0x00")),
+        row("F19 non-ASCII letter", ">a\nACG\u{2013}T\n", Refuse(Fault::InputCharacter, 2, "0xE2 at column 4")),
+        row("F19 ELF", b"\x7fELF\x02\x01\x01\0", Refuse(Fault::InputBinary, 1, "ELF")),
+        row("F19 PDF", "%PDF-1.7\n", Refuse(Fault::InputBinary, 1, "PDF")),
+        row(
+            "F22 FASTQ after FASTA",
+            ">a\nACGT\n@b\nACGT\n+\nIIII\n",
+            Refuse(Fault::InputCharacter, 3, "0x40 '@' at column 1"),
+        ),
+        row(
+            "F23 proteins",
+            ">p\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n",
+            Refuse(Fault::InputProtein, 2, "0x4C 'L' at column 4"),
+        ),
+        row("F23 proteins, lower case, second line", ">p\nMKV\nmslfep\n", Refuse(Fault::InputProtein, 3, "proteins")),
+        row(
+            "F23 one wrong letter is no protein",
+            format!(">a\n{}E\n", "ACGT".repeat(9)),
+            Refuse(Fault::InputCharacter, 2, "0x45 'E' at column 37"),
+        ),
+        row("F23 X", ">a\nACGXACGT\n", Refuse(Fault::InputCharacter, 2, "write N")),
+        row("F24 GenBank", "LOCUS       NC_1  5 bp\n", Refuse(Fault::InputFormat, 1, "GenBank")),
+        row("F24 EMBL", "ID   X; SV 1;\n", Refuse(Fault::InputFormat, 1, "EMBL")),
+        row("F24 GFF", "##gff-version 3\n", Refuse(Fault::InputFormat, 1, "GFF")),
+        row("F24 SAM", "@HD\tVN:1.6\n@SQ\tSN:x\tLN:5\n", Refuse(Fault::InputFormat, 1, "SAM")),
+        row("F24 web page", "\n<!doctype html>\n<html>", Refuse(Fault::InputFormat, 2, "web page")),
+        row(
+            "F24 Git-LFS pointer",
+            "version https://git-lfs.github.com/spec/v1\n",
+            Refuse(Fault::InputFormat, 1, "git lfs pull"),
+        ),
+        row("F26 F27 description and tab", ">a\tx y\nACGT\n>b  z\nGGTT\n", Accept(TWO)),
+        row(
+            "F28 ids of shell and path characters",
+            ">../../etc/$(x)\nA\n>-rf\nC\n>~`x`\nG\n",
+            Accept(&[("../../etc/$(x)", "A"), ("-rf", "C"), ("~`x`", "G")]),
+        ),
+        row(
+            "F29 ids of other bytes",
+            b">a\xff\nA\n>b\x1b[0m\nC\n>\xe2\x80\xaec\nG\n",
+            Accept(&[("a\\xFF", "A"), ("b\\u{1b}[0m", "C"), ("\\u{202e}c", "G")]),
+        ),
+        row(
+            "F30 long id",
+            format!(">{}\nACGT\n", "x".repeat((64 << 10) + 1)),
+            Refuse(Fault::InputIdTooLong, 1, "65536 bytes"),
+        ),
+        row(
+            "F30 very long header line",
+            format!(">{}\nACGT\n", "x".repeat(20 << 20)),
+            Refuse(Fault::InputIdTooLong, 1, "65536 bytes"),
+        ),
+        row("F30 long description", format!(">a {}\nACGT\n", "x ".repeat(1 << 20)), Accept(ONE)),
+        row("F31 short records", ">a\nA\n>b\nAC\n", Accept(&[("a", "A"), ("b", "AC")])),
+        row("F44 no line end at the end", ">a\nACGT\n>b\nGGTT", Accept(TWO)),
+    ]);
+}
+
+#[test]
+fn fastq_text() {
+    check(vec![
+        row("F21 FASTQ", "@a x\nACGT\n+\nIIII\n@b\nGGTT\n+b\n!~!~\n", Accept(TWO)),
+        row("F21 CRLF, no line end at the end", "@a x\r\nACGT\r\n+\r\nIIII\r\n@b\r\nGGTT\r\n+\r\nIIII", Accept(TWO)),
+        row("F21 blank lines around", "\n\n@a\nACGT\n+\n@III\n\n\n\n\n\n\n", Accept(ONE)),
+        row("F21 empty sequence", "@a\n\n+\n\n@b\nGGTT\n+\nIIII\n", Accept(&[("a", ""), ("b", "GGTT")])),
+        row(
+            "blank line between records",
+            "@a\nACGT\n+\nIIII\n\n@b\nGGTT\n+\nIIII\n",
+            Refuse(Fault::InputFastq, 5, "blank lines"),
+        ),
+        row("FASTA after FASTQ", "@a\nACGT\n+\nIIII\n>b\nGGTT\n", Refuse(Fault::InputTruncated, 7, "cut")),
+        row(
+            "four lines of FASTA after FASTQ",
+            "\n@a\nACGT\n+\nIIII\n>b\nGGTT\n+\nGGTT\n",
+            Refuse(Fault::InputFastq, 6, "'@'"),
+        ),
+        row("quality too short", "@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIII\n", Refuse(Fault::InputFastq, 8, "not as long")),
+        row("quality too long", "@a\nACGT\n+\nIIIII\n", Refuse(Fault::InputFastq, 4, "record:")),
+        row("sequence over two lines", "@a\nACGT\nACGT\n+\nIIII\nIIII\n", Refuse(Fault::InputFastq, 3, "four lines")),
+        row("cut after the header", "@a\nACGT\n+\nIIII\n@b\n", Refuse(Fault::InputTruncated, 6, "cut")),
+        row("cut in the sequence", "@a\nACGT\n+\nIIII\n@b\nAC", Refuse(Fault::InputTruncated, 7, "cut")),
+        row("cut in the quality", "@a\nACGT\n+\nII", Refuse(Fault::InputFastq, 4, "cut")),
+        row(
+            "a quality line missing",
+            "@a\nACGT\n+\n@b\nACGT\n+\nIIII\n@c\nAC\n+\nII\n",
+            Refuse(Fault::InputFastq, 4, "not as long"),
+        ),
+        row(
+            "wrong letter",
+            "@a\nACGT\n+\nIIII\n@b\nAC!T\n+\nIIII\n",
+            Refuse(Fault::InputCharacter, 6, "0x21 '!' at column 3"),
+        ),
+        row("a sequence line missing", "@a\n+\nIIII\n", Refuse(Fault::InputCharacter, 2, "four lines")),
+        row("wrong quality", "@a\nACGT\n+\nI II\n", Refuse(Fault::InputFastq, 4, "0x20 ' ' at column 2")),
+        row("no id", "@ \nACGT\n+\nIIII\n", Refuse(Fault::InputNoId, 1, "after '@'")),
+        row("CR alone", "@a\rACGT\r+\rIIII\r", Refuse(Fault::InputCarriageReturn, 1, "0x0D")),
+        row("duplicate ids", "@x 1:N\nA\n+\nI\n@x 2:N\nC\n+\nI\n", Accept(&[("x", "A"), ("x__2", "C")])),
+    ]);
+}
+
+#[test]
+fn compressed_input() {
+    let text = b">a\nACGT\n>b\nGGTT\n";
+    let halves = |pack: fn(&[u8]) -> Vec<u8>| [pack(b">a\nAC"), pack(b"GT\n>b\nGGTT\n")].concat();
+    let bgzf = |parts: &[&[u8]]| parts.iter().flat_map(|part| bgzf_block(part)).collect::<Vec<u8>>();
+    let refused = |name: &'static str| Refuse(Fault::InputCompression, 0, name);
+    let corrupt = |part: &'static str| Refuse(Fault::InputCompressedCorrupt, 0, part);
+    let mut flipped = gzip(text);
+    let crc = flipped.len() - 8;
+    flipped[crc] ^= 1;
+    let skippable = [&[0x50, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 9, 9][..], &zstd(text)].concat();
+    check(vec![
+        row("F20 gzip", gzip(text), Accept(TWO)),
+        row("F20 bzip2", bzip2(text), Accept(TWO)),
+        row("F20 xz", xz(text), Accept(TWO)),
+        row("F20 zstd", zstd(text), Accept(TWO)),
+        row("F20 zstd with a skippable frame", skippable, Accept(TWO)),
+        row("F20 FASTQ in gzip", gzip(b"@a\nACGT\n+\nIIII\n"), Accept(ONE)),
+        row("F20 zip", b"PK\x03\x04\x14\0", refused("zip")),
+        row("F20 tar", tar(), refused("tar")),
+        row("F20 .Z", b"\x1f\x9d\x90", refused(".Z")),
+        row("F20 lz4", b"\x04\x22\x4d\x18\x64", refused("lz4")),
+        row("F20 7z", b"7z\xbc\xaf\x27\x1c\0\x04", refused("7z")),
+        row("F20 tar in gzip", gzip(&tar()), Refuse(Fault::InputCompression, 1, "tar file inside")),
+        row("F20 tar in zstd", zstd(&tar()), Refuse(Fault::InputCompression, 1, "tar file inside")),
+        row("F20 gzip in gzip", gzip(&gzip(text)), Refuse(Fault::InputCompression, 1, "gzip file inside")),
+        row("F20 zip in xz", xz(b"PK\x03\x04"), Refuse(Fault::InputCompression, 1, "zip file inside")),
+        row("F20 BAM", bgzf(&[b"BAM\x01\0\0\0\0", b""]), Refuse(Fault::InputFormat, 1, "BAM")),
+        row("F20 web page in gzip", gzip(b"<html>"), Refuse(Fault::InputFormat, 1, "web page")),
+        row("F01 empty gzip", gzip(b""), Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F01 empty xz", xz(b""), Refuse(Fault::InputEmpty, 0, "no sequences")),
+        row("F39 gzip of two members", halves(gzip), Accept(TWO)),
+        row("F39 bzip2 of two streams", halves(bzip2), Accept(TWO)),
+        row("F39 xz of two streams", halves(xz), Accept(TWO)),
+        row("F39 zstd of two frames", halves(zstd), Accept(TWO)),
+        row("F40 BGZF", bgzf(&[b">a\nAC", b"GT\n>b\nGGTT\n", b""]), Accept(TWO)),
+        row("F40 BGZF files joined", bgzf(&[b">a\nACGT\n", b"", b">b\nGGTT\n", b""]), Accept(TWO)),
+        row(
+            "F40 BGZF without its last block",
+            bgzf(&[b">a\nACGT\n", b">b\nGGTT\n"]),
+            Refuse(Fault::InputBgzfEof, 0, "end-of-file block"),
+        ),
+        row(
+            "F40 BGZF with zero padding but no last block",
+            [bgzf(&[b">a\nACGT\n"]), vec![0; 9]].concat(),
+            Refuse(Fault::InputBgzfEof, 0, "end-of-file block"),
+        ),
+        row("F41 zero padding", [gzip(text), vec![0; 100_000]].concat(), Accept(TWO)),
+        row("F41 data after the end", [gzip(text), b"junk".to_vec()].concat(), corrupt("other data after")),
+        row("F41 data after zero padding", [gzip(text), vec![0; 70_000], vec![1]].concat(), corrupt("zero padding")),
+        row("F41 data after bzip2", [bzip2(text), b"junk".to_vec()].concat(), corrupt("bzip2")),
+        row("F41 data after xz", [xz(text), b"a lot of other data".to_vec()].concat(), corrupt("xz")),
+        row("F41 data after zstd", [zstd(text), b"a lot of other data".to_vec()].concat(), corrupt("zstd")),
+        row("F42 wrong checksum", flipped, corrupt("gzip")),
+    ]);
+}
+
+/// Enough text that every decompressor holds some back, from a fixed seed.
+fn random_fasta(records: usize) -> Vec<u8> {
+    let mut state = 7u64;
+    let mut text = Vec::new();
+    for record in 0..records {
+        writeln!(text, ">record_{record} of a test").unwrap();
+        for i in 0..130 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            text.push(b"ACGT"[(state >> 62) as usize]);
+            if i % 60 == 59 {
+                text.push(b'\n');
+            }
+        }
+        text.push(b'\n');
+    }
+    text
+}
+
+#[test]
+fn a_compressed_stream_cut_at_any_byte_is_never_a_success() {
+    let text = random_fasta(12);
+    let whole = read_bytes("input", &text).unwrap().0;
+    let bgzf: Vec<u8> = text.chunks(700).chain([&b""[..]]).flat_map(bgzf_block).collect();
+    let packed =
+        [("gzip", gzip(&text)), ("bzip2", bzip2(&text)), ("xz", xz(&text)), ("zstd", zstd(&text)), ("BGZF", bgzf)];
+    for (name, bytes) in packed {
+        assert_eq!(read_bytes("input", &bytes).unwrap().0, whole, "{name}");
+        for cut in 0..bytes.len() {
+            let error = read_bytes("input", &bytes[..cut]).err().unwrap_or_else(|| panic!("{name} cut at {cut}"));
+            assert_eq!(error.fault().exit_code(), 65, "{name} cut at {cut}: {}", error.report("test"));
+            if cut >= 24 {
+                let expected = [Fault::InputCompressedTruncated, Fault::InputBgzfEof];
+                assert!(expected.contains(&error.fault()), "{name} cut at {cut}: {}", error.report("test"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_compressed_stream_is_never_another_result() {
+    let text = random_fasta(3);
+    let whole = read_bytes("input", &text).unwrap().0;
+    for (name, bytes) in [("gzip", gzip(&text)), ("bzip2", bzip2(&text)), ("xz", xz(&text))] {
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok((records, _)) = read_bytes("input", &damaged) {
+                assert_eq!(records, whole, "{name}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plain_text_cut_at_any_byte_gives_the_records_before_the_cut_or_an_error() {
+    let text = random_fasta(3);
+    let whole = read_bytes("input", &text).unwrap().0;
+    for cut in 0..text.len() {
+        if let Ok((records, summary)) = read_bytes("input", &text[..cut]) {
+            let complete = records.len() - 1;
+            assert_eq!(records[..complete], whole[..complete]);
+            assert!(whole[complete].1.starts_with(&records[complete].1));
+            assert_eq!(summary.notes.contains(&Note::NoFinalNewline), text[cut - 1] != b'\n');
+        }
+    }
+}
+
+#[test]
+fn the_records_before_a_fault_are_still_given() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("input.fa");
+    fs::write(&path, ">a\nACGT\n>b\nGGTT\n>c\nAC.GT\n>d\nA\n").unwrap();
+    let mut names = Names::new(Duplicates::Rename);
+    let mut reader = Reader::open(&path.into(), Alphabet::Nucleotide, Limits::default()).unwrap();
+    assert_eq!(reader.next(&mut names).unwrap().unwrap().line, 1);
+    assert_eq!(reader.next(&mut names).unwrap().unwrap().bases(), b"GGTT");
+    let error = reader.next(&mut names).unwrap().unwrap_err();
+    assert!(error.report("test").contains("record:   c"), "{}", error.report("test"));
+    assert!(reader.next(&mut names).is_none() && reader.summary().is_none());
+}
+
+#[test]
+fn a_duplicate_is_an_error_that_names_both_lines_when_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("input.fa");
+    fs::write(&path, ">a\nAC\nGT\n>b\nA\n>a\nC\n").unwrap();
+    let error = read(&path.as_path().into(), Duplicates::Error, Limits::default()).unwrap_err();
+    let report = error.report("test");
+    assert_eq!(error.fault(), Fault::InputDuplicateId);
+    assert!(report.contains("input.fa, line 6") && report.contains("line 1\n"), "{report}");
+}
+
+#[test]
+fn names_are_unique_over_several_inputs() {
+    let folder = TempDir::new().unwrap();
+    let mut names = Names::new(Duplicates::Rename);
+    let mut ids = Vec::new();
+    for name in ["1.fa", "2.fa"] {
+        let path = folder.path().join(name);
+        fs::write(&path, ">a\nAC\n>b\nGT\n").unwrap();
+        let mut reader = Reader::open(&path.into(), Alphabet::Nucleotide, Limits::default()).unwrap();
+        while let Some(record) = reader.next(&mut names) {
+            let record = record.unwrap();
+            ids.push((record.ordinal, record.id.to_owned(), record.original_id.to_owned()));
+        }
+    }
+    let row = |ordinal, id: &str, own: &str| (ordinal, id.to_owned(), own.to_owned());
+    assert_eq!(ids, [row(1, "a", "a"), row(2, "b", "b"), row(3, "a__2", "a"), row(4, "b__2", "b")]);
+    assert_eq!((names.records(), names.renamed()), (4, 2));
+}
+
+#[test]
+fn lines_are_counted_to_the_record_and_the_character() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("input.fa");
+    let long = "ACGTACGTAC\r\n".repeat(30_000);
+    fs::write(&path, format!("\n>a\n{long}\n>b\n{long}>c\nAC\nA#C\n")).unwrap();
+    let mut names = Names::new(Duplicates::Rename);
+    let mut reader = Reader::open(&path.into(), Alphabet::Nucleotide, Limits::default()).unwrap();
+    for line in [2, 30_004] {
+        let record = reader.next(&mut names).unwrap().unwrap();
+        assert_eq!((record.line, record.bases().len()), (line, 300_000));
+    }
+    let error = reader.next(&mut names).unwrap().unwrap_err();
+    assert!(error.report("test").contains("line 60007\n"), "{}", error.report("test"));
+}
+
+#[test]
+fn f33_f43_a_record_beyond_the_limit_is_refused_before_it_is_held() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("bomb.fa.gz");
+    let bomb = [&b">a\n"[..], &vec![b'A'; 50_000_000]].concat();
+    fs::write(&path, gzip(&bomb)).unwrap();
+    let limits = Limits { record_bases: 1_000_000, ..Limits::default() };
+    let error = read(&path.as_path().into(), Duplicates::Rename, limits).unwrap_err();
+    assert_eq!(error.fault(), Fault::TooLong);
+    assert_eq!(read_file(&path).unwrap().0[0].1.len(), 50_000_000);
+}
+
+#[test]
+fn f45_content_decides_and_a_misleading_name_is_noted() {
+    let text = b">a\nACGT\n";
+    let note = |name: &str, bytes: &[u8]| read_bytes(name, bytes).unwrap().1.notes;
+    assert_eq!(note("x.fa.gz", text), [Note::NameMismatch { content: Compression::Plain }]);
+    assert_eq!(note("x.fa", &zstd(text)), [Note::NameMismatch { content: Compression::Zstd }]);
+    assert_eq!(note("x.fa.gz", &gzip(text)), []);
+    assert_eq!(note("x", &gzip(text)), []);
+}
+
+#[test]
+fn f11_f25_f44_peculiarities_are_noted() {
+    let notes = |text: &str| read_bytes("x.fa", text.as_bytes()).unwrap().1.notes;
+    assert_eq!(notes("\u{FEFF}>a\nA\n"), [Note::ByteOrderMark]);
+    assert_eq!(
+        notes(">a\nA\n>b title ACGTACGTACGTACGTACGT\nA\n>c acgtacgtacgtacgtacgtn\nA\n"),
+        [Note::SequenceInHeader { line: 3 }]
+    );
+    assert_eq!(notes(">a\nA"), [Note::NoFinalNewline]);
+    assert_eq!(notes(">ACGTACGTACGTACGTACGTACGT\nA\n"), []);
+}
+
+#[test]
+fn f46_a_pipe_is_read_like_a_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let writer = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+            for byte in gzip(b">a\nACGT\n>b\nGGTT\n") {
+                pipe.write_all(&[byte]).unwrap();
+            }
+        })
+    };
+    let (records, summary) = read_file(&path).unwrap();
+    writer.join().unwrap();
+    assert_eq!(records.len(), 2);
+    assert_eq!(summary.digest, blake3::hash(&gzip(b">a\nACGT\n>b\nGGTT\n")));
+}
+
+#[test]
+fn f47_an_input_that_cannot_be_opened_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+    fs::write(at("file"), ">a\nA\n").unwrap();
+    for path in
+        [at("absent"), at("dangling"), at("loop"), at("file").join("x"), at(&"x".repeat(300)), folder.path().into()]
+    {
+        let error = read_file(&path).unwrap_err();
+        let report = error.report("test");
+        assert_eq!((error.fault(), error.fault().exit_code()), (Fault::InputMissing, 66), "{report}");
+        assert!(report.contains("cause:") && report.contains("to do:"), "{report}");
+    }
+}
+
+#[test]
+fn f48_an_input_that_changes_while_it_is_read_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("input.fa");
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
+        ("grown", |path| fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b">c\nA\n").unwrap()),
+        ("replaced", |path| {
+            fs::write(path.with_extension("new"), ">a\nACGT\n>b\nGGTT\n").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        }),
+        ("removed", |path| fs::remove_file(path).unwrap()),
+    ];
+    for (what, change) in changes {
+        fs::write(&path, ">a\nACGT\n>b\nGGTT\n").unwrap();
+        let mut names = Names::new(Duplicates::Rename);
+        let mut reader = Reader::open(&path.as_path().into(), Alphabet::Nucleotide, Limits::default()).unwrap();
+        assert!(reader.next(&mut names).unwrap().is_ok());
+        change(&path);
+        let error = loop {
+            match reader.next(&mut names) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("{what}"),
+            }
+        };
+        assert_eq!(error.fault(), Fault::InputChanged, "{what}");
+    }
+}
+
+#[test]
+fn protein_sequences_are_read_when_they_are_wanted() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.faa");
+    fs::write(&path, ">p\nMKVLE*\nxBZ-\n>q\nMK1\n").unwrap();
+    let mut names = Names::new(Duplicates::Rename);
+    let mut reader = Reader::open(&path.into(), Alphabet::Protein, Limits::default()).unwrap();
+    assert_eq!(reader.next(&mut names).unwrap().unwrap().bases(), b"MKVLE*xBZ-");
+    assert_eq!(reader.next(&mut names).unwrap().unwrap_err().fault(), Fault::InputCharacter);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read_bytes("input", &bytes);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic_or_lose_a_base(text in "[>@]a?( b)?[\r\n>@+ACGTNacgt. \tIE1\u{0}-]{0,60}") {
+        if let Ok((records, _)) = read_bytes("input", text.as_bytes()) {
+            if text.starts_with('>') {
+                let bases: usize = text.lines().filter(|line| !line.starts_with('>')).map(|line| line.trim_end().len()).sum();
+                prop_assert_eq!(bases, records.iter().map(|(_, bases)| bases.len()).sum::<usize>());
+                prop_assert_eq!(text.lines().filter(|line| line.starts_with('>')).count(), records.len());
+            } else {
+                prop_assert_eq!(text.trim_end().lines().count().div_ceil(4), records.len());
+            }
+        }
+    }
+
+    #[test]
+    fn line_ends_case_and_wrapping_do_not_change_the_records(
+        sequences in prop::collection::vec("[ACGTN]{0,200}", 1..6), width in 1usize..80, end in "\r?\n"
+    ) {
+        let mut text = String::new();
+        for (i, sequence) in sequences.iter().enumerate() {
+            text += &format!(">r{i} title{end}");
+            for line in sequence.as_bytes().chunks(width) {
+                text += str::from_utf8(line).unwrap();
+                text += &end;
+            }
+        }
+        let expected: Records = sequences.iter().enumerate().map(|(i, seq)| (format!("r{i}"), seq.clone())).collect();
+        prop_assert_eq!(&read_bytes("input", text.as_bytes()).unwrap().0, &expected);
+        prop_assert_eq!(&read_bytes("input", &zstd(text.as_bytes())).unwrap().0, &expected);
+    }
+}

@@ -1,0 +1,16 @@
+//! The program as a user meets it: arguments, input, output, resuming, and how it ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests may
+
+mod config;
+mod documents;
+mod failures;
+mod fasta_faults;
+mod help;
+mod inputs;
+mod reader_memory;
+mod resume;
+mod signals;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
