@@ -181,24 +181,10 @@ fn check_known(command: &Command, options: &Options) -> Result<()> {
         }
     }
     let Some(unknown) = options.keys().find(|name| !known.contains_key(name.as_str())) else { return Ok(()) };
-    let nearest = known.keys().min_by_key(|name| distance(name, unknown)).copied().unwrap_or_default();
+    let nearest = known.keys().min_by_key(|name| strsim::levenshtein(name, unknown)).copied().unwrap_or_default();
     Err(Error::new(Fault::Config, format!("the configuration file has an option that no command has: {unknown}"))
         .found(unknown.clone())
         .advice(format!("did you mean {nearest}? `virnucpro run --print-config x -o y` prints all options")))
-}
-
-/// Edits that turn `a` into `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The command line with the file's values as defaults, and blind to variables that are set to nothing.

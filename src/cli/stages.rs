@@ -53,8 +53,8 @@ impl RunArgs {
     pub fn settings(self) -> Result<config::Run> {
         let (resume, root) = (self.output.resume(), &self.output.output);
         let (model, compute) = (self.model.settings(), self.compute.settings());
-        let embed = |part, folder: &str| config::Embed {
-            part,
+        let embed = |side, folder: &str| config::Embed {
+            side,
             shards: vec![root.join("windows")],
             output: root.join(folder),
             model: model.clone(),
@@ -156,7 +156,7 @@ struct EmbedOptions {
 impl EmbedOptions {
     fn settings(self, side: Side) -> config::Embed {
         config::Embed {
-            part,
+            side,
             shards: self.shards,
             resume: self.output.resume(),
             output: self.output.output,

@@ -110,7 +110,7 @@ fn vectors(bundle: &Bundle, pairs: &[(&str, &str)], compute: &config::Compute) -
 
 /// One vector per sequence.
 fn embed(bundle: &Bundle, side: Side, sequences: Vec<&str>, compute: &config::Compute) -> Result<Vec<Vec<f32>>> {
-    let mut engine = load::engine(bundle, part, compute)?;
+    let mut engine = load::engine(bundle, side, compute)?;
     let (dim, expected) = (engine.dim(), sequences.len());
     let named = (1..).zip(sequences).map(|(number, letters)| {
         Ok(Sequence { id: format!("stored sequence {number}"), letters: letters.as_bytes().to_vec() })

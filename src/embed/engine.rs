@@ -10,10 +10,10 @@
 //! everybody and is what the caller gets.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Fault, Result};
 use crate::model::Encoder;
@@ -106,33 +106,26 @@ impl Engine {
     {
         let (dim, batching) = (self.dim(), self.batching);
         let tokenizer = self.tokenizer.as_ref();
-        let (jobs, queue) = sync_channel::<Job>(batching.prefetch.max(1) * self.encoders.len().max(1));
-        let (to_writer, messages) = sync_channel::<Message>(2 * self.encoders.len().max(1));
-        let stop = AtomicBool::new(false);
-        let queue = Mutex::new(Some(queue));
-        let (queue, stop) = (&queue, &stop);
+        let (jobs, queue) = bounded::<Job>(batching.prefetch.max(1) * self.encoders.len().max(1));
+        let (to_writer, messages) = bounded::<Message>(2 * self.encoders.len().max(1));
+        let stop = &AtomicBool::new(false);
         thread::scope(|scope| {
             let devices: Vec<_> = self
                 .encoders
                 .iter_mut()
                 .map(|encoder| {
-                    let to_writer = to_writer.clone();
+                    let (queue, to_writer) = (queue.clone(), to_writer.clone());
                     scope.spawn(move || {
-                        let outcome = run_device(encoder.as_mut(), queue, &to_writer, stop);
-                        if outcome.is_err() {
-                            stop.store(true, Ordering::Relaxed);
-                            close(queue);
-                        }
+                        let outcome = run_device(encoder.as_mut(), &queue, &to_writer, stop);
+                        stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
                         outcome
                     })
                 })
                 .collect();
+            drop(queue); // once every device has stopped, the reader finds nobody to send to
             let reader = scope.spawn(move || read(sequences, tokenizer, batching, (jobs, to_writer)));
             let written = write(messages, dim, sink);
-            if written.is_err() {
-                stop.store(true, Ordering::Relaxed);
-                close(queue);
-            }
+            stop.fetch_or(written.is_err(), Ordering::Relaxed);
             // The device's failure is the cause of the others', and the reader's of the writer's.
             for device in devices {
                 joined(device)?;
@@ -142,11 +135,6 @@ impl Engine {
             if sent == written { Ok(written) } else { Err(lost(sent, written)) }
         })
     }
-}
-
-/// Drops the queue, so that a reader waiting to send finds nobody.
-fn close(queue: &Mutex<Option<Receiver<Job>>>) {
-    *queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
 }
 
 fn joined<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
@@ -166,7 +154,7 @@ fn read<I>(
     sequences: I,
     tokenizer: &dyn Tokenize,
     batching: Batching,
-    out: (SyncSender<Job>, SyncSender<Message>),
+    out: (Sender<Job>, Sender<Message>),
 ) -> Result<u64>
 where
     I: Iterator<Item = Result<Sequence>>,
@@ -239,16 +227,14 @@ fn tokenize(sequences: &[Sequence], tokenizer: &dyn Tokenize, workers: usize) ->
 /// Device: batches to vectors, until the queue ends or somebody fails.
 fn run_device(
     encoder: &mut dyn Encoder,
-    queue: &Mutex<Option<Receiver<Job>>>,
-    to_writer: &SyncSender<Message>,
+    queue: &Receiver<Job>,
+    to_writer: &Sender<Message>,
     stop: &AtomicBool,
 ) -> Result<()> {
-    while !stop.load(Ordering::Relaxed) {
-        let job = {
-            let queue = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            queue.as_ref().and_then(|queue| queue.recv().ok())
-        };
-        let Some((block, batch)) = job else { break };
+    for (block, batch) in queue {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         interrupt::check()?;
         let values = encoder.embed(&batch).map_err(|error| judge_memory(error, &batch))?;
         let rows = batch.rows().to_vec();
@@ -323,6 +309,7 @@ mod tests {
     use super::*;
     use crate::model::mock::MockEncoder;
     use crate::tokenize::EsmTokenizer;
+    use std::sync::Mutex;
     use std::time::Duration;
 
     fn sequences(n: usize) -> Vec<Result<Sequence>> {

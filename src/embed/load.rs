@@ -35,7 +35,7 @@ pub fn stamp(bundle: &Bundle) -> ModelStamp {
 /// # Errors
 /// As for [`engine`].
 pub fn precision(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Precision> {
-    if family(bundle, part) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+    if family(bundle, side) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
 }
 
 /// Whether this build can run the models of a bundle.
@@ -46,7 +46,7 @@ pub fn computes(bundle: &Bundle) -> bool {
 }
 
 fn family(bundle: &Bundle, side: Side) -> Family {
-    match part {
+    match side {
         Side::Dnabert => bundle.spec().dnabert.family,
         Side::Esm => bundle.spec().esm.family,
     }
@@ -57,7 +57,7 @@ fn family(bundle: &Bundle, side: Side) -> Family {
 /// # Errors
 /// A device is missing, the bundle is damaged, or this build has no libtorch.
 pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Engine> {
-    let family = family(bundle, part);
+    let family = family(bundle, side);
     let tokenizer: Box<dyn Tokenize> = match family {
         Family::Dnabert => {
             let name = "dnabert/tokenizer.json";
@@ -66,7 +66,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         }
         _ => Box::new(EsmTokenizer),
     };
-    let devices = devices(family, bundle, part, compute)?;
+    let devices = devices(family, bundle, side, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {
         batch_tokens: batch_tokens(compute, devices.on_gpu),
@@ -75,7 +75,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
     };
     log::info!(
         "{} of {} on {}, {} tokens per batch",
-        if part == Side::Dnabert { "DNABERT-S" } else { "ESM-2" },
+        if side == Side::Dnabert { "DNABERT-S" } else { "ESM-2" },
         stamp(bundle).cell(),
         devices.name,
         batching.batch_tokens
@@ -123,7 +123,7 @@ struct Devices {
 
 fn devices(family: Family, bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Devices> {
     if family == Family::Mock {
-        let dim = match part {
+        let dim = match side {
             Side::Dnabert => bundle.spec().dnabert.dim,
             Side::Esm => bundle.spec().esm.dim,
         };

@@ -18,7 +18,7 @@ pub use fastx::{Reader, Record};
 pub use frame::{Frame, OpenFrame, SixFrames, Strand};
 pub use ids::Names;
 pub use letters::{Alphabet, Letters};
-pub use rules::Limits;
+pub use shared::Limits;
 pub use source::Source;
 pub use summary::{Compression, Format, Note, Summary};
 pub use window::{Window, Windows, windows};

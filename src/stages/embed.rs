@@ -25,17 +25,17 @@ const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, .
 /// An input, the bundle or a device is missing or damaged; or a file cannot be written.
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
-    let part = EmbedStage::bundle(&bundle, settings.part);
-    let shards = take_over(&settings.shards, "chunk", part.extension)?;
-    let precision = load::precision(&bundle, settings.part, &settings.compute)?;
+    let stage = EmbedStage::bundle(&bundle, settings.side);
+    let shards = take_over(&settings.shards, "chunk", stage.extension)?;
+    let precision = load::precision(&bundle, settings.side, &settings.compute)?;
     let fingerprint = Fingerprint {
-        stage: part.stage,
-        settings: json!({ "dtype": precision, "pooling": part.pooling, "dim": part.dim }),
+        stage: stage.stage,
+        settings: json!({ "dtype": precision, "pooling": stage.pooling, "dim": stage.dim }),
         model: Some(load::stamp(&bundle)),
     };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     let total = shards.iter().map(|shard| shard.rows).sum::<Option<u64>>();
-    let task = progress.task(part.stage, "frames", total);
+    let task = progress.task(stage.stage, "frames", total);
     let mut engine = None; // loaded for the first shard that is left to do
     let (mut names, mut frames, mut kept) = (Vec::new(), 0, 0);
     for shard in &shards {
@@ -49,11 +49,11 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
             None => {
                 let engine = match &mut engine {
                     Some(engine) => engine,
-                    None => engine.insert(load::engine(&bundle, settings.part, &settings.compute)?),
+                    None => engine.insert(load::engine(&bundle, settings.side, &settings.compute)?),
                 };
-                let metadata = part.metadata(&bundle, precision, shard);
+                let metadata = stage.metadata(&bundle, precision, shard);
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim(), &metadata)?;
-                let (rows, file) = embed_shard(engine, shard, part.alphabet, ShardVectors { writer, task: &task })?;
+                let (rows, file) = embed_shard(engine, shard, stage.alphabet, ShardVectors { writer, task: &task })?;
                 let entry = ShardEntry { rows, file, input: shard.digest.blake3.clone() };
                 dir.record(&name, entry.clone())?;
                 entry
@@ -68,7 +68,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
             names.push(name);
         }
     }
-    log::info!("{}: {frames} frames; shards: {}, kept from before: {kept}", part.stage, names.len());
+    log::info!("{}: {frames} frames; shards: {}, kept from before: {kept}", stage.stage, names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
 }
 
@@ -84,7 +84,7 @@ struct EmbedStage {
 impl EmbedStage {
     fn bundle(bundle: &Bundle, side: Side) -> Self {
         let spec = bundle.spec();
-        match part {
+        match side {
             Side::Dnabert => Self {
                 stage: "embed-dnabert",
                 extension: "fna",

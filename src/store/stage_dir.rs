@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn make(folder: &Path, name: &str, content: &[u8]) -> ShardEntry {
-        let mut file = atomic::AtomicFile::create(&folder.join(name)).unwrap();
+        let mut file = crate::fs::AtomicFile::create(&folder.join(name)).unwrap();
         file.write_all(content).unwrap();
         ShardEntry { rows: 1, file: file.commit().unwrap(), input: "in".into() }
     }

@@ -160,7 +160,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
 fn wrong_libraries(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
     for (library, places) in LIBRARIES {
-        if !places.iter().any(|place| source.path.starts_with(sandbox)) {
+        if !places.iter().any(|place| source.path.starts_with(place)) {
             let uses = source.uses_of(library).into_iter();
             wrong.extend(uses.map(|line| format!("src/{}:{line}: {library} belongs to {places:?}", source.path)));
         }

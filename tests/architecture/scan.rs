@@ -199,7 +199,7 @@ fn raw_text(text: &str) -> Option<usize> {
     let body = start[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let before = text.len() - body.len();
-    Some(body.find(&end).map_or(text.len(), |place| before + sandbox + end.len()))
+    Some(body.find(&end).map_or(text.len(), |place| before + place + end.len()))
 }
 
 /// Length of a character in quotes, or 1 for the quote of a lifetime.

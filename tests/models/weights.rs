@@ -14,7 +14,7 @@ use crate::support::torch_files::*;
 
 /// A file of the golden data, or a message and nothing.
 fn golden(name: &str) -> Option<PathBuf> {
-    reference::shared(&format!("golden/{name}"))
+    crate::support::shared(&format!("golden/{name}"))
 }
 
 /// Tensors by name: number format, shape, values.

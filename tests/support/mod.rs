@@ -11,6 +11,10 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod bundle_parts;
+mod reference;
+pub mod torch_files;
+
 pub use reference::{repository, shared};
 
 /// A folder of its own, gone with the value.

@@ -61,7 +61,7 @@ fn m17_a_call_of_the_system_is_refused_wherever_it_stands() {
         ("NEWOBJ_EX", [global("os.system"), tuple(&[text("id")]), dict(&[]), vec![0x92]].concat()),
         ("text opcodes", b"cos\nsystem\n(S'id'\ntR".to_vec()),
     ];
-    for (sandbox, value) in places {
+    for (place, value) in places {
         println!("{place}");
         assert_hostile(&model(value.clone()), "os.system");
         let bare = pickle(value.clone());

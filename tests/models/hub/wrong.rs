@@ -96,11 +96,7 @@ fn a_web_page_in_place_of_anything_is_recognised() {
     let at = [("/revision/", "hub"), ("config.json", "hub"), (WEIGHTS, "cdn")];
     for (part, host) in at {
         let page = move |request: &Request, reply: Reply| {
-            if request.target.contains(part) {
-                Reply::new(200, page).with("Content-Type", "text/html")
-            } else {
-                reply
-            }
+            if request.target.contains(part) { Reply::new(200, page).with("Content-Type", "text/html") } else { reply }
         };
         let world = if host == "hub" { World::hub(page) } else { World::large(page) };
         let ran = world.fetch(&[REPO]);

@@ -140,11 +140,11 @@ fn shards_that_are_not_those_of_their_index_are_refused() {
         ),
         ("no index", |w| fs::remove_file(w.path(INDEX)).unwrap(), Fault::ModelFormat, &["these look like shards"]),
     ];
-    for (what, change, fault, parts) in cases {
+    for (what, change, fault, words) in cases {
         let parts = sharded();
         change(&parts);
         let report = parts.refused(fault).report("import");
-        assert!(parts.iter().all(|part| report.contains(part)), "{what}: {report}");
+        assert!(words.iter().all(|word| report.contains(word)), "{what}: {report}");
     }
 }
 

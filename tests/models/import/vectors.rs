@@ -120,7 +120,7 @@ fn a_head_of_every_form_gives_the_scores_of_torch() {
     for (form, model) in HEADS {
         let Some(path) = shared(&format!("golden/mlp/{form}")) else { return };
         let bytes = as_safetensors(&Weights::open(Path::new(&path)).unwrap());
-        let head = Classifier::load(&Weights::parse(&bytes, form, &Placement::CPU).unwrap()).unwrap();
+        let head = Classifier::load(&Parameters::parse(&bytes, form, &Placement::CPU).unwrap()).unwrap();
         let scores = head.score(&floats(&stored, &format!("{model}/x"))).unwrap();
         let scores: Vec<f32> = scores.iter().flat_map(|score| [score.others, score.virus]).collect();
         let apart = furthest(&scores, &floats(&stored, &format!("{model}/probs")));
