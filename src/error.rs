@@ -167,9 +167,21 @@ faults! {
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure with its circumstances.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.message)]
+#[derive(Debug)]
 pub struct Error(Box<Circumstances>);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
+    }
+}
 
 #[derive(Debug)]
 struct Circumstances {
@@ -285,6 +297,21 @@ impl Error {
         self.0.file.as_deref()
     }
 
+    /// First lines of the errors that led to this one, the nearest first: libtorch appends its C++ stack to the first. An
+    /// error that only repeats the one it came from is left out.
+    fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            let cause = error.to_string().lines().next().unwrap_or_default().to_owned();
+            if causes.last() != Some(&cause) {
+                causes.push(cause);
+            }
+            next = error.source();
+        }
+        causes
+    }
+
     /// The message for a person: what happened, where, why, what to do. Several lines.
     pub fn report(&self, command: &str) -> String {
         let c = &self.0;
@@ -303,8 +330,8 @@ impl Error {
                 field(name, printable(value, 200));
             }
         }
-        if let Some(source) = &c.source {
-            field("cause", printable(&first_line(&source.to_string()), 300));
+        for cause in self.causes() {
+            field("cause", printable(&cause, 300));
         }
         if let Some(advice) = &c.advice {
             field("to do", printable(advice, 600));
@@ -329,7 +356,7 @@ impl Error {
             "line": c.line,
             "expected": field(&c.expected),
             "found": field(&c.found),
-            "cause": c.source.as_ref().map(|source| shown(&first_line(&source.to_string()))),
+            "causes": self.causes().iter().map(|cause| shown(cause)).collect::<Vec<_>>(),
             "advice": field(&c.advice),
         })
         .to_string()
@@ -338,11 +365,6 @@ impl Error {
 
 /// Most characters of a field for programs: no path is longer.
 const LONGEST: usize = 4096;
-
-/// First line of a message: libtorch appends its C++ stack to the first.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
 
 /// Text from outside, fit for a terminal: control and bidirectional characters escaped, at most `limit`
 /// characters, the middle left out.

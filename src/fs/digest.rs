@@ -29,7 +29,7 @@ impl FileDigest {
         let file = File::open(path).map_err(|error| Error::reading(path, error))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(|error| Error::reading(path, error))?;
-        Ok(Self { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+        Ok(Self::from(&hasher))
     }
 
     /// One digest for several files, in the given order.
@@ -39,6 +39,13 @@ impl FileDigest {
             hasher.update(digest.blake3.as_bytes());
         }
         hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl From<&blake3::Hasher> for FileDigest {
+    /// The digest of all that the hasher was given.
+    fn from(hasher: &blake3::Hasher) -> Self {
+        Self { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() }
     }
 }
 

@@ -73,6 +73,22 @@ impl fmt::Display for Frame {
     }
 }
 
+/// The identifier of a frame: that of its window and the frame's name, as in `k141_7_chunk_1F2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameId<'a> {
+    /// Identifier of the window.
+    pub window: &'a str,
+    /// Name of the frame, F1 to R3.
+    pub frame: &'a str,
+}
+
+impl fmt::Display for FrameId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.window)?;
+        f.write_str(self.frame)
+    }
+}
+
 /// A frame whose protein is not empty and holds no stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFrame<'a> {

@@ -15,7 +15,7 @@ mod summary;
 mod window;
 
 pub use fastx::{Reader, Record};
-pub use frame::{Frame, OpenFrame, SixFrames, Strand};
+pub use frame::{Frame, FrameId, OpenFrame, SixFrames, Strand};
 pub use ids::Names;
 pub use letters::{Alphabet, Letters};
 pub use shared::Limits;

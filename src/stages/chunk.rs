@@ -14,7 +14,9 @@ use crate::error::{Error, Fault, Result, printable};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
-use crate::seq::{Alphabet, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows};
+use crate::seq::{
+    Alphabet, FrameId, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows,
+};
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
 
@@ -223,10 +225,6 @@ impl<'a> Pass<'a> {
             if window.index % CHECK_EVERY == 0 {
                 interrupt::check()?;
             }
-            self.text.window.clear();
-            self.text.window.push_str(record.id);
-            self.text.window.push_str("_chunk_");
-            self.text.window.push_str(itoa::Buffer::new().format(window.index));
             let open = self.window(record.id, bases, window)?;
             cut += 1;
             framed += u64::from(open > 0);
@@ -249,20 +247,25 @@ impl<'a> Pass<'a> {
         Ok(letters)
     }
 
-    /// Writes the open frames and the row of one window, whose name is in the buffer. Gives the number of frames.
+    /// Writes the open frames and the row of one window. Gives the number of frames.
     fn window(&mut self, sequence: &str, bases: &[u8], place: Window) -> Result<u64> {
         let bases = &bases[place.start..place.end];
         let Text { window, frames } = &mut self.text;
+        window.clear();
+        window.push_str(sequence);
+        window.push_str("_chunk_");
+        window.push_str(itoa::Buffer::new().format(place.index));
         frames.clear();
         let mut open = 0;
         for frame in self.frames.read(bases) {
             open += 1;
             frames.push_str(if frames.is_empty() { "" } else { "," });
             frames.push_str(frame.frame.name());
-            self.shards.push([window, frame.frame.name()], frame.nucleotides, frame.protein)?;
+            let id = FrameId { window, frame: frame.frame.name() };
+            self.shards.push(id, frame.nucleotides, frame.protein)?;
             if let Some(legacy) = &mut self.legacy {
-                legacy.nucleotides.one_line_record([window, frame.frame.name()], frame.nucleotides)?;
-                legacy.proteins.one_line_record([window, frame.frame.name()], frame.protein)?;
+                legacy.nucleotides.one_line_record(id, frame.nucleotides)?;
+                legacy.proteins.one_line_record(id, frame.protein)?;
             }
         }
         if let Some(legacy) = &mut self.legacy {

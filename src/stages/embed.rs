@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::upstream::{UpstreamFile, is_whole_stage, take_over};
+use super::upstream::{self, UpstreamFile, is_whole_stage};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -26,7 +26,7 @@ const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, .
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
     let stage = EmbedStage::bundle(&bundle, settings.side);
-    let shards = take_over(&settings.shards, "chunk", stage.extension)?;
+    let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
     let precision = load::precision(&bundle, settings.side, &settings.compute)?;
     let fingerprint = Fingerprint {
         stage: stage.stage,
@@ -34,13 +34,13 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
         model: Some(load::stamp(&bundle)),
     };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    let total = shards.iter().map(|shard| shard.rows).sum::<Option<u64>>();
+    let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
     let mut engine = None; // loaded for the first shard that is left to do
     let (mut names, mut frames, mut kept) = (Vec::new(), 0, 0);
     for shard in &shards {
         let name = format!("{}.parquet", shard.stem);
-        let entry = match dir.done(&name, &shard.digest.blake3)? {
+        let entry = match dir.done(&name, || Ok(shard.digest()?.blake3))? {
             Some(entry) => {
                 kept += 1;
                 task.add(entry.rows);
@@ -51,10 +51,14 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                     Some(engine) => engine,
                     None => engine.insert(load::engine(&bundle, settings.side, &settings.compute)?),
                 };
-                let metadata = stage.metadata(&bundle, precision, shard);
-                let writer = VectorWriter::create(&dir.path(&name), engine.dim(), &metadata)?;
-                let (rows, file) = embed_shard(engine, shard, stage.alphabet, ShardVectors { writer, task: &task })?;
-                let entry = ShardEntry { rows, file, input: shard.digest.blake3.clone() };
+                let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
+                let vectors = ShardVectors { writer, task: &task };
+                let (vectors, read) =
+                    embed_shard(engine, shard, stage.alphabet, vectors).map_err(|error| shard.explain(error))?;
+                shard.prove(&read)?;
+                let rows = vectors.writer.rows();
+                let file = vectors.writer.commit(&stage.metadata(&bundle, precision, &read))?;
+                let entry = ShardEntry { rows, file, input: read.blake3 };
                 dir.record(&name, entry.clone())?;
                 entry
             }
@@ -103,7 +107,7 @@ impl EmbedStage {
     }
 
     /// What the vector file says of itself.
-    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &UpstreamFile) -> BTreeMap<String, String> {
+    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &FileDigest) -> BTreeMap<String, String> {
         let stamp = load::stamp(bundle);
         let pairs = [
             ("tool", concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -113,7 +117,7 @@ impl EmbedStage {
             ("trained", stamp.trained.to_string()),
             ("pooling", self.pooling.to_owned()),
             ("dtype", precision.to_string()),
-            ("input_blake3", shard.digest.blake3.clone()),
+            ("input_blake3", shard.blake3.clone()),
         ];
         pairs.map(|(key, value)| (key.to_owned(), value)).into()
     }
@@ -135,13 +139,13 @@ impl Sink for ShardVectors<'_> {
     }
 }
 
-/// Embeds one file; the number of vectors is that of its records.
-fn embed_shard(
+/// Embeds one file; the number of vectors is that of its records. Gives the digest of what was read.
+fn embed_shard<'a>(
     engine: &mut Engine,
     shard: &UpstreamFile,
     alphabet: Alphabet,
-    mut vectors: ShardVectors<'_>,
-) -> Result<(u64, FileDigest)> {
+    mut vectors: ShardVectors<'a>,
+) -> Result<(ShardVectors<'a>, FileDigest)> {
     let source = Source::from(shard.path.clone());
     let mut reader = Reader::open(&source, alphabet, FRAME_LIMITS)?;
     let mut names = Names::new(Duplicates::Error);
@@ -152,17 +156,15 @@ fn embed_shard(
             |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
         Some(record.map(sequence))
     });
-    let embedded = engine
-        .embed(sequences, &mut vectors)
-        .map_err(|error| if error.path().is_none() { error.file(&shard.path) } else { error })?;
-    let records = reader.summary().map_or(0, |summary| summary.records);
-    let expected = shard.rows.unwrap_or(records);
+    let embedded = engine.embed(sequences, &mut vectors)?;
+    let summary = reader.summary().ok_or_else(|| Error::new(Fault::Bug, "a shard was not read to its end"))?;
+    let expected = shard.rows().unwrap_or(summary.records);
     let written = vectors.writer.rows();
-    if [records, embedded, written] != [expected; 3] {
+    if [summary.records, embedded, written] != [expected; 3] {
         return Err(Error::new(Fault::Count, "frames in and vectors out differ in number")
-            .file(&shard.path)
             .expected(expected.to_string())
-            .found(format!("{records} records, {embedded} vectors, {written} rows")));
+            .found(format!("{} records, {embedded} vectors, {written} rows", summary.records)));
     }
-    Ok((expected, vectors.writer.commit()?))
+    let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
+    Ok((vectors, read))
 }

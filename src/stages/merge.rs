@@ -6,29 +6,26 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::upstream::{UpstreamFile, is_whole_stage, take_over};
+use super::join::{EsmIndex, join_in_step};
+use super::upstream::{self, UpstreamFile, is_whole_stage};
 use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
-use crate::runtime::progress::Progress;
-use crate::store::{Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter};
+use crate::runtime::progress::{Progress, Task};
+use crate::store::{Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorReader, VectorWriter};
 
 /// What writes the two sides.
 const DNABERT: &str = "embed-dnabert";
 const ESM: &str = "embed-esm";
-/// Rows joined at a time.
-const BLOCK_ROWS: usize = 1024;
-/// Ids shown of those that have no partner.
-const SHOWN_IDS: usize = 10;
 
 /// Runs the stage.
 ///
 /// # Errors
 /// The two sides do not hold the same ids or come from different bundles; or a file cannot be read or written.
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
-    let dnabert = take_over(&settings.dnabert, DNABERT, "parquet")?;
-    let esm = take_over(&settings.esm, ESM, "parquet")?;
+    let dnabert = upstream::files(&settings.dnabert, DNABERT, "parquet")?;
+    let esm = upstream::files(&settings.esm, ESM, "parquet")?;
     let left = SideFiles::describe(&dnabert, &settings.dnabert, DNABERT)?;
     let right = SideFiles::describe(&esm, &settings.esm, ESM)?;
     if left.model != right.model {
@@ -38,47 +35,147 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
             .advice("run both embed stages with the same --model"));
     }
     let fingerprint = Fingerprint { stage: "merge", settings: json!({}), model: left.model.clone() };
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    let rows: u64 = dnabert.iter().filter_map(|file| file.rows).sum();
+    let dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let rows: u64 = dnabert.iter().filter_map(UpstreamFile::rows).sum();
     let task = progress.task("merge", "frames", (rows > 0).then_some(rows));
     let metadata = joined_metadata(&left, &right);
-    let (mut names, mut total) = (Vec::new(), 0);
-    for group in groups(dnabert, esm)? {
-        if group.dnabert.is_empty() {
-            EsmIndex::of(&group)?; // nothing to join: proves that the other side is empty too
-        }
-        let partner = FileDigest::of_all(group.esm.iter().map(|file| &file.digest));
-        let mut index = None;
-        for file in &group.dnabert {
-            interrupt::check()?;
-            let name = format!("{}.parquet", file.stem);
-            let input = format!("{}+{partner}", file.digest.blake3);
-            let entry = match dir.done(&name, &input)? {
-                Some(entry) => entry,
-                None => {
-                    if index.is_none() {
-                        index = Some(EsmIndex::of(&group)?);
-                    }
-                    let writer = VectorWriter::create(&dir.path(&name), left.dim + right.dim, &metadata)?;
-                    let (rows, file) = join(file, index.as_ref(), writer)?;
-                    let entry = ShardEntry { rows, file, input };
-                    dir.record(&name, entry.clone())?;
-                    entry
-                }
-            };
-            task.add(entry.rows);
-            total += entry.rows;
-            names.push(name);
-        }
+    let mut output = Output { dir, dim: left.dim + right.dim, metadata, task, names: Vec::new(), rows: 0 };
+    let pairs = pairs(&dnabert, &esm);
+    if !pairs.map_or(Ok(false), |pairs| output.join_pairs(&pairs))? {
+        output.join_all(&dnabert, &esm)?;
     }
+    let Output { dir, mut names, mut rows, .. } = output;
     if !is_whole_stage(&settings.dnabert) {
-        for (name, rows) in dir.others(&names) {
-            total += rows;
+        for (name, more) in dir.others(&names) {
+            rows += more;
             names.push(name);
         }
     }
-    log::info!("merge: {total} frames; shards: {}", names.len());
-    dir.finish(&names, BTreeMap::from([("frames".to_owned(), total)]))
+    log::info!("merge: {rows} frames; shards: {}", names.len());
+    dir.finish(&names, BTreeMap::from([("frames".to_owned(), rows)]))
+}
+
+/// Files of both sides that bear the same name, in the order of the DNABERT-S side; none where some have no partner.
+fn pairs<'a>(dnabert: &'a [UpstreamFile], esm: &'a [UpstreamFile]) -> Option<Vec<[&'a UpstreamFile; 2]>> {
+    let named: HashMap<&str, &UpstreamFile> = esm.iter().map(|file| (file.stem.as_str(), file)).collect();
+    let pairs = dnabert.iter().map(|file| Some([file, *named.get(file.stem.as_str())?]));
+    pairs.collect::<Option<Vec<_>>>().filter(|pairs| pairs.len() == esm.len())
+}
+
+/// The merged files on their way.
+struct Output {
+    dir: StageDir,
+    /// Width of a merged vector.
+    dim: usize,
+    metadata: BTreeMap<String, String>,
+    task: Task,
+    names: Vec<String>,
+    rows: u64,
+}
+
+impl Output {
+    /// Joins file with file, so that memory does not grow with the input. Gives up with `false` where two files of one
+    /// name do not hold the same ids.
+    fn join_pairs(&mut self, pairs: &[[&UpstreamFile; 2]]) -> Result<bool> {
+        for &[dnabert, esm] in pairs {
+            interrupt::check()?;
+            if self.keep(dnabert, || Ok(made_from(&dnabert.digest()?, &[esm.digest()?])))? {
+                continue;
+            }
+            let mut writer = self.start(dnabert)?;
+            if let Some([dnabert_read, esm_read]) = join_in_step(dnabert, esm, &mut writer)? {
+                self.finish(dnabert, writer, made_from(&dnabert_read, &[esm_read]))?;
+                continue;
+            }
+            // The same ids in another order, or other ids.
+            let index = EsmIndex::of(&[esm])?;
+            if !index.difference(&[dnabert])?.is_empty() {
+                return Ok(false);
+            }
+            self.join_by_index(dnabert, &index)?;
+        }
+        Ok(true)
+    }
+
+    /// Joins every DNABERT-S file with whichever files hold its ids; all ids are held in memory.
+    fn join_all(&mut self, dnabert: &[UpstreamFile], esm: &[UpstreamFile]) -> Result<()> {
+        self.names.clear();
+        self.rows = 0;
+        self.task.set(0);
+        let [all_dnabert, all_esm] = [dnabert, esm].map(|files| files.iter().collect::<Vec<_>>());
+        let (mut index, mut digests) = (None, None);
+        for file in dnabert {
+            interrupt::check()?;
+            let made_from_these = || {
+                let known = match digests.take() {
+                    Some(known) => known,
+                    None => esm.iter().map(UpstreamFile::digest).collect::<Result<Vec<_>>>()?,
+                };
+                let input = made_from(&file.digest()?, &known);
+                digests = Some(known);
+                Ok(input)
+            };
+            if self.keep(file, made_from_these)? {
+                continue;
+            }
+            let index = match &index {
+                Some(index) => index,
+                None => index.insert(EsmIndex::of_the_ids_of(&all_dnabert, &all_esm)?),
+            };
+            self.join_by_index(file, index)?;
+        }
+        if dnabert.is_empty() {
+            EsmIndex::of_the_ids_of(&all_dnabert, &all_esm)?; // nothing to join: proves that the other side is empty
+        }
+        Ok(())
+    }
+
+    fn join_by_index(&mut self, dnabert: &UpstreamFile, index: &EsmIndex) -> Result<()> {
+        let mut writer = self.start(dnabert)?;
+        let read = index.join(dnabert, &mut writer)?;
+        self.finish(dnabert, writer, made_from(&read, index.digests()))
+    }
+
+    /// Whether the file for `dnabert` is there already, made from what `input` says.
+    fn keep(&mut self, dnabert: &UpstreamFile, input: impl FnOnce() -> Result<String>) -> Result<bool> {
+        let name = file_name(dnabert);
+        let Some(entry) = self.dir.done(&name, input)? else { return Ok(false) };
+        self.count(name, entry.rows);
+        Ok(true)
+    }
+
+    fn start(&self, dnabert: &UpstreamFile) -> Result<VectorWriter> {
+        VectorWriter::create(&self.dir.path(&file_name(dnabert)), self.dim)
+    }
+
+    fn finish(&mut self, dnabert: &UpstreamFile, writer: VectorWriter, input: String) -> Result<()> {
+        let (name, rows) = (file_name(dnabert), writer.rows());
+        if let Some(expected) = dnabert.rows().filter(|&expected| expected != rows) {
+            return Err(Error::new(Fault::Count, "frames in and frames out differ in number")
+                .file(&dnabert.path)
+                .expected(expected.to_string())
+                .found(rows.to_string()));
+        }
+        let file = writer.commit(&self.metadata)?;
+        self.dir.record(&name, ShardEntry { rows, file, input })?;
+        self.count(name, rows);
+        Ok(())
+    }
+
+    fn count(&mut self, name: String, rows: u64) {
+        self.task.add(rows);
+        self.rows += rows;
+        self.names.push(name);
+    }
+}
+
+fn file_name(dnabert: &UpstreamFile) -> String {
+    format!("{}.parquet", dnabert.stem)
+}
+
+/// What a merged file is made from: one DNABERT-S file and all the ESM-2 files that its partners may stand in.
+fn made_from(dnabert: &FileDigest, esm: &[FileDigest]) -> String {
+    format!("{}+{}", dnabert.blake3, FileDigest::of_all(esm))
 }
 
 /// What all vector files of one side say of themselves.
@@ -161,160 +258,10 @@ fn joined_metadata(dnabert: &SideFiles, esm: &SideFiles) -> BTreeMap<String, Str
     metadata
 }
 
-/// Files that are joined with each other: shard by shard where the shards of both sides hold the same ids, so that
-/// memory does not grow with the input; all with all otherwise, with every id in memory.
-struct Group {
-    dnabert: Vec<UpstreamFile>,
-    esm: Vec<UpstreamFile>,
-}
-
-fn groups(dnabert: Vec<UpstreamFile>, mut esm: Vec<UpstreamFile>) -> Result<Vec<Group>> {
-    let stems: HashMap<String, usize> = dnabert.iter().enumerate().map(|(i, file)| (file.stem.clone(), i)).collect();
-    let mut paired = esm.len() == dnabert.len() && esm.iter().all(|file| stems.contains_key(&file.stem));
-    if paired {
-        esm.sort_by_key(|file| stems[&file.stem]);
-        for (left, right) in dnabert.iter().zip(&esm) {
-            paired = paired && same_ids(left, right)?;
-        }
-    }
-    if !paired {
-        return Ok(vec![Group { dnabert, esm }]);
-    }
-    Ok(dnabert.into_iter().zip(esm).map(|(d, e)| Group { dnabert: vec![d], esm: vec![e] }).collect())
-}
-
-/// Whether two files hold the same ids, in any order.
-fn same_ids(left: &UpstreamFile, right: &UpstreamFile) -> Result<bool> {
-    let (mut left, mut right) = (VectorReader::open(&left.path)?.ids()?, VectorReader::open(&right.path)?.ids()?);
-    if left != right {
-        left.sort_unstable();
-        right.sort_unstable();
-    }
-    Ok(left == right)
-}
-
-/// Where the ESM-2 vector of an id is.
-struct EsmIndex {
-    readers: Vec<VectorReader>,
-    places: HashMap<String, (usize, usize)>,
-}
-
-impl EsmIndex {
-    /// Indexes the ESM-2 side of a group and proves that the other side holds the same ids, each once.
-    fn of(group: &Group) -> Result<Self> {
-        let readers = group.esm.iter().map(|file| VectorReader::open(&file.path)).collect::<Result<Vec<_>>>()?;
-        let mut places = HashMap::new();
-        for (file, reader) in readers.iter().enumerate() {
-            for (row, id) in reader.ids()?.into_iter().enumerate() {
-                if let Some(id) = repeated(&mut places, id, (file, row)) {
-                    return Err(twice(id, reader.path()));
-                }
-            }
-        }
-        let mut unmatched: HashMap<String, ()> = HashMap::new();
-        let mut seen = HashMap::with_capacity(places.len());
-        for file in &group.dnabert {
-            let reader = VectorReader::open(&file.path)?;
-            for id in reader.ids()? {
-                if !places.contains_key(&id) {
-                    unmatched.insert(id.clone(), ());
-                }
-                if let Some(id) = repeated(&mut seen, id, ()) {
-                    return Err(twice(id, reader.path()));
-                }
-            }
-        }
-        let absent: Vec<&String> = places.keys().filter(|id| !seen.contains_key(*id)).collect();
-        if unmatched.is_empty() && absent.is_empty() {
-            return Ok(Self { readers, places });
-        }
-        Err(Error::new(Fault::MergeIds, "the two sides do not hold the same frames")
-            .expected(format!("the same ids on both sides ({} and {})", seen.len(), places.len()))
-            .found(format!(
-                "{} only on the DNABERT-S side{}; {} only on the ESM-2 side{}",
-                unmatched.len(),
-                shown(unmatched.keys().collect()),
-                absent.len(),
-                shown(absent)
-            ))
-            .advice("embed the .fna and .faa files of the same shards, all of them, on both sides"))
-    }
-}
-
-/// Notes `id`; gives it back if it was noted before.
-fn repeated<P>(known: &mut HashMap<String, P>, id: String, place: P) -> Option<String> {
-    if known.contains_key(&id) {
-        return Some(id);
-    }
-    known.insert(id, place);
-    None
-}
-
-fn twice(id: String, path: &std::path::Path) -> Error {
-    Error::new(Fault::MergeIds, "an id stands twice on one side")
-        .file(path)
-        .record(id)
-        .advice("name every vector file once; ids must be unique")
-}
-
-fn shown(mut ids: Vec<&String>) -> String {
-    ids.sort_unstable();
-    let list: Vec<&str> = ids.iter().take(SHOWN_IDS).map(|id| id.as_str()).collect();
-    if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) }
-}
-
-/// Joins one DNABERT-S file with its partners, in its own order.
-fn join(file: &UpstreamFile, index: Option<&EsmIndex>, mut writer: VectorWriter) -> Result<(u64, FileDigest)> {
-    let Some(index) = index else { return Err(Error::new(Fault::Bug, "vectors were joined before they were indexed")) };
-    let reader = VectorReader::open(&file.path)?;
-    let (expected, dnabert_dim) = (reader.rows() as u64, reader.dim());
-    let esm_dim = index.readers.first().map_or(0, VectorReader::dim);
-    for block in reader.into_blocks(BLOCK_ROWS)? {
-        interrupt::check()?;
-        let block = block?;
-        let partners = partners(&block.ids, index)?;
-        let mut values = Vec::with_capacity(block.ids.len() * (dnabert_dim + esm_dim));
-        for (dnabert, esm) in block.values.chunks_exact(dnabert_dim).zip(partners.chunks_exact(esm_dim)) {
-            values.extend_from_slice(dnabert);
-            values.extend_from_slice(esm);
-        }
-        writer.push(VectorBlock { ids: block.ids, values })?;
-    }
-    let rows = writer.rows();
-    if rows != expected {
-        return Err(Error::new(Fault::Count, "frames in and frames out differ in number")
-            .file(&file.path)
-            .expected(expected.to_string())
-            .found(rows.to_string()));
-    }
-    Ok((rows, writer.commit()?))
-}
-
-/// ESM-2 vectors of `ids`, in their order, row-major [ids, dim].
-fn partners(ids: &[String], index: &EsmIndex) -> Result<Vec<f32>> {
-    let dim = index.readers.first().map_or(0, VectorReader::dim);
-    let mut values = vec![0.0; ids.len() * dim];
-    let mut wanted: Vec<(usize, usize, usize)> = Vec::with_capacity(ids.len()); // file, row, place in the block
-    for (place, id) in ids.iter().enumerate() {
-        let (file, row) = *index.places.get(id).ok_or_else(|| {
-            Error::new(Fault::MergeIds, "a file changed while it was merged").record(id).advice("run merge again")
-        })?;
-        wanted.push((file, row, place));
-    }
-    wanted.sort_unstable();
-    for group in wanted.chunk_by(|a, b| a.0 == b.0) {
-        let rows: Vec<usize> = group.iter().map(|&(_, row, _)| row).collect();
-        let vectors = index.readers[group[0].0].take(&rows)?;
-        for (&(_, _, place), vector) in group.iter().zip(vectors.chunks_exact(dim)) {
-            values[place * dim..(place + 1) * dim].copy_from_slice(vector);
-        }
-    }
-    Ok(values)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::VectorBlock;
     use crate::units::Resume;
     use proptest::prelude::*;
     use std::path::Path;
@@ -327,10 +274,10 @@ mod tests {
     }
 
     fn write(path: &Path, ids: &[&str], dim: usize) {
-        let mut writer = VectorWriter::create(path, dim, &BTreeMap::new()).unwrap();
+        let mut writer = VectorWriter::create(path, dim).unwrap();
         let values = ids.iter().flat_map(|id| vector(id, dim)).collect();
         writer.push(VectorBlock { ids: ids.iter().map(|id| id.to_string()).collect(), values }).unwrap();
-        writer.commit().unwrap();
+        writer.commit(&BTreeMap::new()).unwrap();
     }
 
     /// Merges files of ids, `dnabert[i]` and `esm[i]` being the i-th file of each side.
@@ -359,7 +306,7 @@ mod tests {
             .iter()
             .map(|(name, _)| {
                 let reader = VectorReader::open(&output.join(name))?;
-                let blocks: Result<Vec<_>> = reader.into_blocks(10_000)?.collect();
+                let blocks: Result<Vec<_>> = reader.into_blocks(10_000).collect();
                 Ok(blocks?.pop().unwrap_or_default())
             })
             .collect()
@@ -392,6 +339,7 @@ mod tests {
             (vec!["x"], vec!["x", "extra"], "extra"),
             (vec!["x", "x"], vec!["x"], "x"),
             (vec!["x"], vec!["x", "x"], "x"),
+            (vec!["x", "x"], vec!["x", "x"], "x"),
         ] {
             let error = merged(&[("a.parquet", dnabert)], &[("a.parquet", esm)]).unwrap_err();
             assert_eq!(error.fault(), Fault::MergeIds);

@@ -8,6 +8,7 @@ pub mod merge;
 pub mod predict;
 pub mod run;
 
+mod join;
 mod legacy;
 mod shards;
 mod upstream;

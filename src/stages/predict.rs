@@ -2,15 +2,15 @@
 //! row, those without a score with the reason.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::vec;
+use std::path::Path;
+use std::slice;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::legacy::LegacyFile;
+use super::legacy::{LegacyFile, WindowVerdicts};
 use super::merge::model_of;
-use super::upstream::{UpstreamFile, prove, take_over};
+use super::upstream::{self, UpstreamFile};
 use super::verdict::{SequenceTally, Tier, Verdict, WindowScore};
 use crate::bundle::Bundle;
 use crate::config::{self, Tiers};
@@ -20,10 +20,11 @@ use crate::fs::{AtomicFile, FileDigest};
 use crate::model::{Head, Score};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
+use crate::seq::FrameId;
 use crate::store::tables::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
-    Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter, VectorBlocks, VectorReader,
-    float32_text,
+    Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter, VectorBlock, VectorBlocks,
+    VectorReader, float32_text,
 };
 
 /// Rows scored at a time.
@@ -57,40 +58,36 @@ pub struct Counts {
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
     let model = load::stamp(&bundle);
-    let mut merged = take_over(&settings.merged, "merge", "parquet")?;
+    let mut merged = upstream::files(&settings.merged, "merge", "parquet")?;
     // By number, as they were cut: engines hand files over in any order.
     merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
     check_origin(&merged, &bundle, &model)?;
     let [windows, inputs] = cut_windows(&settings.windows, &bundle)?;
-    // What a score is compared with belongs to the input: other cut-offs cost new tables, not new vectors.
-    let sources = [&windows, &inputs].into_iter().chain(&merged).map(|file| &file.digest);
-    let asked = json!({ "sources": FileDigest::of_all(sources), "tiers": settings.tiers, "legacy": settings.legacy });
-    let input = blake3::hash(asked.to_string().as_bytes()).to_hex().to_string();
-
     let mut names = vec![FRAMES, WINDOWS, SEQUENCES, SUMMARY];
     if settings.legacy {
         names.extend([LEGACY_FRAMES, LEGACY_WINDOWS]);
     }
     let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    let mut done = true;
-    for name in &names {
-        done &= dir.done(name, &input)?.is_some();
-    }
     let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    if done {
-        log::info!("predict: {} is finished and made from the same vectors", settings.output.display());
-        let totals = dir.manifest().totals.clone();
-        return dir.finish(&owned, totals);
+    if !dir.manifest().shards.is_empty() {
+        let sources = [&windows, &inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
+        let input = made_from(&sources.collect::<Result<Vec<_>>>()?, settings);
+        if owned.iter().try_fold(true, |done, name| Ok(done && dir.done(name, || Ok(input.clone()))?.is_some()))? {
+            log::info!("predict: {} is finished and made from the same vectors", settings.output.display());
+            let totals = dir.manifest().totals.clone();
+            return dir.finish(&owned, totals);
+        }
     }
-    let total = merged.iter().map(|file| file.rows).sum::<Option<u64>>();
+    let total = merged.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task("predict", "frames", total);
     let head = load::head(&bundle, &settings.compute)?;
     let mut scores = FrameScores::new(&merged, head, &task);
     let mut tables = Tables::create(&dir, settings.legacy)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
-    pass.records(&windows.path, &inputs.path, &mut scores)?;
+    let cut = pass.records(&windows, &inputs, &mut scores)?;
     let counts = pass.counts;
+    let input = made_from(&[&cut[..], &scores.digests].concat(), settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
     log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.frames, model.cell());
@@ -100,6 +97,13 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
         dir.note(name, entry);
     }
     dir.finish(&owned, totals)
+}
+
+/// Digest of what the tables are made from: windows, inputs, merged files, and the cut-offs, for other ones cost new tables
+/// and no new vectors.
+fn made_from(sources: &[FileDigest], settings: &config::Predict) -> String {
+    let asked = json!({ "sources": FileDigest::of_all(sources), "tiers": settings.tiers, "legacy": settings.legacy });
+    blake3::hash(asked.to_string().as_bytes()).to_hex().to_string()
 }
 
 /// Refuses vectors of another bundle or width.
@@ -125,7 +129,7 @@ fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) ->
     Ok(())
 }
 
-/// The tables of windows and of records that `chunk` wrote, proved.
+/// The tables of windows and of records that `chunk` wrote.
 fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
     let (windows, inputs) = (folder.join(WINDOWS), folder.join(INPUTS));
     if !windows.exists() {
@@ -152,44 +156,63 @@ fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
     if let Some(cut) = cut.filter(|&cut| cut != trained) {
         log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
     }
-    Ok([prove(&windows, manifest.as_ref())?, prove(&inputs, manifest.as_ref())?])
+    Ok([upstream::file(&windows, manifest.as_ref())?, upstream::file(&inputs, manifest.as_ref())?])
 }
 
-/// Scores of all frames, in the order of the merged files.
+/// Scores of all frames, in the order of the merged files, each of which is read once.
 struct FrameScores<'a> {
-    files: vec::IntoIter<PathBuf>,
-    blocks: Option<VectorBlocks>,
+    files: slice::Iter<'a, UpstreamFile>,
+    open: Option<(&'a UpstreamFile, VectorBlocks)>,
     head: Box<dyn Head>,
     ready: VecDeque<(String, Score)>,
+    /// Digests of the files that were read to their end.
+    digests: Vec<FileDigest>,
     task: &'a Task,
 }
 
 impl<'a> FrameScores<'a> {
-    fn new(merged: &[UpstreamFile], head: Box<dyn Head>, task: &'a Task) -> Self {
-        let files: Vec<PathBuf> = merged.iter().map(|file| file.path.clone()).collect();
-        Self { files: files.into_iter(), blocks: None, head, ready: VecDeque::new(), task }
+    fn new(merged: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a Task) -> Self {
+        Self { files: merged.iter(), open: None, head, ready: VecDeque::new(), digests: Vec::new(), task }
     }
 
     fn next(&mut self) -> Result<Option<(String, Score)>> {
         while self.ready.is_empty() {
-            match self.blocks.as_mut().and_then(Iterator::next) {
-                Some(block) => {
-                    interrupt::check()?;
-                    let block = block?;
-                    let scores = self.head.score(&block.values)?;
-                    if scores.len() != block.ids.len() {
-                        return Err(Error::new(Fault::Count, "vectors in and scores out differ in number"));
+            interrupt::check()?;
+            if let Some((file, mut blocks)) = self.open.take() {
+                match blocks.next() {
+                    Some(block) => {
+                        self.score(block).map_err(|error| file.explain(error))?;
+                        self.open = Some((file, blocks));
                     }
-                    self.task.add(scores.len() as u64);
-                    self.ready.extend(block.ids.into_iter().zip(scores));
+                    None => {
+                        let digest = blocks.finish()?;
+                        file.prove(&digest)?;
+                        self.digests.push(digest);
+                    }
                 }
-                None => match self.files.next() {
-                    Some(path) => self.blocks = Some(VectorReader::open(&path)?.into_blocks(BLOCK_ROWS)?),
-                    None => return Ok(None),
-                },
+                continue;
             }
+            let Some(file) = self.files.next() else { return Ok(None) };
+            let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
+            self.open = Some((file, reader.into_blocks(BLOCK_ROWS)));
         }
         Ok(self.ready.pop_front())
+    }
+
+    fn score(&mut self, block: Result<VectorBlock>) -> Result<()> {
+        let block = block?;
+        let scores = self.head.score(&block.values)?;
+        if scores.len() != block.ids.len() {
+            return Err(Error::new(Fault::Count, "vectors in and scores out differ in number"));
+        }
+        for (id, score) in block.ids.into_iter().zip(scores) {
+            if !(score.others.is_finite() && score.virus.is_finite()) {
+                return Err(Error::new(Fault::NonFinite, "the head gave a score that is not finite").record(id));
+            }
+            self.ready.push_back((id, score));
+        }
+        self.task.add(self.ready.len() as u64);
+        Ok(())
     }
 
     /// The score of the frame that must come now.
@@ -201,12 +224,7 @@ impl<'a> FrameScores<'a> {
                 .advice("name all merged shards of these windows, and the windows they were cut from")
         };
         match self.next()? {
-            Some((found, score)) if found == id => {
-                if !(score.others.is_finite() && score.virus.is_finite()) {
-                    return Err(Error::new(Fault::NonFinite, "the head gave a score that is not finite").record(id));
-                }
-                Ok(score)
-            }
+            Some((found, score)) if found == id => Ok(score),
             Some((found, _)) => Err(mismatch(found)),
             None => Err(mismatch("no more vectors".to_owned())),
         }
@@ -227,7 +245,7 @@ struct Tables {
     frames: TableWriter,
     windows: TableWriter,
     sequences: TableWriter,
-    legacy: Option<(LegacyFile, Vec<(String, Verdict)>)>,
+    legacy: Option<(LegacyFile, WindowVerdicts)>,
 }
 
 impl Tables {
@@ -238,7 +256,7 @@ impl Tables {
             frames: TableWriter::create(&dir.path(FRAMES), &FrameScoreRow::HEADER)?,
             windows: TableWriter::create(&dir.path(WINDOWS), &WindowVerdictRow::HEADER)?,
             sequences: TableWriter::create(&dir.path(SEQUENCES), &SequenceVerdictRow::HEADER)?,
-            legacy: legacy.map(|file| (file, Vec::new())),
+            legacy: legacy.map(|file| (file, WindowVerdicts::sorted_in(dir.folder()))),
         })
     }
 
@@ -251,7 +269,7 @@ impl Tables {
         if let Some((frames, verdicts)) = self.legacy {
             entries.push((LEGACY_FRAMES, entry(frames.rows(), frames.commit()?)));
             let mut windows = LegacyFile::create(&dir.path(LEGACY_WINDOWS), "Modified_ID\tIs_Virus\n")?;
-            windows.windows(verdicts)?;
+            verdicts.write(&mut windows)?;
             entries.push((LEGACY_WINDOWS, entry(windows.rows(), windows.commit()?)));
         }
         let path = dir.path(SUMMARY);
@@ -272,35 +290,49 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn records(&mut self, windows: &Path, inputs: &Path, scores: &mut FrameScores<'_>) -> Result<()> {
-        let mut records = TableReader::<InputRow>::open(inputs, &InputRow::HEADER)?;
-        let mut rows = TableReader::<WindowRow>::open(windows, &WindowRow::HEADER)?;
-        while let Some(record) = records.next_row()? {
+    /// Reads both tables and all scores to their ends. Gives the digests of the tables.
+    fn records(
+        &mut self,
+        windows: &UpstreamFile,
+        inputs: &UpstreamFile,
+        scores: &mut FrameScores<'_>,
+    ) -> Result<[FileDigest; 2]> {
+        let foreign = |record: &str| {
+            Error::new(Fault::InputStage, "inputs.tsv and windows.tsv do not belong together")
+                .file(&windows.path)
+                .record(record)
+                .advice("run `virnucpro chunk` again")
+        };
+        let mut records = TableReader::<InputRow>::open(&inputs.path, &InputRow::HEADER)?;
+        let mut rows = TableReader::<WindowRow>::open(&windows.path, &WindowRow::HEADER)?;
+        while let Some(record) = records.next_row().map_err(|error| inputs.explain(error))? {
             let mut tally = SequenceTally::default();
             for _ in 0..record.windows {
-                let row = rows.next_row()?.filter(|row| row.sequence == record.sequence).ok_or_else(|| {
-                    Error::new(Fault::Count, "inputs.tsv and windows.tsv do not belong together")
-                        .file(windows)
-                        .record(&record.sequence)
-                        .expected(format!("{} windows of this sequence", record.windows))
-                        .advice("run `virnucpro chunk` again")
+                let row = rows.next_row().map_err(|error| windows.explain(error))?;
+                let row = row.filter(|row| row.sequence == record.sequence).ok_or_else(|| {
+                    windows.explain(
+                        foreign(&record.sequence).expected(format!("{} windows of this sequence", record.windows)),
+                    )
                 })?;
                 tally.add(self.window(row, scores)?);
             }
             self.sequence(record, tally)?;
         }
-        if let Some(row) = rows.next_row()? {
-            return Err(Error::new(Fault::Count, "windows.tsv has windows of a sequence that inputs.tsv lacks")
-                .file(windows)
-                .record(row.window));
+        if let Some(row) = rows.next_row().map_err(|error| windows.explain(error))? {
+            let found = "a window of a sequence that inputs.tsv lacks";
+            return Err(windows.explain(foreign(&row.window).found(found)));
         }
-        scores.expect_end()
+        scores.expect_end()?;
+        let read = [rows.finish()?, records.finish()?];
+        windows.prove(&read[0])?;
+        inputs.prove(&read[1])?;
+        Ok(read)
     }
 
     fn window(&mut self, row: WindowRow, scores: &mut FrameScores<'_>) -> Result<Option<WindowScore>> {
         let mut window: Option<WindowScore> = None;
         for frame in row.frame_names() {
-            let id = format!("{}{frame}", row.window);
+            let id = FrameId { window: &row.window, frame }.to_string();
             let score = scores.expect(&id)?;
             window = Some(window.map_or(WindowScore::of(score), |window| window.with(score)));
             self.frame(&row, frame, id, score)?;
@@ -308,7 +340,7 @@ impl Pass<'_> {
         *self.counts.statuses.entry(row.status).or_default() += 1;
         self.counts.viral_windows += u64::from(window.is_some_and(|window| window.verdict() == Verdict::Virus));
         if let (Some(window), Some((_, verdicts))) = (window, &mut self.tables.legacy) {
-            verdicts.push((row.window.clone(), window.verdict()));
+            verdicts.push(&row.window, window.verdict())?;
         }
         let text = |of: fn(Score) -> f32| window.map(|window| float32_text(of(window.best()))).unwrap_or_default();
         self.tables.windows.row(&WindowVerdictRow {

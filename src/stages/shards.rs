@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
+use crate::seq::FrameId;
 use crate::store::StageDir;
 
 /// A finished shard.
@@ -41,11 +42,11 @@ impl<'a> ShardWriter<'a> {
         Self { dir, capacity: capacity as u64, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
     }
 
-    /// Appends a frame; its id is the two parts of `id` together.
+    /// Appends a frame.
     ///
     /// # Errors
     /// A shard cannot be written.
-    pub fn push(&mut self, id: [&str; 2], nucleotides: &[u8], protein: &[u8]) -> Result<()> {
+    pub fn push(&mut self, id: FrameId<'_>, nucleotides: &[u8], protein: &[u8]) -> Result<()> {
         let shard = match &mut self.open {
             Some(shard) => shard,
             None => {
@@ -108,11 +109,11 @@ pub fn is_shard(name: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn record(file: &mut AtomicFile, id: [&str; 2], sequence: &[u8]) -> Result<()> {
+fn record(file: &mut AtomicFile, id: FrameId<'_>, sequence: &[u8]) -> Result<()> {
     let mut write = || {
         file.write_all(b">")?;
-        file.write_all(id[0].as_bytes())?;
-        file.write_all(id[1].as_bytes())?;
+        file.write_all(id.window.as_bytes())?;
+        file.write_all(id.frame.as_bytes())?;
         file.write_all(b"\n")?;
         file.write_all(sequence)?;
         file.write_all(b"\n")

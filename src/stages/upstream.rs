@@ -1,4 +1,5 @@
-//! What one stage takes over from another: which files, and the proof that they are whole.
+//! Files of the stage before: which ones, and the proof that they are what their manifest records. The proof comes with
+//! the reading: a file is digested while it is read, and nothing made from it is kept before the digests agree.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,51 +8,119 @@ use std::path::{Path, PathBuf};
 use crate::config::stem;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
-use crate::store::Manifest;
+use crate::store::{Manifest, ShardEntry};
 
-/// A file taken over from the stage before.
+/// A file of the stage before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamFile {
     /// The file.
     pub path: PathBuf,
     /// Its name without folder and extensions, as `shard-00001`.
     pub stem: String,
-    /// Digest of its bytes.
-    pub digest: FileDigest,
-    /// Rows or records that its maker recorded, where there is a manifest beside it.
-    pub rows: Option<u64>,
+    /// What the manifest beside it records, where there is one that names it.
+    recorded: Option<ShardEntry>,
+}
+
+/// What to do about a file that its manifest does not describe.
+const AGAIN: &str = "run the stage that wrote it again: it makes what is missing or damaged again and keeps the rest";
+
+impl UpstreamFile {
+    /// Rows or records, where they are recorded.
+    pub fn rows(&self) -> Option<u64> {
+        self.recorded.as_ref().map(|entry| entry.rows)
+    }
+
+    /// The recorded digest, else that of the bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(&self) -> Result<FileDigest> {
+        self.recorded.as_ref().map_or_else(|| FileDigest::of(&self.path), |entry| Ok(entry.file.clone()))
+    }
+
+    /// Compares what was read with what is recorded.
+    ///
+    /// # Errors
+    /// [`Fault::CheckpointCorrupt`] where they differ.
+    pub fn prove(&self, found: &FileDigest) -> Result<()> {
+        match &self.recorded {
+            Some(entry) if entry.file != *found => Err(self
+                .differs()
+                .expected(format!("{} bytes, blake3 {}", entry.file.bytes, entry.file.blake3))
+                .found(format!("{} bytes, blake3 {}", found.bytes, found.blake3))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What made reading fail: a file that is not what its manifest records explains any other error.
+    pub fn explain(&self, error: Error) -> Error {
+        let suspect = self.recorded.is_some() && !error.fault().is_retryable();
+        match suspect.then(|| FileDigest::of(&self.path).and_then(|found| self.prove(&found))) {
+            Some(Err(damaged)) => damaged,
+            _ if error.path().is_none() => error.file(&self.path),
+            _ => error,
+        }
+    }
+
+    fn differs(&self) -> Error {
+        let message = format!("{} is not what its manifest records", self.path.display());
+        Error::new(Fault::CheckpointCorrupt, message).file(&self.path).advice(AGAIN)
+    }
+}
+
+/// The file at `path`, with its entry in `manifest` if that one names it. Its content is not read.
+///
+/// # Errors
+/// The file is missing, or has another size than recorded.
+pub fn file(path: &Path, manifest: Option<&Manifest>) -> Result<UpstreamFile> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let recorded = manifest.and_then(|manifest| manifest.shards.get(name.as_ref())).cloned();
+    let file = UpstreamFile { path: path.to_owned(), stem: stem(path), recorded };
+    let Some(expected) = file.recorded.as_ref().map(|entry| entry.file.bytes) else { return Ok(file) };
+    match fs::metadata(path) {
+        Ok(found) if found.len() == expected => Ok(file),
+        Ok(found) => {
+            let size = |bytes: u64| format!("{bytes} bytes");
+            Err(file.differs().expected(size(expected)).found(size(found.len())))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("{} is gone; its manifest records it", path.display());
+            Err(Error::new(Fault::CheckpointCorrupt, message).file(path).advice(AGAIN))
+        }
+        Err(error) => Err(Error::reading(path, error)),
+    }
 }
 
 /// The files that `paths` name, in order: files as they are, and of a folder all of `extension`, by number. `stage` is
-/// what must have written them, where they say what did.
+/// what must have written them, where they say what did. Their content is not read.
 ///
 /// # Errors
-/// A path is missing; a folder holds none, or its stage is another one or not finished; a file is not what its
-/// manifest records; or two files have one stem, so that their outputs would be one.
-pub fn take_over(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<UpstreamFile>> {
-    let mut files = Vec::new();
+/// A path is missing; a folder holds none, or its stage is another one or not finished; a file is not there or has
+/// another size than recorded; or two files have one stem, so that their outputs would be one.
+pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<UpstreamFile>> {
+    let mut named = Vec::new();
     for path in paths {
         let kind = fs::metadata(path).map_err(|error| Error::reading(path, error))?;
-        if kind.is_dir() { files.extend(files_of(path, stage, extension)?) } else { files.push(path.clone()) }
+        if kind.is_dir() { named.extend(files_of(path, stage, extension)?) } else { named.push(path.clone()) }
     }
     let mut manifests = HashMap::new();
-    let mut handed: Vec<UpstreamFile> = Vec::with_capacity(files.len());
+    let mut files: Vec<UpstreamFile> = Vec::with_capacity(named.len());
     let mut stems: HashMap<String, PathBuf> = HashMap::new();
-    for path in &files {
-        let folder = folder_of(path);
+    for path in &named {
+        let folder = crate::fs::parent(path);
         if !manifests.contains_key(folder) {
             manifests.insert(folder.to_owned(), Manifest::read(folder)?);
         }
-        let file = prove(path, manifests.get(folder).and_then(Option::as_ref))?;
+        let file = file(path, manifests.get(folder).and_then(Option::as_ref))?;
         if let Some(twin) = stems.insert(file.stem.clone(), file.path.clone()) {
             return Err(Error::new(Fault::Usage, format!("two inputs are called {}", file.stem))
                 .file(&file.path)
                 .found(twin.display().to_string())
                 .advice("an output is named after its input: rename one of them, or run them apart"));
         }
-        handed.push(file);
+        files.push(file);
     }
-    Ok(handed)
+    Ok(files)
 }
 
 /// Whether `paths` name the whole output of a stage. Where they are single files, other files of the same stage may
@@ -100,32 +169,4 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
     // By number: shard-100000 comes after shard-99999.
     files.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     Ok(files)
-}
-
-/// Digests a file, and checks it against the manifest beside it if that one names it.
-///
-/// # Errors
-/// The file is missing, or is not what its manifest records.
-pub fn prove(path: &Path, manifest: Option<&Manifest>) -> Result<UpstreamFile> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let recorded = manifest.and_then(|manifest| manifest.shards.get(name.as_ref()));
-    let again = "run the stage that wrote it again: it makes what is missing or damaged again and keeps the rest";
-    if recorded.is_some() && !path.exists() {
-        let message = format!("{} is gone; its manifest records it", path.display());
-        return Err(Error::new(Fault::CheckpointCorrupt, message).file(path).advice(again));
-    }
-    let digest = FileDigest::of(path)?;
-    if let Some(entry) = recorded.filter(|entry| entry.file != digest) {
-        let message = format!("{} is not what its manifest records", path.display());
-        return Err(Error::new(Fault::CheckpointCorrupt, message)
-            .file(path)
-            .expected(format!("{} bytes, blake3 {}", entry.file.bytes, entry.file.blake3))
-            .found(format!("{} bytes, blake3 {}", digest.bytes, digest.blake3))
-            .advice(again));
-    }
-    Ok(UpstreamFile { path: path.to_owned(), stem: stem(path), digest, rows: recorded.map(|entry| entry.rows) })
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

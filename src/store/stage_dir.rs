@@ -87,6 +87,11 @@ impl StageDir {
         Ok(Self { folder, manifest, was_complete: false, resume, superseded })
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Path of an output file.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -97,14 +102,17 @@ impl StageDir {
         &self.manifest
     }
 
-    /// The entry of `name` if it is finished, was made from `input` and its bytes still say so. A file that
-    /// fails the proof is forgotten, to be made again.
+    /// The entry of `name` if it is finished, was made from `input` and its bytes still say so. A file that fails the
+    /// proof is forgotten, to be made again. `input` is asked for only where there is an entry to compare with.
     ///
     /// # Errors
-    /// The file is there but cannot be read.
-    pub fn done(&mut self, name: &str, input: &str) -> Result<Option<ShardEntry>> {
-        let known = self.manifest.shards.get(name).filter(|entry| entry.input == input);
-        let Some(entry) = known.filter(|_| self.resume == Resume::Keep).cloned() else { return Ok(None) };
+    /// The file is there but cannot be read; those of `input`.
+    pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<String>) -> Result<Option<ShardEntry>> {
+        let known = self.manifest.shards.get(name).filter(|_| self.resume == Resume::Keep);
+        let Some(entry) = known.cloned() else { return Ok(None) };
+        if entry.input != input()? {
+            return Ok(None);
+        }
         let path = self.path(name);
         let proved = path.exists() && FileDigest::of(&path)? == entry.file;
         if !proved {
@@ -122,7 +130,7 @@ impl StageDir {
         let names: Vec<String> = self.manifest.shards.keys().cloned().collect();
         let mut done = self.was_complete;
         for name in names {
-            done = done && self.done(&name, input)?.is_some();
+            done = done && self.done(&name, || Ok(input.to_owned()))?.is_some();
         }
         Ok(done)
     }
@@ -267,13 +275,13 @@ mod tests {
         let mut dir = open();
         let entry = make(folder.path(), "shard-00001.fna", b"ACGT");
         dir.record("shard-00001.fna", entry.clone()).unwrap();
-        assert_eq!(open().done("shard-00001.fna", "in").unwrap(), Some(entry));
-        assert_eq!(open().done("shard-00001.fna", "other").unwrap(), None);
-        assert_eq!(open().done("shard-00002.fna", "in").unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), Some(entry));
+        assert_eq!(open().done("shard-00001.fna", || Ok("other".to_owned())).unwrap(), None);
+        assert_eq!(open().done("shard-00002.fna", || Ok("in".to_owned())).unwrap(), None);
         fs::write(folder.path().join("shard-00001.fna"), "ACGA").unwrap();
-        assert_eq!(open().done("shard-00001.fna", "in").unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
         fs::remove_file(folder.path().join("shard-00001.fna")).unwrap();
-        assert_eq!(open().done("shard-00001.fna", "in").unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
     }
 
     #[test]
@@ -287,7 +295,7 @@ mod tests {
         let report = error.report("virnucpro");
         assert!(report.contains("window 300") && report.contains("window 500"), "{report}");
         let mut dir = StageDir::open(folder.path(), fingerprint(300), Resume::StartOver).unwrap();
-        assert_eq!(dir.done("shard-00001.fna", "in").unwrap(), None);
+        assert_eq!(dir.done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tab-separated tables: a header even when empty, and no text that could break a cell out of its row.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -69,10 +69,24 @@ fn failed(path: &Path, error: csv::Error) -> Error {
     }
 }
 
-/// A table being read, row by row.
+/// A table being read, row by row, and digested on the way.
 pub struct TableReader<T> {
     path: PathBuf,
-    rows: csv::DeserializeRecordsIntoIter<BufReader<File>, T>,
+    rows: csv::DeserializeRecordsIntoIter<BufReader<Digesting>, T>,
+}
+
+/// A file that digests what is read of it.
+struct Digesting {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Digesting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 impl<T: DeserializeOwned> TableReader<T> {
@@ -82,7 +96,9 @@ impl<T: DeserializeOwned> TableReader<T> {
     /// The file is missing, or is another table.
     pub fn open(path: &Path, header: &[&str]) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::reading(path, error))?;
-        let mut csv = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(BufReader::new(file));
+        let mut csv = csv::ReaderBuilder::new()
+            .delimiter(b'\t')
+            .from_reader(BufReader::new(Digesting { file, hasher: blake3::Hasher::new() }));
         let found = csv.headers().map_err(|error| damaged(path, error))?.clone();
         if found.iter().ne(header.iter().copied()) {
             return Err(Error::new(Fault::InputStage, format!("{} is another table", path.display()))
@@ -101,6 +117,16 @@ impl<T: DeserializeOwned> TableReader<T> {
     /// The row is damaged.
     pub fn next_row(&mut self) -> Result<Option<T>> {
         self.rows.next().transpose().map_err(|error| damaged(&self.path, error))
+    }
+
+    /// Digest of the whole file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn finish(self) -> Result<FileDigest> {
+        let mut text = self.rows.into_reader().into_inner();
+        io::copy(&mut text, &mut io::sink()).map_err(|error| Error::reading(&self.path, error))?;
+        Ok(FileDigest::from(&text.into_inner().hasher))
     }
 }
 

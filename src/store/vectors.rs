@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bytes::{Buf as _, Bytes};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -17,6 +21,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
@@ -47,13 +52,12 @@ pub struct VectorWriter {
 }
 
 impl VectorWriter {
-    /// Starts a file of vectors of width `dim`; `metadata` goes into the file under `virnucpro.*`.
+    /// Starts a file of vectors of width `dim`.
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub fn create(path: &Path, dim: usize, metadata: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn create(path: &Path, dim: usize) -> Result<Self> {
         let schema = schema(dim);
-        let keys = metadata.iter().map(|(key, value)| KeyValue::new(format!("{KEY_PREFIX}{key}"), value.clone()));
         // Vectors neither compress nor repeat; statistics over them say nothing.
         let properties = WriterProperties::builder()
             .set_compression(Compression::UNCOMPRESSED)
@@ -61,7 +65,6 @@ impl VectorWriter {
             .set_statistics_enabled(EnabledStatistics::None)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(keys.collect()))
             .build();
         let file = AtomicFile::create(path)?;
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| unwritten(path, e))?;
@@ -97,11 +100,14 @@ impl VectorWriter {
         self.rows
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name; `metadata` stands in it under `virnucpro.*`.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn commit(self) -> Result<FileDigest> {
+    pub fn commit(mut self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
+        for (key, value) in metadata {
+            self.writer.append_key_value_metadata(KeyValue::new(format!("{KEY_PREFIX}{key}"), value.clone()));
+        }
         self.writer.into_inner().map_err(|error| unwritten(&self.path, error))?.commit()
     }
 
@@ -128,9 +134,7 @@ fn unwritten(path: &Path, error: ParquetError) -> Error {
             Ok(error) => Error::writing(path, *error),
             Err(source) => Error::new(Fault::Write, format!("cannot write {}", path.display())).caused_by(source),
         },
-        error => {
-            Error::new(Fault::Write, format!("cannot write {}", path.display())).file(path).caused_by(error.to_string())
-        }
+        error => Error::new(Fault::Write, format!("cannot write {}", path.display())).file(path).caused_by(error),
     }
 }
 
@@ -204,13 +208,9 @@ impl VectorReader {
         Ok(ids)
     }
 
-    /// Blocks of at most `rows` rows in file order.
-    ///
-    /// # Errors
-    /// The file is damaged.
-    pub fn into_blocks(self, rows: usize) -> Result<VectorBlocks> {
-        let reader = self.builder()?.with_batch_size(rows).build().map_err(|error| damaged(&self.path, error))?;
-        Ok(VectorBlocks { file: self, reader })
+    /// All rows in file order, in blocks of at most `rows`, and the digest of the file when they are read.
+    pub fn into_blocks(self, rows: usize) -> VectorBlocks {
+        VectorBlocks { file: self, rows, next_group: 0, group: None, hasher: blake3::Hasher::new() }
     }
 
     /// The vectors at `rows`, which ascend, row-major f32 [rows, dim].
@@ -258,21 +258,147 @@ impl VectorReader {
     }
 }
 
-/// The vectors of a file, block by block.
+/// Bytes of the largest row group that is read in one piece; larger ones, of other programs, are read page by page.
+const WHOLE_GROUP_BYTES: u64 = 256 << 20;
+/// Bytes digested at a time.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The vectors of a file, block by block. Row groups are read from front to end, each once, and digested on the way.
 pub struct VectorBlocks {
     file: VectorReader,
-    reader: ParquetRecordBatchReader,
+    /// Rows of a block.
+    rows: usize,
+    next_group: usize,
+    group: Option<ParquetRecordBatchReader>,
+    hasher: blake3::Hasher,
+}
+
+impl VectorBlocks {
+    /// Digest of the whole file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn finish(mut self) -> Result<FileDigest> {
+        let length = self.file.file.metadata().map_err(|error| Error::reading(&self.file.path, error))?.len();
+        self.digest_to(length)?;
+        Ok(FileDigest::from(&self.hasher))
+    }
+
+    fn next_block(&mut self) -> Result<Option<VectorBlock>> {
+        loop {
+            if let Some(batch) = self.group.as_mut().and_then(Iterator::next) {
+                let batch = batch.map_err(|error| damaged(&self.file.path, error.into()))?;
+                return self.file.decode(&batch).map(Some);
+            }
+            if self.next_group == self.file.parquet.metadata().num_row_groups() {
+                return Ok(None);
+            }
+            self.group = Some(self.open_group(self.next_group)?);
+            self.next_group += 1;
+        }
+    }
+
+    fn open_group(&mut self, index: usize) -> Result<ParquetRecordBatchReader> {
+        let VectorReader { path, file, parquet, .. } = &self.file;
+        let place = place_of(parquet, index);
+        let opened = if place.end.saturating_sub(place.start) > WHOLE_GROUP_BYTES {
+            let file = file.try_clone().map_err(|error| Error::reading(path, error))?;
+            group_reader(file, parquet.clone(), index, self.rows)
+        } else {
+            let bytes = self.read_group(place.clone())?;
+            group_reader(Group { start: place.start, bytes }, self.file.parquet.clone(), index, self.rows)
+        };
+        opened.map_err(|error| damaged(&self.file.path, error))
+    }
+
+    /// The bytes of a row group, digested with all bytes before them.
+    fn read_group(&mut self, place: Range<u64>) -> Result<Bytes> {
+        self.digest_to(place.start)?;
+        let mut bytes = vec![0; place.end.saturating_sub(place.start) as usize];
+        self.read_at(&mut bytes, place.start)?;
+        // Not so where another program wrote groups in another order: those bytes are digested when the file ends.
+        if self.hasher.count() == place.start {
+            self.hasher.update(&bytes);
+        }
+        Ok(bytes.into())
+    }
+
+    /// Digests what was not read yet, up to `end`.
+    fn digest_to(&mut self, end: u64) -> Result<()> {
+        while self.hasher.count() < end {
+            let start = self.hasher.count();
+            let mut piece = vec![0; PIECE_BYTES.min(end - start) as usize];
+            self.read_at(&mut piece, start)?;
+            self.hasher.update(&piece);
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], start: u64) -> Result<()> {
+        let path = &self.file.path;
+        self.file.file.read_exact_at(bytes, start).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => damaged(path, ParquetError::EOF("the file ends too early".to_owned())),
+            _ => Error::reading(path, error),
+        })
+    }
 }
 
 impl Iterator for VectorBlocks {
     type Item = Result<VectorBlock>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
-        Some(match batch {
-            Ok(batch) => self.file.decode(&batch),
-            Err(error) => Err(damaged(&self.file.path, error.into())),
-        })
+        self.next_block().transpose()
+    }
+}
+
+fn group_reader<T: ChunkReader + 'static>(
+    input: T,
+    parquet: ArrowReaderMetadata,
+    index: usize,
+    rows: usize,
+) -> Result<ParquetRecordBatchReader, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, parquet);
+    builder.with_row_groups(vec![index]).with_batch_size(rows).build()
+}
+
+/// Where the bytes of a row group's columns lie.
+fn place_of(parquet: &ArrowReaderMetadata, group: usize) -> Range<u64> {
+    let columns = parquet.metadata().row_group(group).columns().iter();
+    let ranges = columns.map(|column| column.byte_range()).map(|(start, length)| start..start.saturating_add(length));
+    ranges.reduce(|all, next| all.start.min(next.start)..all.end.max(next.end)).unwrap_or(0..0)
+}
+
+/// A row group in memory, found under its offsets in the file.
+struct Group {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Group {
+    fn slice(&self, start: u64, length: Option<usize>) -> Result<Bytes, ParquetError> {
+        let from = start.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        let range = from.map(|from| from..length.map_or(self.bytes.len(), |length| from.saturating_add(length)));
+        let range = range.filter(|range| range.start <= range.end && range.end <= self.bytes.len());
+        let range = range.ok_or_else(|| ParquetError::EOF("a page lies outside of its row group".to_owned()))?;
+        Ok(self.bytes.slice(range))
+    }
+}
+
+impl Length for Group {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Group {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.slice(start, None)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.slice(start, Some(length))
     }
 }
 
@@ -281,7 +407,7 @@ fn damaged(path: &Path, error: ParquetError) -> Error {
         .file(path)
         .expected("a Parquet file of `id` and `embedding`")
         .advice("run the stage that wrote it again: what is damaged is made again, the rest is kept")
-        .caused_by(error.to_string())
+        .caused_by(error)
 }
 
 #[cfg(test)]
@@ -297,11 +423,11 @@ mod tests {
 
     fn write(path: &Path, blocks: Vec<VectorBlock>, dim: usize) -> FileDigest {
         let metadata = BTreeMap::from([("stage".to_owned(), "embed-esm".to_owned())]);
-        let mut writer = VectorWriter::create(path, dim, &metadata).unwrap();
+        let mut writer = VectorWriter::create(path, dim).unwrap();
         for block in blocks {
             writer.push(block).unwrap();
         }
-        writer.commit().unwrap()
+        writer.commit(&metadata).unwrap()
     }
 
     #[test]
@@ -314,7 +440,7 @@ mod tests {
         assert_eq!(reader.metadata()["stage"], "embed-esm");
         assert_eq!(reader.ids().unwrap(), block(0, 2200, 3).ids);
         let mut whole = VectorBlock::default();
-        for part in VectorReader::open(&path).unwrap().into_blocks(999).unwrap() {
+        for part in VectorReader::open(&path).unwrap().into_blocks(999) {
             let part = part.unwrap();
             whole.ids.extend(part.ids);
             whole.values.extend(part.values);
@@ -324,6 +450,19 @@ mod tests {
         let expected: Vec<f32> = rows.iter().flat_map(|&row| block(row, 1, 3).values).collect();
         assert_eq!(reader.take(&rows).unwrap(), expected);
         assert_eq!(reader.take(&[]).unwrap(), Vec::<f32>::new());
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_whole_file_however_much_of_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.parquet");
+        let written = write(&path, vec![block(0, 3000, 5)], 5);
+        for read in [0, 1, 2, usize::MAX] {
+            let mut blocks = VectorReader::open(&path).unwrap().into_blocks(700);
+            blocks.by_ref().take(read).for_each(|block| drop(block.unwrap()));
+            assert_eq!(blocks.finish().unwrap(), written, "after {read} blocks");
+        }
+        assert_eq!(FileDigest::of(&path).unwrap(), written);
     }
 
     #[test]
@@ -339,13 +478,13 @@ mod tests {
         let path = folder.path().join("e.parquet");
         write(&path, vec![], 4);
         let reader = VectorReader::open(&path).unwrap();
-        assert_eq!((reader.rows(), reader.dim(), reader.into_blocks(10).unwrap().count()), (0, 4, 0));
+        assert_eq!((reader.rows(), reader.dim(), reader.into_blocks(10).count()), (0, 4, 0));
     }
 
     #[test]
     fn a_count_that_does_not_add_up_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = VectorWriter::create(&folder.path().join("x"), 2, &BTreeMap::new()).unwrap();
+        let mut writer = VectorWriter::create(&folder.path().join("x"), 2).unwrap();
         let error = writer.push(VectorBlock { ids: vec!["a".into()], values: vec![1.0] }).unwrap_err();
         assert_eq!(error.fault(), Fault::Count);
     }
@@ -359,7 +498,7 @@ mod tests {
         let read = |bytes: &[u8]| -> Result<Vec<VectorBlock>> {
             let cut = folder.path().join("cut.parquet");
             std::fs::write(&cut, bytes).unwrap();
-            VectorReader::open(&cut)?.into_blocks(64)?.collect()
+            VectorReader::open(&cut)?.into_blocks(64).collect()
         };
         for length in 0..whole.len() {
             assert!(read(&whole[..length]).is_err(), "cut at {length}");

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Ran, Random, Sandbox, assert_same_files, mock};
 
@@ -254,14 +255,14 @@ fn shards_embedded_one_by_one_into_one_folder_stay() {
     assert_eq!(sandbox.files("esm").into_keys().collect::<Vec<_>>(), ["manifest.json", "shard-00001.parquet"]);
 }
 
-/// Starts a run, waits until its output folder is there, and kills it after some more time. Says whether it was
+/// Starts a run, waits until its output holds so many files, and kills it after some more time. Says whether it was
 /// still running.
-fn killed(sandbox: &Sandbox, more: &[&str], after: Duration) -> bool {
+fn killed(sandbox: &Sandbox, more: &[&str], files: usize, after: Duration) -> bool {
     let model = mock();
     let mut command = sandbox.command(&args(&model, more));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while !sandbox.path("out").exists() && child.try_wait().unwrap().is_none() {
-        sleep(Duration::from_millis(1));
+    while count(&sandbox.path("out")) < files && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_micros(200));
     }
     sleep(after);
     let running = child.try_wait().unwrap().is_none();
@@ -270,20 +271,25 @@ fn killed(sandbox: &Sandbox, more: &[&str], after: Duration) -> bool {
     running
 }
 
+/// Files in the folders of `folder`.
+fn count(folder: &Path) -> usize {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries(folder).flat_map(|stage| entries(&stage).collect::<Vec<_>>()).count()
+}
+
 #[test]
 fn killed_at_any_time_and_run_again_gives_the_files_of_an_undisturbed_run() {
     let text = Random::new(13).fasta(300, 1500);
     let more = ["--shard-frames", "150", "--legacy"];
-    let started = Instant::now();
     let expected = finished(&text, &more).files("out");
-    let whole = started.elapsed();
     let (mut random, mut kills) = (Random::new(14), 0);
     for _ in 0..60 {
         let sandbox = Sandbox::new();
         sandbox.write("x.fa", &text);
         // Up to four kills of one run; a run that ended before its kill is complete.
         for _ in 0..4 {
-            let met = killed(&sandbox, &more, whole.mul_f64(random.below(900) as f64 / 1000.0));
+            let after = Duration::from_micros(random.below(20_000) as u64);
+            let met = killed(&sandbox, &more, random.below(expected.len()), after);
             kills += usize::from(met);
             for (name, content) in sandbox.files("out") {
                 let partial = name.ends_with(".partial") || name.ends_with("manifest.json");

@@ -47,9 +47,9 @@ fn sequences_without_any_open_frame_end_in_a_table_where_the_original_crashed() 
 /// Writes vectors as an embed stage does, without saying which bundle made them.
 fn write(path: &Path, dim: usize, ids: &[String], values: &[f32]) {
     assert_eq!(values.len(), ids.len() * dim, "{}", path.display());
-    let mut writer = VectorWriter::create(path, dim, &BTreeMap::new()).unwrap();
+    let mut writer = VectorWriter::create(path, dim).unwrap();
     writer.push(VectorBlock { ids: ids.to_vec(), values: values.to_vec() }).unwrap();
-    writer.commit().unwrap();
+    writer.commit(&BTreeMap::new()).unwrap();
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn merged_vectors_are_those_of_the_original_bit_for_bit() {
         sandbox.run(&["merge", "-q", "--dnabert", "dnabert.parquet", "--esm", "esm.parquet", "-o", "merged"]).ok();
         let reader = VectorReader::open(&sandbox.path("merged/dnabert.parquet")).unwrap();
         assert_eq!(reader.dim(), DNABERT_DIM + ESM_DIM);
-        let blocks: Vec<VectorBlock> = reader.into_blocks(1000).unwrap().map(Result::unwrap).collect();
+        let blocks: Vec<VectorBlock> = reader.into_blocks(1000).map(Result::unwrap).collect();
         let [block] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
         assert_eq!((&block.ids, &block.ids), (&merged.ids, &dnabert.ids), "{case}");
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

@@ -1,0 +1,258 @@
+//! Rows of both sides to joined rows.
+//!
+//! As a rule two files hold the same ids in the same order: then each is read once, from front to end, and held in memory
+//! block by block. Where the order differs, the ESM-2 side is indexed by id and read row by row.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::upstream::UpstreamFile;
+use crate::error::{Error, Fault, Result};
+use crate::fs::FileDigest;
+use crate::runtime::interrupt;
+use crate::store::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};
+
+/// Rows joined at a time.
+const BLOCK_ROWS: usize = 1024;
+/// Ids shown of those that have no partner.
+const SHOWN_IDS: usize = 10;
+
+/// Joins two files row by row, and gives the digests of both. None where their ids differ or stand in another order: what
+/// was written is of no use then.
+///
+/// # Errors
+/// A file is damaged or not what its manifest records, an id stands twice, or the output cannot be written.
+pub fn join_in_step(
+    dnabert: &UpstreamFile,
+    esm: &UpstreamFile,
+    writer: &mut VectorWriter,
+) -> Result<Option<[FileDigest; 2]>> {
+    let (mut left, mut right) = (Rows::open(dnabert)?, Rows::open(esm)?);
+    if left.count != right.count {
+        return Ok(None);
+    }
+    let mut seen = HashSet::with_capacity(left.count);
+    loop {
+        interrupt::check()?;
+        let rows = left.ready()?.min(right.ready()?);
+        if rows == 0 {
+            return Ok(Some([left.finish()?, right.finish()?]));
+        }
+        let (ids, dnabert_values) = left.take(rows);
+        let (partners, esm_values) = right.take(rows);
+        if ids != partners {
+            return Ok(None);
+        }
+        let ids = ids.to_vec();
+        if let Some(id) = ids.iter().find(|&id| !seen.insert(id.clone())) {
+            return Err(twice(id, &dnabert.path));
+        }
+        let values = side_by_side([dnabert_values, esm_values], rows);
+        writer.push(VectorBlock { ids, values })?;
+    }
+}
+
+/// The rows of a file, as many at a time as are wanted.
+struct Rows<'a> {
+    file: &'a UpstreamFile,
+    count: usize,
+    dim: usize,
+    blocks: VectorBlocks,
+    block: VectorBlock,
+    /// Rows of the block that were taken.
+    taken: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn open(file: &'a UpstreamFile) -> Result<Self> {
+        let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
+        let (count, dim) = (reader.rows(), reader.dim());
+        let blocks = reader.into_blocks(BLOCK_ROWS);
+        Ok(Self { file, count, dim, blocks, block: VectorBlock::default(), taken: 0 })
+    }
+
+    /// Rows that can be taken now; 0 at the end.
+    fn ready(&mut self) -> Result<usize> {
+        while self.taken == self.block.ids.len() {
+            let Some(block) = self.blocks.next() else { return Ok(0) };
+            self.block = block.map_err(|error| self.file.explain(error))?;
+            self.taken = 0;
+        }
+        Ok(self.block.ids.len() - self.taken)
+    }
+
+    /// Ids and vectors of the next `rows`, of those that are ready.
+    fn take(&mut self, rows: usize) -> (&[String], &[f32]) {
+        let (from, to) = (self.taken, self.taken + rows);
+        self.taken = to;
+        (&self.block.ids[from..to], &self.block.values[from * self.dim..to * self.dim])
+    }
+
+    fn finish(self) -> Result<FileDigest> {
+        let digest = self.blocks.finish()?;
+        self.file.prove(&digest)?;
+        Ok(digest)
+    }
+}
+
+/// Row-major [rows, left] and [rows, right] to [rows, left + right].
+fn side_by_side(sides: [&[f32]; 2], rows: usize) -> Vec<f32> {
+    let [left, right] = sides;
+    let [left_dim, right_dim] = sides.map(|values| values.len() / rows.max(1));
+    let mut values = Vec::with_capacity(left.len() + right.len());
+    for row in 0..rows {
+        values.extend_from_slice(&left[row * left_dim..(row + 1) * left_dim]);
+        values.extend_from_slice(&right[row * right_dim..(row + 1) * right_dim]);
+    }
+    values
+}
+
+/// Where the ESM-2 vector of an id is.
+pub struct EsmIndex {
+    readers: Vec<VectorReader>,
+    digests: Vec<FileDigest>,
+    /// File and row.
+    places: HashMap<String, (usize, usize)>,
+}
+
+/// Ids that only one side holds.
+pub struct Difference {
+    dnabert: Vec<String>,
+    esm: Vec<String>,
+    /// Ids of either side.
+    counts: [usize; 2],
+}
+
+impl Difference {
+    /// Whether both sides hold the same ids.
+    pub fn is_empty(&self) -> bool {
+        self.dnabert.is_empty() && self.esm.is_empty()
+    }
+}
+
+impl EsmIndex {
+    /// Indexes `files`, which are digested as a whole: what is read of them later is read by row.
+    ///
+    /// # Errors
+    /// A file is damaged or not what its manifest records, or an id stands twice.
+    pub fn of(files: &[&UpstreamFile]) -> Result<Self> {
+        let (mut readers, mut digests, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+        for (number, file) in files.iter().enumerate() {
+            let digest = FileDigest::of(&file.path)?;
+            file.prove(&digest)?;
+            let reader = VectorReader::open(&file.path)?;
+            for (row, id) in reader.ids()?.into_iter().enumerate() {
+                if places.contains_key(&id) {
+                    return Err(twice(&id, &file.path));
+                }
+                places.insert(id, (number, row));
+            }
+            digests.push(digest);
+            readers.push(reader);
+        }
+        Ok(Self { readers, digests, places })
+    }
+
+    /// Indexes `esm` and proves that `dnabert` holds the same ids, each once.
+    ///
+    /// # Errors
+    /// Those of [`of`](Self::of); [`Fault::MergeIds`] where the ids are not the same.
+    pub fn of_the_ids_of(dnabert: &[&UpstreamFile], esm: &[&UpstreamFile]) -> Result<Self> {
+        let index = Self::of(esm)?;
+        let difference = index.difference(dnabert)?;
+        if difference.is_empty() {
+            return Ok(index);
+        }
+        let Difference { dnabert, esm, counts } = difference;
+        Err(Error::new(Fault::MergeIds, "the two sides do not hold the same frames")
+            .expected(format!("the same ids on both sides ({} and {})", counts[0], counts[1]))
+            .found(format!(
+                "{} only on the DNABERT-S side{}; {} only on the ESM-2 side{}",
+                dnabert.len(),
+                shown(&dnabert),
+                esm.len(),
+                shown(&esm)
+            ))
+            .advice("embed the .fna and .faa files of the same shards, all of them, on both sides"))
+    }
+
+    /// What the ids of `dnabert` and of the index do not share.
+    ///
+    /// # Errors
+    /// A file is damaged, or an id stands twice.
+    pub fn difference(&self, dnabert: &[&UpstreamFile]) -> Result<Difference> {
+        let (mut seen, mut unmatched) = (HashSet::with_capacity(self.places.len()), Vec::new());
+        for file in dnabert {
+            let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
+            for id in reader.ids().map_err(|error| file.explain(error))? {
+                if !self.places.contains_key(&id) {
+                    unmatched.push(id.clone());
+                }
+                if let Some(id) = seen.replace(id) {
+                    return Err(twice(&id, &file.path));
+                }
+            }
+        }
+        let absent = self.places.keys().filter(|id| !seen.contains(*id)).cloned();
+        Ok(Difference { dnabert: unmatched, esm: absent.collect(), counts: [seen.len(), self.places.len()] })
+    }
+
+    /// Digests of the indexed files.
+    pub fn digests(&self) -> &[FileDigest] {
+        &self.digests
+    }
+
+    /// Joins one DNABERT-S file with its partners, in its own order. Gives its digest.
+    ///
+    /// # Errors
+    /// A file is damaged or not what its manifest records, or the output cannot be written.
+    pub fn join(&self, dnabert: &UpstreamFile, writer: &mut VectorWriter) -> Result<FileDigest> {
+        let mut rows = Rows::open(dnabert)?;
+        loop {
+            interrupt::check()?;
+            let count = rows.ready()?;
+            if count == 0 {
+                return rows.finish();
+            }
+            let (ids, values) = rows.take(count);
+            let values = side_by_side([values, &self.vectors(ids)?], count);
+            writer.push(VectorBlock { ids: ids.to_vec(), values })?;
+        }
+    }
+
+    /// ESM-2 vectors of `ids`, in their order, row-major [ids, dim].
+    fn vectors(&self, ids: &[String]) -> Result<Vec<f32>> {
+        let dim = self.readers.first().map_or(0, VectorReader::dim);
+        let mut values = vec![0.0; ids.len() * dim];
+        let mut wanted: Vec<(usize, usize, usize)> = Vec::with_capacity(ids.len()); // file, row, place in the block
+        for (place, id) in ids.iter().enumerate() {
+            let (file, row) = *self.places.get(id).ok_or_else(|| {
+                Error::new(Fault::MergeIds, "a file changed while it was merged").record(id).advice("run merge again")
+            })?;
+            wanted.push((file, row, place));
+        }
+        wanted.sort_unstable();
+        for group in wanted.chunk_by(|a, b| a.0 == b.0) {
+            let rows: Vec<usize> = group.iter().map(|&(_, row, _)| row).collect();
+            let vectors = self.readers[group[0].0].take(&rows)?;
+            for (&(_, _, place), vector) in group.iter().zip(vectors.chunks_exact(dim)) {
+                values[place * dim..(place + 1) * dim].copy_from_slice(vector);
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn twice(id: &str, path: &Path) -> Error {
+    Error::new(Fault::MergeIds, "an id stands twice on one side")
+        .file(path)
+        .record(id)
+        .advice("name every vector file once; ids must be unique")
+}
+
+fn shown(ids: &[String]) -> String {
+    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    ids.sort_unstable();
+    ids.truncate(SHOWN_IDS);
+    if ids.is_empty() { String::new() } else { format!(" ({})", ids.join(", ")) }
+}
