@@ -7,8 +7,9 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PYTHON
 
 CARGO_TEST = cargo test --locked --no-fail-fast
+LINT_TOOLS = $(CARGO_TARGET_DIR)/lint-tools/bin
 
-.PHONY: help setup build demo test test-light fmt lint docs bench clean
+.PHONY: help setup build demo test test-light fmt lint lint-tools docs bench clean
 
 help: ## This list
 	@echo "make demo and make test set up everything they need. Both are safe to repeat."
@@ -41,9 +42,23 @@ test-light: ## Build and test without libtorch (for work on everything but the e
 fmt: ## Format the sources
 	cargo fmt
 
-lint: setup ## Check the format and run Clippy, warnings denied
+lint: setup lint-tools ## Check the format, run Clippy, shellcheck and ruff, warnings denied; cargo-deny where it is installed
 	cargo fmt --check
 	cargo lint
+	$(LINT_TOOLS)/shellcheck scripts/*.sh .ci/run
+	$(LINT_TOOLS)/ruff check .
+	$(LINT_TOOLS)/ruff format --check .
+	$(PYTHON) scripts/msrv.py
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	else echo "cargo-deny is not installed: licences and advisories are not checked (cargo install cargo-deny)"; fi
+
+# A virtual environment in the target folder, made anew when the versions change.
+lint-tools: $(LINT_TOOLS)/.installed
+
+$(LINT_TOOLS)/.installed: scripts/lint-requirements.txt
+	$(PYTHON) -m venv --clear $(dir $@)..
+	$(LINT_TOOLS)/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 docs: setup ## Documentation of the library, warnings denied: target/doc/virnucpro
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps

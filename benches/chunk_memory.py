@@ -63,7 +63,9 @@ def measure(binary, fasta, folder, bound, what):
     seconds = time.perf_counter() - started
     peak = usage.ru_maxrss / 1e3
     verdict = "within" if peak <= bound else "ABOVE"
-    print(f"{what}: {size:.0f} MB in {seconds:.1f} s ({size / seconds:.0f} MB/s), peak {peak:.0f} MB, {verdict} {bound:.0f} MB")
+    print(
+        f"{what}: {size:.0f} MB in {seconds:.1f} s ({size / seconds:.0f} MB/s), peak {peak:.0f} MB, {verdict} {bound:.0f} MB"
+    )
     return os.waitstatus_to_exitcode(status) == 0 and peak <= bound
 
 

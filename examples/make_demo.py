@@ -62,7 +62,11 @@ def records(bases):
         "an open stretch between closed ones, as an inserted gene",
         bases.closed(3000) + bases.open_frame(3000, gc=0.40) + bases.closed(3000),
     )
-    yield "with_n", "a run of 1300 N: some windows cannot be read", bases.open_frame(1200) + "N" * 1300 + bases.open_frame(600)
+    yield (
+        "with_n",
+        "a run of 1300 N: some windows cannot be read",
+        bases.open_frame(1200) + "N" * 1300 + bases.open_frame(600),
+    )
     yield "lower_case", "soft-masked: read as upper case", bases.open_frame(800).lower()
     yield "one_window", "exactly 500 bases", bases.open_frame(500)
     yield "two_windows", "501 bases: two windows that overlap", bases.open_frame(501)

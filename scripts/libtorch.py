@@ -230,7 +230,9 @@ def check_download():
             "this again: it will be found"
         )
     if importlib.util.find_spec("ensurepip") is None:
-        fail("Python's venv module is not complete: on Debian and Ubuntu 'apt install python3-venv', then run this again")
+        fail(
+            "Python's venv module is not complete: on Debian and Ubuntu 'apt install python3-venv', then run this again"
+        )
 
 
 def plan():

@@ -55,9 +55,9 @@ faults! {
     InputDuplicateId = "VN-IN-DUPID", 65;
     /// A last record without sequence: the file may be cut.
     InputTruncated = "VN-IN-TRUNC", 65;
-    /// A character that is no nucleotide code.
+    /// A character that is not a nucleotide code.
     InputCharacter = "VN-IN-CHAR", 65;
-    /// Bytes of no text.
+    /// A binary file.
     InputBinary = "VN-IN-BINARY", 65;
     /// Lines ended by a carriage return alone.
     InputCarriageReturn = "VN-IN-CRONLY", 65;
@@ -167,6 +167,14 @@ faults! {
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure with its circumstances.
+///
+/// ```
+/// use virnucpro::error::{Error, Fault};
+///
+/// let error = Error::new(Fault::Usage, "the window is too short").expected("at least 3 bases").found("1");
+/// assert_eq!((error.fault().id(), error.fault().exit_code()), ("VN-USAGE", 64));
+/// eprintln!("{}", error.report("virnucpro chunk"));
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Circumstances>);
 
@@ -216,13 +224,13 @@ impl Error {
     pub fn reading(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
         let (fault, advice) = match error.kind() {
-            K::NotADirectory => (Fault::InputMissing, "check the path; a part of it is a file"),
+            K::NotADirectory => (Fault::InputMissing, "check the path: part of it is a file, not a folder"),
             _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
-                (Fault::InputMissing, "check the path; its links lead in a circle, or a name is too long")
+                (Fault::InputMissing, "check the path: its links form a loop, or a name is too long")
             }
-            K::NotFound => (Fault::InputMissing, "check the path; a link may point to nothing"),
+            K::NotFound => (Fault::InputMissing, "check the path; it may be a broken link"),
             K::PermissionDenied => (Fault::InputMissing, "make the file readable for this user"),
-            K::IsADirectory => (Fault::InputMissing, "name a file, not a folder"),
+            K::IsADirectory => (Fault::InputMissing, "give a file, not a folder"),
             _ => (Fault::Read, "check the disk or the network file system, then run the same command again"),
         };
         Self::new(fault, format!("cannot read {}", path.display())).file(path).advice(advice).caused_by(error)
@@ -233,10 +241,11 @@ impl Error {
         use io::ErrorKind as K;
         let (fault, advice) = match error.kind() {
             K::StorageFull => (Fault::NoSpace, "free space, then run the same command again: finished work is kept"),
-            K::QuotaExceeded => {
-                (Fault::Quota, "the quota is full, not the disk: free space, then run the same command again")
-            }
-            K::AlreadyExists | K::NotADirectory => (Fault::Write, "name a folder; a file stands there"),
+            K::QuotaExceeded => (
+                Fault::Quota,
+                "your quota is used up, though the disk is not full: free space, then run the same command again",
+            ),
+            K::AlreadyExists | K::NotADirectory => (Fault::Write, "give a folder; this path is a file"),
             K::PermissionDenied | K::ReadOnlyFilesystem => {
                 (Fault::Write, "choose a folder that this user can write to")
             }
@@ -433,6 +442,25 @@ mod tests {
         assert!(!text.contains("second") && !text.contains('\u{1b}'));
         let json: serde_json::Value = serde_json::from_str(&error.json()).unwrap();
         assert_eq!((json["code"].as_str(), json["exit"].as_u64()), (Some("VN-IN-CHAR"), Some(65)));
+    }
+
+    #[test]
+    fn every_cause_is_kept_and_told_the_nearest_first() {
+        let disk = io::Error::other("the disk said no");
+        let inner = Error::new(Fault::Read, "cannot read the header").caused_by(disk);
+        let error = Error::new(Fault::ModelFormat, "the model cannot be used").caused_by(inner);
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "cannot read the header");
+        assert_eq!(source.source().unwrap().to_string(), "the disk said no");
+        let report = error.report("virnucpro");
+        let [nearer, farther] = ["cause:    cannot read the header", "cause:    the disk said no"];
+        assert!(report.find(nearer).unwrap() < report.find(farther).unwrap(), "{report}");
+        let json: serde_json::Value = serde_json::from_str(&error.json()).unwrap();
+        assert_eq!(json["causes"], serde_json::json!(["cannot read the header", "the disk said no"]));
+        // Wrapping an error without adding a word tells nothing new.
+        let twice =
+            Error::new(Fault::Read, "x").caused_by(Error::new(Fault::Read, "y").caused_by(io::Error::other("y")));
+        assert_eq!(twice.report("v").matches("cause:").count(), 1);
     }
 
     #[test]

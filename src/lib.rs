@@ -8,6 +8,23 @@
 //!         └──────────────── stages read and write all of it through store ────────────────┘
 //! ```
 //!
+//! Everything that the executable does can be called:
+//!
+//! ```no_run
+//! use virnucpro::cli::{self, Asked, Task};
+//! use virnucpro::runtime::progress::Progress;
+//! use virnucpro::stages::run::run;
+//!
+//! let arguments = ["virnucpro", "run", "contigs.fa", "-o", "out"].map(Into::into);
+//! if let Asked::Work { task, .. } = cli::parse(arguments.into())?
+//!     && let Task::Run(settings) = *task
+//! {
+//!     let manifest = run(&settings, &Progress::Silent)?;
+//!     println!("{} viral sequences", manifest.totals["sequences_viral"]);
+//! }
+//! # Ok::<(), virnucpro::error::Error>(())
+//! ```
+//!
 //! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
 pub mod bundle;

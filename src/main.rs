@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut voice)));
     let outcome = outcome.unwrap_or_else(|_| {
-        Err(Error::new(Fault::Bug, "the program panicked: a defect of this program").advice("please report this"))
+        Err(Error::new(Fault::Bug, "the program panicked; this is a bug").advice("please report this"))
     });
     // What a signal breaks off may fail for another reason first: the end of a pipe looks like the end of its data.
     let outcome = outcome.or_else(|error| match error.fault() {

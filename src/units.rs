@@ -19,9 +19,10 @@ impl FromStr for Tokens {
             t if t.ends_with('m') => (t[..t.len() - 1].to_owned(), 1 << 20),
             t => (t, 1),
         };
-        let count: usize = digits.parse().map_err(|_| format!("'{text}' is no number of tokens, as 4096 or 16k"))?;
+        let count: usize =
+            digits.parse().map_err(|_| format!("'{text}' is not a number of tokens; write 4096 or 16k"))?;
         match count.checked_mul(factor) {
-            Some(0) => Err("at least 1 token is needed".to_owned()),
+            Some(0) => Err("a batch has at least 1 token".to_owned()),
             Some(tokens) if tokens <= 1 << 30 => Ok(Self(tokens)),
             _ => Err(format!("'{text}' is more than 1024M tokens")),
         }
@@ -107,7 +108,7 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no device; auto, cpu, cuda, cuda:1 or cuda:0,2 are");
+        let wrong = || format!("'{text}' is not a device; use auto, cpu, cuda, cuda:1 or cuda:0,2");
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "cpu" => Ok(Self::Cpu),
@@ -162,7 +163,7 @@ impl FromStr for Precision {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             "f16" => Ok(Self::F16),
-            _ => Err(format!("'{text}' is no number format; f32, bf16 or f16 are")),
+            _ => Err(format!("'{text}' is not a number format; use f32, bf16 or f16")),
         }
     }
 }
@@ -214,7 +215,7 @@ impl FromStr for Duplicates {
         match text {
             "rename" => Ok(Self::Rename),
             "error" => Ok(Self::Error),
-            _ => Err(format!("'{text}' is unknown; rename or error are")),
+            _ => Err(format!("'{text}' is not a policy; use rename or error")),
         }
     }
 }

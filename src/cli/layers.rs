@@ -182,7 +182,7 @@ fn check_known(command: &Command, options: &Options) -> Result<()> {
     }
     let Some(unknown) = options.keys().find(|name| !known.contains_key(name.as_str())) else { return Ok(()) };
     let nearest = known.keys().min_by_key(|name| strsim::levenshtein(name, unknown)).copied().unwrap_or_default();
-    Err(Error::new(Fault::Config, format!("the configuration file has an option that no command has: {unknown}"))
+    Err(Error::new(Fault::Config, format!("the configuration file has an unknown option: {unknown}"))
         .found(unknown.clone())
         .advice(format!("did you mean {nearest}? `virnucpro run --print-config x -o y` prints all options")))
 }

@@ -49,7 +49,7 @@ enum ModelsCommand {
             have one.\n\n\
             Models of the hub go to its cache (HF_HUB_CACHE, HF_HOME), where its own tools find them, and what those \
             fetched is found here. Size and digest of every file are proved. A download that breaks off goes on where it \
-            stopped. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded.",
+            stopped. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are respected.",
         after_help = "Examples:\n  \
             virnucpro models fetch\n  \
             virnucpro models fetch dnabert-s esm2-3b virnucpro-500\n  \

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Writes `text` to stdout. A reader that has gone away is no failure: it has what it wanted.
+/// Writes `text` to stdout. A closed pipe is not a failure: the reader has what it wanted.
 ///
 /// # Errors
 /// stdout cannot be written for another reason, a full disk for one.

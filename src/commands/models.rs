@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::units::Bytes;
 
 /// A line for every bundle that can be named: what it is, how big, which digest, and where; then the folders that were
-/// looked in, with what hinders reading them.
+/// looked in, with why they cannot be read, if so.
 pub fn list(folders: Vec<PathBuf>) -> String {
     let search = SearchPath::standard(folders);
     let mut table = vec![["name", "trained", "window", "vectors", "size", "digest", "place"].map(str::to_owned)];

@@ -13,7 +13,7 @@ pub type Options = BTreeMap<String, Vec<String>>;
 /// Reads a configuration file.
 ///
 /// # Errors
-/// The file is missing, or is no mapping of names to plain values or lists of them.
+/// The file is missing, or does not map names to plain values or lists of them.
 pub fn read(path: &Path) -> Result<Options> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::reading(path, error))?;
     let wrong = |message: String| {
@@ -30,16 +30,16 @@ pub fn read(path: &Path) -> Result<Options> {
     let mapping = match value {
         Value::Null => return Ok(Options::new()),
         Value::Mapping(mapping) => mapping,
-        _ => return Err(wrong("the configuration file is no mapping".to_owned())),
+        _ => return Err(wrong("the configuration file is not a list of options".to_owned())),
     };
     let mut options = Options::new();
     for (key, value) in mapping {
-        let Value::String(key) = key else { return Err(wrong("an option's name is no text".to_owned())) };
+        let Value::String(key) = key else { return Err(wrong("an option's name is not text".to_owned())) };
         let values = match &value {
             Value::Sequence(items) => items.iter().map(plain).collect(),
             value => plain(value).map(|value| vec![value]),
         };
-        let values = values.ok_or_else(|| wrong(format!("option {key} has no plain value")))?;
+        let values = values.ok_or_else(|| wrong(format!("option {key} needs a plain value")))?;
         options.insert(key, values);
     }
     Ok(options)

@@ -196,7 +196,7 @@ pub struct Fetch {
     pub url: Option<String>,
     /// SHA-256 that this file must have, in hexadecimal.
     pub sha256: Option<String>,
-    /// Ask no server, whatever the environment says.
+    /// Contact no server, regardless of the environment.
     pub offline: bool,
     /// How long a server may stand still.
     pub timeout: Duration,

@@ -12,7 +12,7 @@ pub const STDIN: &str = "-";
 /// `sample` and `file`, one file per row, relative to the sheet's folder.
 ///
 /// # Errors
-/// A sheet is missing or is no such table; or standard input is named twice.
+/// A sheet is missing or is not such a table; or standard input is given twice.
 pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for path in paths {
@@ -24,7 +24,7 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
         }
     }
     if inputs.iter().filter(|input| input.path == Path::new(STDIN)).count() > 1 {
-        return Err(Error::new(Fault::Usage, "standard input is named twice").advice("name - once"));
+        return Err(Error::new(Fault::Usage, "standard input is given twice").advice("name - once"));
     }
     Ok(inputs)
 }
@@ -56,19 +56,21 @@ fn sheet(path: &Path) -> Result<Vec<Input>> {
     let column = |name: &str| header.iter().position(|column| column.trim() == name);
     let (Some(sample), Some(file)) = (column("sample"), column("file")) else {
         let found = header.iter().collect::<Vec<_>>().join(" ");
-        return Err(wrong("the sample sheet lacks a column").line(1).found(found));
+        return Err(wrong("the sample sheet has no such column").line(1).found(found));
     };
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut inputs = Vec::new();
     for row in csv.records() {
         let row = row.map_err(|error| {
             let line = error.position().map_or(0, csv::Position::line);
-            wrong("a row of the sample sheet has another number of columns").line(line).caused_by(error)
+            wrong("a row of the sample sheet has a different number of columns than the header")
+                .line(line)
+                .caused_by(error)
         })?;
         let line = row.position().map_or(0, csv::Position::line);
         let (sample, file) = (row[sample].trim(), row[file].trim());
         if sample.is_empty() || file.is_empty() {
-            return Err(wrong("a row of the sample sheet is not filled").line(line));
+            return Err(wrong("a row of the sample sheet has an empty cell").line(line));
         }
         // A sample names rows of tables: nothing in it may end a cell or move a terminal.
         if sample.chars().any(char::is_control) {

@@ -43,7 +43,9 @@ impl Placement {
                 true => match cuda_devices() {
                     Ok(count) => (0..count).map(Device::Cuda).collect(),
                     Err(error) => {
-                        log::warn!("a GPU is here but cannot be used ({error}); the CPU takes its place, far slower");
+                        log::warn!(
+                            "this machine has a GPU that cannot be used ({error}); running on the CPU instead, much slower"
+                        );
                         vec![Device::Cpu]
                     }
                 },
@@ -76,7 +78,7 @@ impl Placement {
             Precision::F16 if device == Device::Cpu => {
                 return Err(Error::new(
                     Fault::Usage,
-                    "f16 is not offered on the CPU: processors compute it slower than f32",
+                    "f16 is not available on the CPU, where it would be slower than f32",
                 )
                 .expected("f32 or bf16")
                 .found("f16")
@@ -105,7 +107,7 @@ pub fn cuda_devices() -> Result<usize> {
     static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
     let none = |message: &str| {
         Error::new(Fault::DeviceUnavailable, message)
-            .advice("check nvidia-smi and what the job was given; --device cpu runs without a GPU")
+            .advice("check nvidia-smi and the GPUs assigned to the job; --device cpu runs without a GPU")
     };
     if let Err(tried) = OPENED.get_or_init(open_cuda) {
         return Err(none("the CUDA part of libtorch cannot be opened")
@@ -118,7 +120,7 @@ pub fn cuda_devices() -> Result<usize> {
     match usize::try_from(Cuda::device_count()) {
         Ok(count) if count > 0 => Ok(count),
         _ => Err(none("libtorch sees no GPU")
-            .expected("an NVIDIA GPU, and a driver that serves CUDA 13 (R580 or newer) for libtorch 2.11 as published")
+            .expected("an NVIDIA GPU with a driver for CUDA 13 (R580 or newer), as libtorch 2.11 requires")
             .found(match std::env::var("CUDA_VISIBLE_DEVICES") {
                 Ok(list) => format!("none; CUDA_VISIBLE_DEVICES is '{list}'"),
                 Err(_) => "none; CUDA_VISIBLE_DEVICES is not set".to_owned(),
@@ -206,10 +208,10 @@ fn chosen(wanted: &[usize], count: usize) -> Result<Vec<Device>> {
     }
     match wanted.iter().find(|&&index| index >= count) {
         None => Ok(wanted.iter().copied().map(Device::Cuda).collect()),
-        Some(index) => Err(Error::new(Fault::DeviceUnavailable, format!("there is no GPU cuda:{index}"))
-            .expected(format!("cuda:0 to cuda:{}, as CUDA_VISIBLE_DEVICES leaves them", count - 1))
+        Some(index) => Err(Error::new(Fault::DeviceUnavailable, format!("cuda:{index} does not exist"))
+            .expected(format!("cuda:0 to cuda:{}, as CUDA_VISIBLE_DEVICES allows", count - 1))
             .found(format!("cuda:{index}"))
-            .advice("GPUs are counted from 0 among those the job was given")),
+            .advice("GPUs are numbered from 0 among those assigned to the job")),
     }
 }
 

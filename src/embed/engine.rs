@@ -144,7 +144,7 @@ fn joined<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 }
 
 fn lost(sent: u64, written: u64) -> Error {
-    Error::new(Fault::Count, "sequences in and vectors out differ in number")
+    Error::new(Fault::Count, "the numbers of sequences in and vectors out differ")
         .expected(format!("{sent} vectors"))
         .found(written.to_string())
 }
@@ -196,7 +196,7 @@ where
     while block.len() < BLOCK_SEQUENCES && letters < BLOCK_LETTERS {
         let Some(sequence) = sequences.next().transpose()? else { break };
         if sequence.letters.is_empty() {
-            return Err(Error::new(Fault::InputStage, "a sequence without letters has no vector")
+            return Err(Error::new(Fault::InputStage, "an empty sequence cannot be embedded")
                 .record(sequence.id)
                 .advice("remove the record"));
         }
@@ -248,9 +248,12 @@ fn run_device(
 /// Out of memory is worth a retry with smaller batches only where the batch can be smaller.
 fn judge_memory(error: Error, batch: &TokenBatch) -> Error {
     if error.fault() == Fault::OutOfMemory && batch.len() == 1 {
-        return Error::new(Fault::TooLong, format!("a sequence of {} tokens does not fit even alone", batch.tokens()))
-            .advice("use a device with more memory, or cut the sequence into windows")
-            .caused_by(error);
+        return Error::new(
+            Fault::TooLong,
+            format!("a sequence of {} tokens does not fit in memory even on its own", batch.tokens()),
+        )
+        .advice("use a device with more memory, or cut the sequence into windows")
+        .caused_by(error);
     }
     error
 }
@@ -295,9 +298,9 @@ fn place(block: &mut VectorBlock, dim: usize, rows: &[usize], values: &[f32]) ->
     }
     for (&row, vector) in rows.iter().zip(values.chunks_exact(dim.max(1))) {
         if !vector.iter().all(|value| value.is_finite()) {
-            return Err(Error::new(Fault::NonFinite, "the encoder gave a vector that is not finite")
+            return Err(Error::new(Fault::NonFinite, "the encoder produced a vector with NaN or infinite values")
                 .record(&block.ids[row])
-                .advice("use --dtype f32; if it persists, verify the bundle with `virnucpro models verify`"));
+                .advice("use --dtype f32; if that does not help, verify the bundle with `virnucpro models verify`"));
         }
         block.values[row * dim..(row + 1) * dim].copy_from_slice(vector);
     }

@@ -9,6 +9,13 @@ use crate::units::Tokens;
 /// Every position stands in exactly one batch; the sequences of a batch have one length; a batch holds at
 /// most `budget` tokens unless it is a single longer sequence. Long sequences come first, so that memory
 /// runs out at once or not at all. The plan depends on the lengths and the budget alone.
+///
+/// ```
+/// use virnucpro::pack::plan;
+/// use virnucpro::units::Tokens;
+///
+/// assert_eq!(plan(&[10, 12, 10, 10], Tokens(20)), [vec![1], vec![0, 2], vec![3]]);
+/// ```
 pub fn plan(lengths: &[usize], budget: Tokens) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| (Reverse(lengths[i]), i));

@@ -40,7 +40,7 @@ pub fn install() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the process when a signal has not been heeded in time.
+/// Ends the process when work has not stopped in time after a signal.
 fn enforce() {
     loop {
         thread::sleep(Duration::from_millis(200));

@@ -133,7 +133,7 @@ impl Task {
         }
     }
 
-    /// So many are done, whatever was counted before: part of them was there, or is to be done again.
+    /// Sets how many are done: some were there already, or have to be done again.
     pub fn set(&self, done: u64) {
         if self.bar.position() != done {
             self.bar.set_position(done);

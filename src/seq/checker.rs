@@ -176,13 +176,13 @@ impl Checker {
                 return Err(self
                     .fault(Fault::TooLong, "a record is longer than the limit")
                     .expected(format!("at most {} bases", self.rules.limits.record_bases))
-                    .advice("split the record, or check that the file is what it should be"));
+                    .advice("split the record, or check that this is the right file"));
             }
         }
         Ok(count)
     }
 
-    /// Reads one byte that is no letter; `rest` starts with it.
+    /// Reads one byte that is not a letter; `rest` starts with it.
     fn take_other(&mut self, rest: &[u8]) -> Result<()> {
         let byte = rest[0];
         self.column += 1;
@@ -233,7 +233,7 @@ impl Checker {
                 return Ok(());
             }
             if let Some(line) = self.blank_line {
-                let fault = self.fault(Fault::InputFastq, "blank lines stand between two FASTQ records");
+                let fault = self.fault(Fault::InputFastq, "there are blank lines between two FASTQ records");
                 return Err(fault.line(line).advice("remove the blank lines; the file may be damaged there"));
             }
         }
@@ -284,7 +284,7 @@ impl Checker {
             return Err(self
                 .fault(Fault::InputIdTooLong, "an identifier is too long")
                 .expected(format!("at most {} bytes up to the first blank", self.rules.limits.id_bytes))
-                .advice("a line end may be missing after the header; else shorten the identifier"));
+                .advice("a line break may be missing after the header; otherwise shorten the identifier"));
         }
         Ok(())
     }
@@ -297,10 +297,13 @@ impl Checker {
         if !self.newline_last {
             if self.rules.format == Format::Fasta && self.bases == 0 {
                 return Err(self
-                    .fault(Fault::InputTruncated, "the last record has no sequence, and the file no final line end")
+                    .fault(
+                        Fault::InputTruncated,
+                        "the last record has no sequence, and the file has no final line break",
+                    )
                     .line(self.line.saturating_sub(1))
                     .expected("a sequence after the header")
-                    .advice("the file was probably cut: copy or download it again"));
+                    .advice("the file is probably truncated: copy or download it again"));
             }
             self.shared.lock().notes.push(Note::NoFinalNewline);
         }
@@ -319,10 +322,10 @@ impl Checker {
     }
 
     fn carriage_return(&self) -> Error {
-        self.fault(Fault::InputCarriageReturn, "a line is ended by a carriage return alone")
+        self.fault(Fault::InputCarriageReturn, "a line ends with a carriage return only")
             .expected("line feeds, or carriage return and line feed")
             .found("0x0D")
-            .advice("convert the line ends, as with `tr '\\r' '\\n'`")
+            .advice("convert the line ends, for example with `tr '\\r' '\\n'`")
     }
 
     /// The error for a byte that may not stand in a sequence or quality line.
@@ -333,7 +336,7 @@ impl Checker {
         let found = format!("{} at column {column}", show(byte));
         if self.part == LinePart::Quality {
             return self
-                .fault(Fault::InputFastq, "a character is no quality value")
+                .fault(Fault::InputFastq, "a character is not a quality value")
                 .expected("printable ASCII, '!' to '~'")
                 .found(found)
                 .advice("the file is damaged here, or a record has not exactly four lines");
@@ -346,18 +349,18 @@ impl Checker {
                 .advice("give the genome or the reads, not their translation");
         }
         let advice = match byte {
-            b'>' => "a line end seems to be missing before this header",
+            b'>' => "a line break seems to be missing before this header",
             _ if self.rules.format == Format::Fastq => "look at the record around this line: it must have four lines",
-            b'@' | b'+' => "a FASTQ record seems to stand in a FASTA file: keep the formats apart",
+            b'@' | b'+' => "this looks like a FASTQ record in a FASTA file: do not mix the formats",
             b'0'..=b'9' => "this looks like numbered lines, as in GenBank: convert the file to FASTA",
-            b' ' | b'\t' => "remove the blanks inside the line",
+            b' ' | b'\t' => "remove the spaces inside the line",
             b'.' | b'*' => "this looks like an alignment or a translation: give the plain nucleotide sequence",
             b';' => "comment lines are not read: remove them",
             b'X' | b'x' => "write N for an unknown base",
-            _ if is_protein_only(byte) => "this is a letter of proteins: give nucleotide sequences",
-            _ => "correct the line; if there are many such lines, the file is of another kind",
+            _ if is_protein_only(byte) => "this letter occurs in proteins only: give nucleotide sequences",
+            _ => "correct the line; if there are many like it, this is a different kind of file",
         };
-        self.fault(Fault::InputCharacter, "a character is no code of the alphabet")
+        self.fault(Fault::InputCharacter, "a character is not a nucleotide code")
             .expected(self.rules.alphabet.words())
             .found(found)
             .advice(advice)

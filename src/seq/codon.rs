@@ -1,6 +1,6 @@
 //! The standard genetic code (NCBI table 1) over bytes of any case.
 //!
-//! A letter other than A, C, G, T is no base here: U, N and the other IUPAC codes make their codon unreadable.
+//! Only A, C, G and T count as bases here: U, N and the other IUPAC codes make their codon unreadable.
 
 /// Amino acids and stops of the 64 codons, bases in the order T, C, A, G, the first base slowest.
 const AMINO_ACIDS: &[u8; 64] = b"FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG";
@@ -36,7 +36,7 @@ const COMPLEMENT: [u8; 256] = {
     table
 };
 
-/// Amino acid of a codon, `*` for a stop, nothing when a letter is no base.
+/// Amino acid of a codon, `*` for a stop, nothing when a letter is not a base.
 #[inline]
 pub fn amino_acid(codon: [u8; 3]) -> Option<u8> {
     let [first, second, third] = codon.map(|letter| usize::from(BASE[usize::from(letter)]));

@@ -66,7 +66,7 @@ fn describe(error: io::Error, compression: Compression, source: &Source, bytes: 
         ),
         _ if error.to_string().contains("memory") => (
             Fault::InputCompression,
-            format!("{source} was compressed with a window too large to be read here"),
+            format!("{source} was compressed with too large a window"),
             "compress it again with the default settings",
         ),
         _ => (
@@ -125,7 +125,7 @@ impl Read for Members {
                 return Err(io::Error::other(
                     Error::new(Fault::InputBgzfEof, "the BGZF file ends without its end-of-file block")
                         .expected("an empty block as the last one, as bgzip writes it")
-                        .advice("the file was probably cut: copy or download it again and compare its checksum"),
+                        .advice("the file is probably truncated: copy or download it again and compare its checksum"),
                 ));
             }
         }

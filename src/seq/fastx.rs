@@ -51,6 +51,19 @@ impl Record<'_> {
 }
 
 /// Reads the records of one input.
+///
+/// ```no_run
+/// use virnucpro::seq::{Alphabet, Limits, Names, Reader};
+/// use virnucpro::units::Duplicates;
+///
+/// let mut reader = Reader::open(&"reads.fq.gz".into(), Alphabet::Nucleotide, Limits::default())?;
+/// let mut names = Names::new(Duplicates::Rename);
+/// while let Some(record) = reader.next(&mut names) {
+///     let record = record?;
+///     println!("{}: {} bases", record.id, record.bases().len());
+/// }
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct Reader {
     parser: Box<dyn FastxReader>,
     source: Source,
@@ -167,7 +180,7 @@ impl Reader {
                 if findings.records != self.records {
                     return Err(self
                         .source
-                        .fault(Fault::Count, "records seen and records read differ: a defect of this program")
+                        .fault(Fault::Count, "the number of records seen and read differs; this is a bug")
                         .expected(findings.records.to_string())
                         .found(self.records.to_string()));
                 }
@@ -242,11 +255,11 @@ fn skip_blank_lines(text: &mut Text, source: &Source) -> Result<u64> {
         match blank {
             Some(byte) if more => {
                 return Err(source
-                    .fault(Fault::InputNoHeader, "the first header does not stand at the start of its line")
+                    .fault(Fault::InputNoHeader, "the first header is not at the start of its line")
                     .line(line)
                     .expected("'>' (FASTA) or '@' (FASTQ)")
                     .found(sniff::show(byte))
-                    .advice("remove the blanks before it"));
+                    .advice("remove the spaces before it"));
             }
             _ if ended => return Ok(line),
             _ => {}
@@ -265,19 +278,19 @@ fn shape_fault(error: &ParseError, source: &Source, first_line: u64) -> Error {
             Fault::InputFastq,
             "the third line of a FASTQ record does not start with '+'",
             line,
-            "only FASTQ of four lines a record is read; look at the record around this line",
+            "FASTQ must have four lines per record; look at the record around this line",
         ),
         ParseErrorKind::UnequalLengths => (
             Fault::InputFastq,
             "the quality line of a FASTQ record is not as long as its sequence",
             line + 3,
-            "the file is damaged or cut here: copy or download it again",
+            "the file is damaged or truncated here: copy or download it again",
         ),
         ParseErrorKind::UnexpectedEnd => (
             Fault::InputTruncated,
             "the file ends in the middle of a FASTQ record",
             line,
-            "the file was probably cut: copy or download it again",
+            "the file is probably truncated: copy or download it again",
         ),
         _ => (Fault::Bug, "the parser failed on checked text", line, "report this, with the file if possible"),
     };

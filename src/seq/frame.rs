@@ -102,6 +102,14 @@ pub struct OpenFrame<'a> {
 }
 
 /// Finds the open frames of one window after the other in buffers that are used again.
+///
+/// ```
+/// use virnucpro::seq::{Frame, SixFrames};
+///
+/// let mut frames = SixFrames::new();
+/// let first = frames.read(b"ATGGCCTAA").next().unwrap();
+/// assert_eq!((first.frame, first.protein), (Frame::F2, &b"WP"[..]));
+/// ```
 #[derive(Debug, Default)]
 pub struct SixFrames {
     forward: Vec<u8>,
@@ -187,7 +195,7 @@ fn frames_with_stop(window: &[u8]) -> [bool; 6] {
         stops.mark(block);
         rest = &rest[BLOCK..];
     }
-    // Zero is no base: the padding completes no codon.
+    // Zero is not a base: padding never completes a codon.
     let mut block = [0; SPAN];
     block[..rest.len()].copy_from_slice(rest);
     stops.mark(&block);

@@ -125,7 +125,7 @@ impl Names {
             .line(second.line)
             .expected("identifiers that differ up to the first blank")
             .found(format!("the same in {}, line {}", name(first), first.line))
-            .advice("rename one of them; `chunk` and `run` do so themselves with --duplicates rename")
+            .advice("rename one of them, or use --duplicates rename")
     }
 }
 

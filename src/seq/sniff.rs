@@ -22,9 +22,9 @@ pub(super) fn compression(head: &[u8], source: &Source) -> Result<Compression> {
         _ => match foreign_compression(head) {
             Some(name) => {
                 return Err(source
-                    .fault(Fault::InputCompression, format!("{source} is a {name} file, which is not read"))
+                    .fault(Fault::InputCompression, format!("{source} is a {name} file, which cannot be read"))
                     .expected(SUPPORTED)
-                    .advice("unpack it, and compress again with gzip or zstd if needed"));
+                    .advice("unpack it, and compress it with gzip or zstd if you wish"));
             }
             None => Compression::Plain,
         },
@@ -57,7 +57,7 @@ pub(super) fn format(head: &[u8], line: u64, source: &Source) -> Result<Format> 
             .line(line)
             .expected("'>' (FASTA) or '@' (FASTQ)")
             .found(show(*byte))
-            .advice("give FASTA or FASTQ; remove what stands before the first record")),
+            .advice("give FASTA or FASTQ; remove everything before the first record")),
         _ => Err(binary(head.first().copied().unwrap_or(0), source).line(line)),
     }
 }
@@ -73,10 +73,10 @@ pub(super) fn empty(source: &Source) -> Error {
 /// An error for a byte of no text.
 pub(super) fn binary(byte: u8, source: &Source) -> Error {
     source
-        .fault(Fault::InputBinary, format!("{source} holds bytes of no text"))
+        .fault(Fault::InputBinary, format!("{source} is a binary file"))
         .expected(SUPPORTED)
         .found(show(byte))
-        .advice("name the right file; if it is, copy or download it again")
+        .advice("check that this is the right file; if it is, copy or download it again")
 }
 
 /// A byte as in `0x3E '>'`.
@@ -126,9 +126,9 @@ fn archive(head: &[u8], source: &Source) -> Option<Error> {
     };
     Some(
         source
-            .fault(Fault::InputCompression, format!("{source} holds a {name} file inside its compression"))
+            .fault(Fault::InputCompression, format!("{source} contains a compressed {name} file"))
             .expected(SUPPORTED)
-            .advice("unpack it first, and give the sequence files"),
+            .advice("unpack it and give the sequence files"),
     )
 }
 
@@ -148,7 +148,7 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
         return error(Fault::InputBinary, name, "name the right file");
     }
     let convert = "convert it to FASTA first";
-    let sam = "write its reads as FASTQ first, as with `samtools fastq`";
+    let sam = "convert it to FASTQ first, for example with `samtools fastq`";
     let texts = [
         ("BAM\u{1}", "a BAM file", sam),
         ("CRAM", "a CRAM file", sam),
@@ -163,8 +163,8 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
         ("##fileformat=VCF", "a VCF file", "give the sequences, not the variants"),
         ("#NEXUS", "a NEXUS file", convert),
         ("CLUSTAL", "a CLUSTAL alignment", convert),
-        ("<!DOCTYPE", "a web page", "the download gave a page instead of the file: fetch it again"),
-        ("<html", "a web page", "the download gave a page instead of the file: fetch it again"),
+        ("<!DOCTYPE", "a web page", "a web page was downloaded instead of the file: download it again"),
+        ("<html", "a web page", "a web page was downloaded instead of the file: download it again"),
         ("<?xml", "an XML file", convert),
         ("version https://git-lfs", "a Git-LFS pointer", "the file itself is not here: run `git lfs pull`"),
     ];

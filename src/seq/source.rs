@@ -146,7 +146,7 @@ impl Watch {
                 return Err(self
                     .source
                     .fault(Fault::InputChanged, format!("{} changed while it was read", self.source))
-                    .expected("the same size, time of change and inode before and after")
+                    .expected("the same size, modification time and inode before and after")
                     .advice("wait until the file is complete, then run the same command again"));
             }
         }

@@ -41,7 +41,7 @@ pub struct Summary {
     pub bytes: u64,
     /// BLAKE3 digest of the bytes as stored.
     pub digest: blake3::Hash,
-    /// What a user may want to know, and is no error.
+    /// What a user may want to know, without being an error.
     pub notes: Vec<Note>,
 }
 
@@ -89,10 +89,10 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByteOrderMark => f.write_str("a byte order mark at the start was skipped"),
-            Self::NameMismatch { content } => write!(f, "the name promises otherwise, but the content is {content}"),
-            Self::NoFinalNewline => f.write_str("the last line has no line end; check that the file is whole"),
+            Self::NameMismatch { content } => write!(f, "despite its name, the content is {content}"),
+            Self::NoFinalNewline => f.write_str("the last line has no line break; check that the file is complete"),
             Self::SequenceInHeader { line } => {
-                write!(f, "the header in line {line} ends in what looks like a sequence; a line end may be missing")
+                write!(f, "the header on line {line} ends with what looks like a sequence; a line break may be missing")
             }
         }
     }

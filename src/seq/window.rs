@@ -21,6 +21,15 @@ pub struct Window {
 ///
 /// A sequence not longer than `size` is one window. The last window may be shorter than `size`, when the
 /// surplus does not divide evenly: the published heads were trained on this layout.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use virnucpro::seq::windows;
+///
+/// let size = NonZeroUsize::new(500).unwrap();
+/// let places: Vec<_> = windows(501, size).map(|window| (window.start, window.end)).collect();
+/// assert_eq!(places, [(0, 500), (250, 501)]);
+/// ```
 pub fn windows(length: usize, size: NonZeroUsize) -> Windows {
     let size = size.get();
     let count = length.div_ceil(size);

@@ -27,6 +27,27 @@ const CHECK_EVERY: usize = 4096;
 
 /// Runs the stage.
 ///
+/// ```no_run
+/// use virnucpro::config::{self, Chunk};
+/// use virnucpro::runtime::progress::Progress;
+/// use virnucpro::stages::chunk::chunk;
+/// use virnucpro::units::{Duplicates, Resume};
+///
+/// let settings = Chunk {
+///     inputs: config::inputs(&["contigs.fa".into()])?,
+///     output: "out/windows".into(),
+///     window: Some(500),
+///     shard_frames: config::DEFAULT_SHARD_FRAMES,
+///     duplicates: Duplicates::Rename,
+///     allow_empty: false,
+///     legacy: false,
+///     resume: Resume::Keep,
+/// };
+/// let manifest = chunk(&settings, &Progress::Silent)?;
+/// println!("{} frames", manifest.totals["frames"]);
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
+///
 /// # Errors
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
@@ -45,10 +66,13 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     if let Some(input) = known_input(settings, &dir)? {
         if dir.all_done(&input)? {
-            log::info!("chunk: {} is finished and made from the same input", settings.output.display());
+            log::info!("chunk: {} is already complete for this input", settings.output.display());
             return dir.keep();
         }
-        log::warn!("chunk: {} was made from another input or is damaged; it is made again", settings.output.display());
+        log::warn!(
+            "chunk: {} was made from a different input or is damaged; making it again",
+            settings.output.display()
+        );
     }
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
@@ -195,7 +219,7 @@ impl<'a> Pass<'a> {
         let source = Source::from(input.path.clone());
         let mut reader = match Reader::open(&source, Alphabet::Nucleotide, Limits::default()) {
             Err(error) if allow_empty && error.fault() == Fault::InputEmpty => {
-                log::warn!("{source} holds no sequences");
+                log::warn!("{source} contains no sequences");
                 return Ok(None);
             }
             opened => opened?,
@@ -297,7 +321,7 @@ impl<'a> Pass<'a> {
             ("open frames and records of shards", self.counts.frames, in_shards),
         ] {
             if expected != found {
-                return Err(Error::new(Fault::Count, format!("{what} differ in number: a defect of this program"))
+                return Err(Error::new(Fault::Count, format!("the numbers of {what} differ; this is a bug"))
                     .expected(expected.to_string())
                     .found(found.to_string()));
             }

@@ -21,6 +21,24 @@ const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, .
 
 /// Runs the stage.
 ///
+/// ```no_run
+/// use virnucpro::config::{BundleChoice, Compute, Embed, Side};
+/// use virnucpro::runtime::progress::Progress;
+/// use virnucpro::stages::embed::embed;
+/// use virnucpro::units::Resume;
+///
+/// let settings = Embed {
+///     side: Side::Esm,
+///     shards: vec!["out/windows".into()],
+///     output: "out/esm".into(),
+///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
+///     compute: Compute::default(),
+///     resume: Resume::Keep,
+/// };
+/// embed(&settings, &Progress::Silent)?;
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
+///
 /// # Errors
 /// An input, the bundle or a device is missing or damaged; or a file cannot be written.
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
@@ -161,7 +179,7 @@ fn embed_shard<'a>(
     let expected = shard.rows().unwrap_or(summary.records);
     let written = vectors.writer.rows();
     if [summary.records, embedded, written] != [expected; 3] {
-        return Err(Error::new(Fault::Count, "frames in and vectors out differ in number")
+        return Err(Error::new(Fault::Count, "the numbers of frames in and vectors out differ")
             .expected(expected.to_string())
             .found(format!("{} records, {embedded} vectors, {written} rows", summary.records)));
     }

@@ -164,7 +164,7 @@ impl EsmIndex {
             return Ok(index);
         }
         let Difference { dnabert, esm, counts } = difference;
-        Err(Error::new(Fault::MergeIds, "the two sides do not hold the same frames")
+        Err(Error::new(Fault::MergeIds, "the two sides do not contain the same frames")
             .expected(format!("the same ids on both sides ({} and {})", counts[0], counts[1]))
             .found(format!(
                 "{} only on the DNABERT-S side{}; {} only on the ESM-2 side{}",
@@ -227,7 +227,7 @@ impl EsmIndex {
         let mut wanted: Vec<(usize, usize, usize)> = Vec::with_capacity(ids.len()); // file, row, place in the block
         for (place, id) in ids.iter().enumerate() {
             let (file, row) = *self.places.get(id).ok_or_else(|| {
-                Error::new(Fault::MergeIds, "a file changed while it was merged").record(id).advice("run merge again")
+                Error::new(Fault::MergeIds, "a file changed during the merge").record(id).advice("run merge again")
             })?;
             wanted.push((file, row, place));
         }
@@ -244,10 +244,10 @@ impl EsmIndex {
 }
 
 fn twice(id: &str, path: &Path) -> Error {
-    Error::new(Fault::MergeIds, "an id stands twice on one side")
+    Error::new(Fault::MergeIds, "an id occurs twice on one side")
         .file(path)
         .record(id)
-        .advice("name every vector file once; ids must be unique")
+        .advice("give every vector file once; ids must be unique")
 }
 
 fn shown(ids: &[String]) -> String {

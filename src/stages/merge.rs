@@ -21,6 +21,18 @@ const ESM: &str = "embed-esm";
 
 /// Runs the stage.
 ///
+/// ```no_run
+/// use virnucpro::config::Merge;
+/// use virnucpro::runtime::progress::Progress;
+/// use virnucpro::stages::merge::merge;
+/// use virnucpro::units::Resume;
+///
+/// let (dnabert, esm) = (vec!["out/dnabert".into()], vec!["out/esm".into()]);
+/// let settings = Merge { dnabert, esm, output: "out/merged".into(), resume: Resume::Keep };
+/// merge(&settings, &Progress::Silent)?;
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
+///
 /// # Errors
 /// The two sides do not hold the same ids or come from different bundles; or a file cannot be read or written.
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
@@ -151,7 +163,7 @@ impl Output {
     fn finish(&mut self, dnabert: &UpstreamFile, writer: VectorWriter, input: String) -> Result<()> {
         let (name, rows) = (file_name(dnabert), writer.rows());
         if let Some(expected) = dnabert.rows().filter(|&expected| expected != rows) {
-            return Err(Error::new(Fault::Count, "frames in and frames out differ in number")
+            return Err(Error::new(Fault::Count, "the numbers of frames in and out differ")
                 .file(&dnabert.path)
                 .expected(expected.to_string())
                 .found(rows.to_string()));
@@ -192,7 +204,7 @@ impl SideFiles {
             let reader = VectorReader::open(&file.path)?;
             let metadata = reader.metadata();
             if let Some(other) = metadata.get("stage").filter(|made_by| *made_by != stage) {
-                return Err(Error::new(Fault::InputStage, "the vectors of one side come from another stage")
+                return Err(Error::new(Fault::InputStage, "these vectors come from the wrong stage")
                     .file(&file.path)
                     .expected(format!("vectors that `virnucpro {stage}` wrote"))
                     .found(format!("vectors that `virnucpro {other}` wrote"))

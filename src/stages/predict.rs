@@ -53,6 +53,26 @@ pub struct Counts {
 
 /// Runs the stage.
 ///
+/// ```no_run
+/// use virnucpro::config::{BundleChoice, Compute, Predict, Tiers};
+/// use virnucpro::runtime::progress::Progress;
+/// use virnucpro::stages::predict::predict;
+/// use virnucpro::units::Resume;
+///
+/// let settings = Predict {
+///     merged: vec!["out/merged".into()],
+///     windows: "out/windows".into(),
+///     output: "out/predictions".into(),
+///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
+///     compute: Compute::default(),
+///     tiers: Tiers::default(),
+///     legacy: false,
+///     resume: Resume::Keep,
+/// };
+/// predict(&settings, &Progress::Silent)?;
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
+///
 /// # Errors
 /// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
@@ -63,20 +83,18 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
     check_origin(&merged, &bundle, &model)?;
     let [windows, inputs] = cut_windows(&settings.windows, &bundle)?;
-    let mut names = vec![FRAMES, WINDOWS, SEQUENCES, SUMMARY];
+    let mut names = [FRAMES, WINDOWS, SEQUENCES, SUMMARY].map(str::to_owned).to_vec();
     if settings.legacy {
-        names.extend([LEGACY_FRAMES, LEGACY_WINDOWS]);
+        names.extend([LEGACY_FRAMES, LEGACY_WINDOWS].map(str::to_owned));
     }
     let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     if !dir.manifest().shards.is_empty() {
         let sources = [&windows, &inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
         let input = made_from(&sources.collect::<Result<Vec<_>>>()?, settings);
-        if owned.iter().try_fold(true, |done, name| Ok(done && dir.done(name, || Ok(input.clone()))?.is_some()))? {
-            log::info!("predict: {} is finished and made from the same vectors", settings.output.display());
-            let totals = dir.manifest().totals.clone();
-            return dir.finish(&owned, totals);
+        if dir.all_done(&input)? {
+            log::info!("predict: {} is already complete for these vectors", settings.output.display());
+            return dir.keep();
         }
     }
     let total = merged.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
@@ -96,7 +114,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
         // They count together, and with the totals: a run killed between two of them has none.
         dir.note(name, entry);
     }
-    dir.finish(&owned, totals)
+    dir.finish(&names, totals)
 }
 
 /// Digest of what the tables are made from: windows, inputs, merged files, and the cut-offs, for other ones cost new tables
@@ -116,14 +134,14 @@ fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) ->
                 .file(&file.path)
                 .expected(format!("vectors of width {width}, for {}", model.cell()))
                 .found(format!("width {}", reader.dim()))
-                .advice("name the bundle that the vectors were made with"));
+                .advice("give the bundle that the vectors were made with"));
         }
         if let Some(made_with) = model_of(&reader.metadata()).filter(|found| found != model) {
             return Err(Error::new(Fault::ModelMismatch, "the vectors were made with another bundle")
                 .file(&file.path)
                 .expected(model.cell())
                 .found(made_with.cell())
-                .advice("name that bundle with --model, or embed again with this one"));
+                .advice("use --model with that bundle, or embed again with this one"));
         }
     }
     Ok(())
@@ -136,19 +154,18 @@ fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
         return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
             .file(folder)
             .expected("the folder that `virnucpro chunk` wrote: every window of the input")
-            .advice("name it with --windows"));
+            .advice("give it with --windows"));
     }
     let manifest = Manifest::read(folder)?;
     if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
-        return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not a finished cut", folder.display()))
-            .file(folder)
-            .expected("a finished output of chunk")
-            .found(format!(
-                "one of {}, {}",
-                manifest.stage,
-                if manifest.complete { "finished" } else { "not finished" }
-            ))
-            .advice("name the folder that chunk wrote, or run `virnucpro chunk` to its end"));
+        return Err(Error::new(
+            Fault::CheckpointIncomplete,
+            format!("{} is not a complete output of chunk", folder.display()),
+        )
+        .file(folder)
+        .expected("a complete output of chunk")
+        .found(format!("one of {}, {}", manifest.stage, if manifest.complete { "finished" } else { "not finished" }))
+        .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
     }
     // A head is trained for one window length; another one is the user's choice, said aloud.
     let cut = manifest.as_ref().and_then(|manifest| manifest.settings["window"].as_u64());
@@ -203,11 +220,11 @@ impl<'a> FrameScores<'a> {
         let block = block?;
         let scores = self.head.score(&block.values)?;
         if scores.len() != block.ids.len() {
-            return Err(Error::new(Fault::Count, "vectors in and scores out differ in number"));
+            return Err(Error::new(Fault::Count, "the numbers of vectors in and scores out differ"));
         }
         for (id, score) in block.ids.into_iter().zip(scores) {
             if !(score.others.is_finite() && score.virus.is_finite()) {
-                return Err(Error::new(Fault::NonFinite, "the head gave a score that is not finite").record(id));
+                return Err(Error::new(Fault::NonFinite, "the head produced a NaN or infinite score").record(id));
             }
             self.ready.push_back((id, score));
         }
@@ -218,10 +235,10 @@ impl<'a> FrameScores<'a> {
     /// The score of the frame that must come now.
     fn expect(&mut self, id: &str) -> Result<Score> {
         let mismatch = |found: String| {
-            Error::new(Fault::MergeIds, "the merged vectors do not follow the windows")
+            Error::new(Fault::MergeIds, "the merged vectors do not match the windows")
                 .expected(id.to_owned())
                 .found(found)
-                .advice("name all merged shards of these windows, and the windows they were cut from")
+                .advice("give all merged shards of these windows, and the folder of windows they come from")
         };
         match self.next()? {
             Some((found, score)) if found == id => Ok(score),
@@ -233,9 +250,9 @@ impl<'a> FrameScores<'a> {
     fn expect_end(&mut self) -> Result<()> {
         match self.next()? {
             None => Ok(()),
-            Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that no window has")
+            Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that are in no window")
                 .record(found)
-                .advice("name the folder of windows that the vectors were made from")),
+                .advice("give the folder of windows that the vectors were made from")),
         }
     }
 }
@@ -319,7 +336,7 @@ impl Pass<'_> {
             self.sequence(record, tally)?;
         }
         if let Some(row) = rows.next_row().map_err(|error| windows.explain(error))? {
-            let found = "a window of a sequence that inputs.tsv lacks";
+            let found = "a window of a sequence that is not in inputs.tsv";
             return Err(windows.explain(foreign(&row.window).found(found)));
         }
         scores.expect_end()?;

@@ -9,6 +9,8 @@ use crate::store::Manifest;
 
 /// Runs the stages; the manifest of the last one.
 ///
+/// The crate's first page has an example.
+///
 /// # Errors
 /// Those of the stages. What is finished stays, and the next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {

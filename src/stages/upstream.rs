@@ -22,7 +22,7 @@ pub struct UpstreamFile {
 }
 
 /// What to do about a file that its manifest does not describe.
-const AGAIN: &str = "run the stage that wrote it again: it makes what is missing or damaged again and keeps the rest";
+const AGAIN: &str = "run the stage that wrote it again: it redoes what is missing or damaged and keeps the rest";
 
 impl UpstreamFile {
     /// Rows or records, where they are recorded.
@@ -63,7 +63,7 @@ impl UpstreamFile {
     }
 
     fn differs(&self) -> Error {
-        let message = format!("{} is not what its manifest records", self.path.display());
+        let message = format!("{} does not match its manifest", self.path.display());
         Error::new(Fault::CheckpointCorrupt, message).file(&self.path).advice(AGAIN)
     }
 }
@@ -84,7 +84,7 @@ pub fn file(path: &Path, manifest: Option<&Manifest>) -> Result<UpstreamFile> {
             Err(file.differs().expected(size(expected)).found(size(found.len())))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message = format!("{} is gone; its manifest records it", path.display());
+            let message = format!("{} is missing, but its manifest lists it", path.display());
             Err(Error::new(Fault::CheckpointCorrupt, message).file(path).advice(AGAIN))
         }
         Err(error) => Err(Error::reading(path, error)),
@@ -116,7 +116,7 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
             return Err(Error::new(Fault::Usage, format!("two inputs are called {}", file.stem))
                 .file(&file.path)
                 .found(twin.display().to_string())
-                .advice("an output is named after its input: rename one of them, or run them apart"));
+                .advice("outputs are named after inputs: rename one of them, or run them separately"));
         }
         files.push(file);
     }
@@ -139,14 +139,14 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
                 .file(folder)
                 .expected(format!("a folder that `virnucpro {stage}` wrote"))
                 .found(format!("one that `virnucpro {}` wrote", manifest.stage))
-                .advice(format!("name the output folder of `virnucpro {stage}`")));
+                .advice(format!("give the output folder of `virnucpro {stage}`")));
         }
         Some(manifest) if !manifest.complete => {
-            return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not finished", folder.display()))
+            return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not complete", folder.display()))
                 .file(folder)
-                .expected(format!("a finished output of {}", manifest.stage))
+                .expected(format!("a complete output of {}", manifest.stage))
                 .found(format!("{} files so far", manifest.shards.len()))
-                .advice(format!("wait if it is at work elsewhere, or run `virnucpro {stage}` to its end")));
+                .advice(format!("wait if it is still running elsewhere, or let `virnucpro {stage}` finish")));
         }
         Some(manifest) => {
             let listed = manifest.shards.keys().map(|name| folder.join(name)).filter(has_extension);
@@ -158,10 +158,10 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
             let files: Vec<PathBuf> =
                 entries.flatten().map(|entry| entry.path()).filter(has_extension).filter(is_shard).collect();
             if files.is_empty() {
-                return Err(Error::new(Fault::InputMissing, format!("{} holds no shards", folder.display()))
+                return Err(Error::new(Fault::InputMissing, format!("{} contains no shards", folder.display()))
                     .file(folder)
                     .expected(format!("shard-*.{extension}"))
-                    .advice("name the folder that the stage before wrote, or the files themselves"));
+                    .advice("give the folder that the previous stage wrote, or the files themselves"));
             }
             files
         }

@@ -87,11 +87,11 @@ impl Manifest {
                 .caused_by(error)
         })?;
         if manifest.format != FORMAT {
-            return Err(Error::new(Fault::CheckpointForeign, "the manifest has another layout")
+            return Err(Error::new(Fault::CheckpointForeign, "the manifest has a different format")
                 .file(&path)
                 .expected(format!("format {FORMAT}"))
                 .found(format!("format {}, written by {}", manifest.format, manifest.tool))
-                .advice("use that version, another output folder, or --no-resume to start again"));
+                .advice("use that version, a different output folder, or --no-resume to start again"));
         }
         Ok(Some(manifest))
     }

@@ -116,7 +116,7 @@ impl StageDir {
         let path = self.path(name);
         let proved = path.exists() && FileDigest::of(&path)? == entry.file;
         if !proved {
-            log::warn!("{} is not what the manifest records; it is made again", path.display());
+            log::warn!("{} does not match the manifest; making it again", path.display());
             self.manifest.shards.remove(name);
         }
         Ok(proved.then_some(entry))
@@ -204,14 +204,14 @@ fn foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Error {
     } else {
         differences(manifest, wanted)
     };
-    Error::new(Fault::CheckpointForeign, format!("{} holds work of other settings", folder.display()))
+    Error::new(Fault::CheckpointForeign, format!("{} was made with different settings", folder.display()))
         .file(folder.join(manifest::FILE))
         .expected(here)
         .found(there)
         .advice(if manifest.stage == wanted.stage {
-            "use another output folder, the same settings, or --no-resume to do the work again"
+            "use a different output folder, the same settings, or --no-resume to start again"
         } else {
-            "every stage needs an output folder of its own: name another one with -o"
+            "every stage needs its own output folder: choose another with -o"
         })
 }
 
@@ -243,7 +243,7 @@ fn refuse_strangers(folder: &Path) -> Result<()> {
             .file(folder)
             .expected("an empty or new folder, or one that this command wrote")
             .found(name)
-            .advice("name another folder with -o, or remove what is in this one")),
+            .advice("choose another folder with -o, or empty this one")),
     }
 }
 

@@ -70,6 +70,19 @@ fn failed(path: &Path, error: csv::Error) -> Error {
 }
 
 /// A table being read, row by row, and digested on the way.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use virnucpro::store::TableReader;
+/// use virnucpro::store::tables::SequenceVerdictRow;
+///
+/// let path = Path::new("out/predictions/sequences.tsv");
+/// let mut rows = TableReader::<SequenceVerdictRow>::open(path, &SequenceVerdictRow::HEADER)?;
+/// while let Some(row) = rows.next_row()? {
+///     println!("{}: {}", row.sequence, row.tier);
+/// }
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct TableReader<T> {
     path: PathBuf,
     rows: csv::DeserializeRecordsIntoIter<BufReader<Digesting>, T>,
@@ -101,12 +114,12 @@ impl<T: DeserializeOwned> TableReader<T> {
             .from_reader(BufReader::new(Digesting { file, hasher: blake3::Hasher::new() }));
         let found = csv.headers().map_err(|error| damaged(path, error))?.clone();
         if found.iter().ne(header.iter().copied()) {
-            return Err(Error::new(Fault::InputStage, format!("{} is another table", path.display()))
+            return Err(Error::new(Fault::InputStage, format!("{} is a different table", path.display()))
                 .file(path)
                 .line(1)
                 .expected(header.join(" "))
                 .found(found.iter().collect::<Vec<_>>().join(" "))
-                .advice("name the folder that `virnucpro chunk` of this version wrote"));
+                .advice("give the folder that this version of `virnucpro chunk` wrote"));
         }
         Ok(Self { path: path.to_owned(), rows: csv.into_deserialize() })
     }

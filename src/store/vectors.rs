@@ -78,7 +78,7 @@ impl VectorWriter {
     pub fn push(&mut self, block: VectorBlock) -> Result<()> {
         let rows = block.ids.len();
         if block.values.len() != rows * self.dim {
-            return Err(Error::new(Fault::Count, "identifiers and vectors differ in number")
+            return Err(Error::new(Fault::Count, "the numbers of identifiers and vectors differ")
                 .file(&self.path)
                 .expected(format!("{rows} x {} values", self.dim))
                 .found(format!("{} values", block.values.len())));
@@ -139,6 +139,21 @@ fn unwritten(path: &Path, error: ParquetError) -> Error {
 }
 
 /// A vector file being read.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use virnucpro::store::VectorReader;
+///
+/// let reader = VectorReader::open(Path::new("out/merged/shard-00001.parquet"))?;
+/// let width = reader.dim();
+/// for block in reader.into_blocks(1024) {
+///     let block = block?;
+///     for (id, vector) in block.ids.iter().zip(block.values.chunks_exact(width)) {
+///         println!("{id}: {:?} ...", &vector[..3]);
+///     }
+/// }
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct VectorReader {
     path: PathBuf,
     file: File,
@@ -157,11 +172,11 @@ impl VectorReader {
         let dim = match parquet.schema().field_with_name(EMBEDDING).map(|field| field.data_type().clone()) {
             Ok(DataType::FixedSizeList(item, width)) if *item.data_type() == DataType::Float32 => width as usize,
             other => {
-                return Err(Error::new(Fault::InputStage, format!("{} holds no vectors", path.display()))
+                return Err(Error::new(Fault::InputStage, format!("{} contains no vectors", path.display()))
                     .file(path)
                     .expected("columns `id` (text) and `embedding` (fixed-size list of f32)")
                     .found(other.map_or_else(|_| "no column `embedding`".to_owned(), |kind| kind.to_string()))
-                    .advice("name files that `embed-dnabert`, `embed-esm` or `merge` wrote"));
+                    .advice("give files that `embed-dnabert`, `embed-esm` or `merge` wrote"));
             }
         };
         Ok(Self { path: path.to_owned(), file, parquet, dim })
@@ -238,10 +253,10 @@ impl VectorReader {
     fn decode(&self, batch: &RecordBatch) -> Result<VectorBlock> {
         let lists = batch.column_by_name(EMBEDDING).and_then(|c| c.as_any().downcast_ref::<FixedSizeListArray>());
         let values = lists.map(FixedSizeListArray::values).and_then(|v| v.as_any().downcast_ref::<Float32Array>());
-        let values = values.ok_or_else(|| self.broken("`embedding` is no list of f32"))?.values().to_vec();
+        let values = values.ok_or_else(|| self.broken("`embedding` is not a list of f32"))?.values().to_vec();
         let ids = self.ids_of(batch)?;
         if values.len() != ids.len() * self.dim {
-            return Err(self.broken("identifiers and vectors differ in number"));
+            return Err(self.broken("the numbers of identifiers and vectors differ"));
         }
         Ok(VectorBlock { ids, values })
     }
@@ -249,7 +264,7 @@ impl VectorReader {
     fn ids_of(&self, batch: &RecordBatch) -> Result<Vec<String>> {
         let column = batch.column_by_name(ID).and_then(|column| column.as_any().downcast_ref::<StringArray>());
         let column = column.filter(|column| column.null_count() == 0);
-        let column = column.ok_or_else(|| self.broken("`id` is no text, or is missing in places"))?;
+        let column = column.ok_or_else(|| self.broken("`id` is not text, or has missing values"))?;
         Ok(column.iter().flatten().map(str::to_owned).collect())
     }
 
@@ -379,7 +394,7 @@ impl Group {
         let from = start.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
         let range = from.map(|from| from..length.map_or(self.bytes.len(), |length| from.saturating_add(length)));
         let range = range.filter(|range| range.start <= range.end && range.end <= self.bytes.len());
-        let range = range.ok_or_else(|| ParquetError::EOF("a page lies outside of its row group".to_owned()))?;
+        let range = range.ok_or_else(|| ParquetError::EOF("a page is outside its row group".to_owned()))?;
         Ok(self.bytes.slice(range))
     }
 }
@@ -406,7 +421,7 @@ fn damaged(path: &Path, error: ParquetError) -> Error {
     Error::new(Fault::CheckpointCorrupt, format!("{} is damaged or not a vector file", path.display()))
         .file(path)
         .expected("a Parquet file of `id` and `embedding`")
-        .advice("run the stage that wrote it again: what is damaged is made again, the rest is kept")
+        .advice("run the stage that wrote it again: it redoes what is damaged and keeps the rest")
         .caused_by(error)
 }
 

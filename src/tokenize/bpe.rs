@@ -35,7 +35,7 @@ impl DnabertTokenizer {
                 .advice("use the tokenizer.json that was published with this DNABERT-S model")
         };
         let mut bpe =
-            Tokenizer::from_bytes(json).map_err(|error| refused("this is no tokenizer.json").caused_by(error))?;
+            Tokenizer::from_bytes(json).map_err(|error| refused("this is not a tokenizer.json").caused_by(error))?;
         switch_off_truncation_and_padding(&mut bpe).map_err(|error| refused("cannot be used").caused_by(error))?;
         check_model(bpe.get_model()).map_err(|(expected, found)| {
             refused("not the tokeniser of a DNABERT-2 style model").expected(expected).found(found)
@@ -51,7 +51,7 @@ impl DnabertTokenizer {
 impl Tokenize for DnabertTokenizer {
     fn encode(&self, sequence: &[u8]) -> Result<Vec<u32>> {
         let text = std::str::from_utf8(sequence).map_err(|error| {
-            Error::new(Fault::InputCharacter, "the sequence is no text").expected("nucleotide codes").caused_by(error)
+            Error::new(Fault::InputCharacter, "the sequence is not text").expected("nucleotide codes").caused_by(error)
         })?;
         encode(&self.bpe, text)
             .map_err(|error| Error::new(Fault::ModelTokenizer, "the tokeniser failed").caused_by(error))

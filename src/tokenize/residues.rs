@@ -32,6 +32,14 @@ const IDS: [u32; 256] = {
 };
 
 /// Proteins to ids of [`ALPHABET`]; one byte is one residue.
+///
+/// ```
+/// use virnucpro::tokenize::{EsmTokenizer, Tokenize};
+///
+/// // <cls>, M, K, V, <eos>
+/// assert_eq!(EsmTokenizer.encode(b"MKV")?, [0, 20, 15, 7, 2]);
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EsmTokenizer;
 

@@ -313,7 +313,7 @@ fn work_that_cannot_be_trusted_is_3() {
     fails(&["chunk", "x.fa", "-o", "out/esm"], "VN-CKPT-FOREIGN", &["embed-esm", "chunk"]);
     // A shard that is gone.
     fs::rename(sandbox.path("out/windows/shard-00002.fna"), sandbox.path("kept")).unwrap();
-    fails(&["embed-dnabert", "out/windows", "-m", &model, "-o", "d"], "VN-CKPT-HASH", &["shard-00002.fna is gone"]);
+    fails(&["embed-dnabert", "out/windows", "-m", &model, "-o", "d"], "VN-CKPT-HASH", &["shard-00002.fna is missing"]);
     fs::rename(sandbox.path("kept"), sandbox.path("out/windows/shard-00002.fna")).unwrap();
     // A shard that is not what its manifest records, handed on.
     damage(&sandbox, "out/windows/shard-00001.fna");

@@ -53,7 +53,7 @@ impl Features {
         for file in files {
             let reader = VectorReader::open(&file).unwrap();
             dim = reader.dim();
-            for block in reader.into_blocks(1000).unwrap() {
+            for block in reader.into_blocks(1000) {
                 let block = block.unwrap();
                 ids.extend(block.ids);
                 values.extend(block.values);

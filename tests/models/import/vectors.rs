@@ -89,7 +89,7 @@ fn an_imported_model_gives_the_vectors_of_the_reference_program() {
         let file = file.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "parquet")).unwrap();
         let reader = VectorReader::open(&file).unwrap();
         let (dim, mut compared, mut largest) = (reader.dim(), 0, 0f32);
-        for block in reader.into_blocks(1000).unwrap() {
+        for block in reader.into_blocks(1000) {
             let block = block.unwrap();
             for (id, vector) in block.ids.iter().zip(block.values.chunks_exact(dim)) {
                 let apart = furthest(vector, &floats(&stored, &format!("{vectors}/{id}")));
