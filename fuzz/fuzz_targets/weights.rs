@@ -1,6 +1,6 @@
 //! Any bytes as a weights file: refused with a fault of bad models, or tensors whose values have the size of their shape.
 //!
-//! Bytes after a `Z` are the pickle of an archive that is made here: no mutation would find the checksum of its own.
+//! Bytes after a `Z` are the pickle of an archive that is made here: mutation would not find a checksum.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use virnucpro::weights::{ModelBytes, read};
 
-#[path = "../../tests/torch_files/mod.rs"]
+#[path = "../../tests/support/torch_files.rs"]
 mod torch_files;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Which format a file of tensors has: told by its content, never by its name.
+//! Which format a file of tensors has. Its content decides, not its name.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub fn read(bytes: ModelBytes, path: &Path) -> Result<Box<dyn TensorSource>> {
     Ok(Box::new(Safetensors::read(bytes, path)?))
 }
 
-/// Where the format of tape archives names itself.
+/// Where a tar archive has its magic bytes.
 const TAR: usize = 257;
 
 /// Recognises what users give instead of a weights file.
@@ -45,7 +45,7 @@ fn refuse_other_formats(bytes: &[u8], path: &Path) -> Result<()> {
         start if start.len() >= 8 && start.iter().take(8).all(|b| matches!(b, b' '..=b'~' | b'\n')) => "text",
         _ => return Ok(()),
     };
-    Err(Error::new(Fault::ModelFormat, "this is no weights file that is read")
+    Err(Error::new(Fault::ModelFormat, "this is not a weights file that this program reads")
         .file(path)
         .expected("a safetensors file, or a PyTorch weights file (.pt, .pth, .bin)")
         .found(found)

@@ -5,7 +5,7 @@ mod cache;
 mod candidates;
 mod format;
 mod index;
-pub mod pickle;
+mod pickle;
 pub mod placeholder;
 pub(crate) mod safetensors;
 mod sharded;

@@ -221,7 +221,7 @@ fn every_number_format_is_told_by_its_storage() {
             let bytes: Vec<u8> = (0..3 * size as u8).collect();
             let expected = Tensors::from([("x".to_owned(), (dtype, vec![2], bytes[size..].to_vec()))]);
             assert_same(&made(archive(&pickle(state.clone()), &[("7", bytes.clone())])), &expected);
-            assert_same(&made(legacy(&pickle(state), &[("7", 3, bytes)])), &expected);
+            assert_same(&made(before_zip(&pickle(state), &[("7", 3, bytes)])), &expected);
         }
     }
 }
@@ -342,19 +342,19 @@ fn parameter_of(tensor: Expr) -> Expr {
 }
 
 #[test]
-fn a_storage_of_the_older_format_may_be_a_part_of_another() {
+fn a_storage_from_before_zip_archives_may_be_a_part_of_another() {
     let view = |key: &str, offset: i64, length: i64| {
         let part = tuple(&[text(key), int(offset), int(length)]);
         let name = tuple(&[text("storage"), global("torch.FloatStorage"), text("9"), text("cpu"), int(12), part]);
         [name, b"Q".to_vec()].concat()
     };
     let state = dict(&[("x", tensor(view("a", 4, 6), 1, &[2, 2], &[2, 1]))]);
-    let tensors = made(legacy(&pickle(state), &[("9", 12, numbers(12))]));
+    let tensors = made(before_zip(&pickle(state), &[("9", 12, numbers(12))]));
     assert_eq!(values(&tensors), [("x", &[2, 2][..], vec![5.0, 6.0, 7.0, 8.0])]);
     let beyond = dict(&[("x", tensor(view("a", 8, 6), 0, &[6], &[1]))]);
-    assert_eq!(refused(legacy(&pickle(beyond), &[("9", 12, numbers(12))])).fault(), Fault::ModelPickle);
+    assert_eq!(refused(before_zip(&pickle(beyond), &[("9", 12, numbers(12))])).fault(), Fault::ModelPickle);
     let beyond = dict(&[("x", tensor(view("a", 4, 6), 3, &[4], &[1]))]);
-    assert_eq!(refused(legacy(&pickle(beyond), &[("9", 12, numbers(12))])).fault(), Fault::ModelPickle);
+    assert_eq!(refused(before_zip(&pickle(beyond), &[("9", 12, numbers(12))])).fault(), Fault::ModelPickle);
 }
 
 #[test]

@@ -220,16 +220,16 @@ pub fn entries(pickle: &[u8], storages: &[(&str, Vec<u8>)]) -> Vec<Entry> {
 }
 
 /// The four pickles before the model in the format before archives.
-pub fn legacy_start() -> Vec<u8> {
+pub fn before_zip_start() -> Vec<u8> {
     let magic = [&[0x8a, 10][..], &0x1950_a86a_20f9_469c_fc6c_u128.to_le_bytes()[..10]].concat();
     let system = dict(&[("protocol_version", int(1001)), ("little_endian", truth(true))]);
     [pickle(magic), pickle(int(1001)), pickle(system)].concat()
 }
 
 /// The format before archives: keys, numbers in them, bytes.
-pub fn legacy(model: &[u8], storages: &[(&str, u64, Vec<u8>)]) -> Vec<u8> {
+pub fn before_zip(model: &[u8], storages: &[(&str, u64, Vec<u8>)]) -> Vec<u8> {
     let keys: Vec<_> = storages.iter().map(|(key, ..)| text(key)).collect();
-    let mut file = [&*legacy_start(), model, &pickle(list(&keys))].concat();
+    let mut file = [&*before_zip_start(), model, &pickle(list(&keys))].concat();
     for (_, count, content) in storages {
         file.extend(count.to_le_bytes());
         file.extend(content);

@@ -1,303 +1,402 @@
-//! The abstract machine: a stack, a memo and an arena of values.
+//! The abstract machine: opcodes that work on a stack, a memo and an arena of values.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::opcodes::{Op, Opcodes};
-use super::{Id, MAX_MARKS, MAX_NAME, MAX_STACK, MAX_VALUES, Pickle, Problem, Record, Value, hostile};
+use super::{Id, MAX_BYTES, Pickle, Record, Value, hostile};
+use crate::error::{Error, Fault, Result};
+
+/// The most opcodes: 40 are needed for a tensor.
+const MAX_OPCODES: usize = 1 << 22;
+/// The most values, of 32 bytes each.
+const MAX_VALUES: usize = 1 << 22;
+/// The most elements of sets and entries of dictionaries that are copied from other values.
+const MAX_COPIES: usize = 1 << 22;
+/// The most bytes of an integer.
+const MAX_INTEGER: usize = 1024;
+/// The most bytes in the name of a module, class or function.
+const MAX_NAME: usize = 512;
 
 /// Reads the pickle at the start of `bytes`.
-pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, Problem> {
+pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>> {
     let mut machine = Machine {
-        opcodes: Opcodes::new(bytes),
-        values: Vec::new(),
+        bytes: bytes.get(..MAX_BYTES).unwrap_or(bytes),
+        start: 0,
+        frame: None,
+        pickle: Pickle { values: Vec::new(), root: Id(0), length: 0 },
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        copies: 0,
     };
-    // Values that pickles name often and that cannot change are stored once.
-    for value in [Value::None, Value::Bool(false), Value::Bool(true), Value::Tuple(Box::default())] {
-        machine.store(value)?;
-    }
-    loop {
-        match machine.opcodes.next()? {
-            Op::Stop => break,
-            op => machine.execute(op)?,
+    for _ in 0..MAX_OPCODES {
+        machine.start = machine.pickle.length;
+        machine.frame = machine.frame.filter(|&end| end != machine.start);
+        let code = machine.number(1)? as u8;
+        machine.execute(code)?;
+        if machine.frame.is_some_and(|end| machine.pickle.length > end) {
+            return Err(machine.damaged("an opcode that reaches over the end of its frame"));
+        }
+        if code == b'.' {
+            return Ok(machine.pickle);
         }
     }
-    let root = machine.pop()?;
-    if !machine.stack.is_empty() || !machine.marks.is_empty() {
-        return Err(machine.opcodes.damaged(format!("{} values too many at the end", machine.stack.len())));
-    }
-    Ok(Pickle { values: machine.values, root, length: machine.opcodes.position() })
+    Err(machine.damaged(format!("more than {MAX_OPCODES} opcodes")))
 }
 
-const NONE: Id = Id(0);
-const FALSE: Id = Id(1);
-const TRUE: Id = Id(2);
-const EMPTY_TUPLE: Id = Id(3);
-
 struct Machine<'a> {
-    opcodes: Opcodes<'a>,
-    values: Vec<Value<'a>>,
+    /// What may be read at most.
+    bytes: &'a [u8],
+    /// Where the opcode begins that was read last.
+    start: usize,
+    /// End of the open frame.
+    frame: Option<usize>,
+    /// What was built so far; its length is how far the bytes were read.
+    pickle: Pickle<'a>,
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Elements and entries copied so far.
+    copies: usize,
 }
 
 impl<'a> Machine<'a> {
-    fn execute(&mut self, op: Op<'a>) -> Result<(), Problem> {
-        match op {
-            Op::Nothing | Op::Stop => Ok(()),
-            Op::Mark => {
-                if self.marks.len() >= MAX_MARKS {
-                    return Err(self.opcodes.damaged(format!("more than {MAX_MARKS} marks")));
-                }
-                self.marks.push(self.stack.len());
-                Ok(())
+    fn execute(&mut self, code: u8) -> Result<()> {
+        let value = match code {
+            b'N' => Value::None,
+            0x88 | 0x89 => Value::Bool(code == 0x88),
+            b'J' => Value::Int((self.number(4)? as i32).into()),
+            b'K' => Value::Int(self.number(1)? as i64),
+            b'M' => Value::Int(self.number(2)? as i64),
+            0x8a | 0x8b => self.long(if code == 0x8a { 1 } else { 4 })?,
+            b'G' => self.take(8).map(|_| Value::Float)?,
+            b'X' | 0x8c | 0x8d => {
+                let text = self.counted(code)?;
+                Value::Text(self.utf8(text)?)
             }
-            // As in Python: takes the mark where nothing lies above it.
-            Op::Pop if self.marks.last() == Some(&self.stack.len()) => self.pop_mark().map(drop),
-            Op::Pop => self.pop().map(drop),
-            Op::PopMark => self.pop_mark().map(drop),
-            Op::Dup => {
-                let top = self.top()?;
-                self.push(top)
-            }
-            Op::None => self.push(NONE),
-            Op::Bool(value) => self.push(if value { TRUE } else { FALSE }),
-            Op::Int(number) => self.make(Value::Int(number)),
-            Op::Long(bytes) => self.make(Value::Long(bytes)),
-            Op::Float(number) => self.make(Value::Float(number)),
-            Op::Text(text) => self.make(Value::Text(text)),
-            Op::Bytes(bytes) => self.make(Value::Bytes(bytes)),
-            Op::EmptyTuple => self.push(EMPTY_TUPLE),
-            Op::EmptyList => self.make(Value::List(Vec::new())),
-            Op::EmptyDict => self.make(Value::Dict(Vec::new())),
-            Op::EmptySet => self.make(Value::Set(Vec::new())),
-            Op::Tuple => {
-                let elements = self.pop_mark()?;
-                self.make(Value::Tuple(elements.into()))
-            }
-            Op::TupleOf(count) => {
-                let mut elements = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+            // A string of Python 2. PyTorch decodes it as UTF-8.
+            b'T' | b'U' => std::str::from_utf8(self.counted(code)?).map_or(Value::Bytes, Value::Text),
+            b'B' | b'C' | 0x8e | 0x96 => self.counted(code).map(|_| Value::Bytes)?,
+            b')' => Value::Tuple(Box::default()),
+            b']' | 0x8f => Value::List(Vec::new()),
+            b'}' => Value::Dict(Vec::new()),
+            b't' => Value::Tuple(self.pop_mark()?.into()),
+            0x85..=0x87 => {
+                let mut elements = (0x84..code).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
                 elements.reverse();
-                self.make(Value::Tuple(elements.into()))
+                Value::Tuple(elements.into())
             }
-            Op::List => {
+            b'l' | 0x91 => Value::List(self.pop_mark()?),
+            b'd' => Value::Dict(self.pop_pairs()?),
+            b'c' => self.global_of_lines()?,
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let names = self.pickle.text(module).zip(self.pickle.text(name));
+                let (module, name) = names.ok_or_else(|| self.damaged("a class whose name is not text"))?;
+                self.global(module, name)?
+            }
+            b'Q' => Value::Persistent(self.pop()?),
+            b'i' => {
+                let class = self.global_of_lines()?;
+                let class = self.store(class)?;
+                let args = Value::Tuple(self.pop_mark()?.into());
+                let args = self.store(args)?;
+                self.call(class, args)?
+            }
+            b'o' => {
                 let elements = self.pop_mark()?;
-                self.make(Value::List(elements))
+                let (class, args) = elements.split_first().ok_or_else(|| self.damaged("an object without a class"))?;
+                let args = self.store(Value::Tuple(args.into()))?;
+                self.call(*class, args)?
             }
-            Op::FrozenSet => {
-                let elements = self.pop_mark()?;
-                self.make(Value::Set(elements))
-            }
-            Op::Dict => {
-                let elements = self.pop_mark()?;
-                let pairs = self.pairs(&elements)?;
-                self.make(Value::Dict(pairs))
-            }
-            Op::Append => {
-                let element = self.pop()?;
-                self.append(vec![element])
-            }
-            Op::Appends | Op::AddItems => {
-                let elements = self.pop_mark()?;
-                self.append(elements)
-            }
-            Op::SetItem => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.set_items(vec![(key, value)])
-            }
-            Op::SetItems => {
-                let elements = self.pop_mark()?;
-                let pairs = self.pairs(&elements)?;
-                self.set_items(pairs)
-            }
-            Op::Global(module, name) => {
-                let global = self.global(module, name)?;
-                self.push(global)
-            }
-            Op::StackGlobal => self.stack_global(),
-            Op::Inst(module, name) => {
-                let elements = self.pop_mark()?;
-                let class = self.global(module, name)?;
-                let args = self.store(Value::Tuple(elements.into()))?;
-                self.call(class, args, None)
-            }
-            Op::Obj => {
-                let mut elements = self.pop_mark()?;
-                if elements.is_empty() {
-                    return Err(self.opcodes.damaged("an object without a class"));
-                }
-                let class = elements.remove(0);
-                let args = self.store(Value::Tuple(elements.into()))?;
-                self.call(class, args, None)
-            }
-            Op::Reduce | Op::NewObj => {
+            b'R' | 0x81 => {
                 let (args, callable) = (self.pop()?, self.pop()?);
-                self.call(callable, args, None)
+                self.call(callable, args)?
             }
-            Op::NewObjEx => {
-                let (named, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
-                self.call(callable, args, Some(named))
+            // Arguments by name belong to classes that mean nothing here.
+            0x92 => {
+                let (_named, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(callable, args)?
             }
-            Op::Build => self.build(),
-            Op::PersId(name) => {
-                let name = self.store(Value::Text(Cow::Borrowed(name)))?;
-                self.make(Value::Persistent(name))
-            }
-            Op::BinPersId => {
-                let name = self.pop()?;
-                self.make(Value::Persistent(name))
-            }
-            Op::Get(place) => match self.memo.get(&place) {
-                Some(&value) => self.push(value),
-                None => Err(self.opcodes.damaged(format!("place {place} of the memo, which is empty"))),
-            },
-            Op::Put(place) => {
-                let top = self.top()?;
-                self.memo.insert(place, top);
-                Ok(())
-            }
-            Op::Memoize => {
-                let (place, top) = (self.memo.len() as u32, self.top()?);
-                self.memo.insert(place, top);
-                Ok(())
-            }
-        }
-    }
-
-    fn store(&mut self, value: Value<'a>) -> Result<Id, Problem> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(self.opcodes.damaged(format!("more than {MAX_VALUES} values")));
-        }
-        let id = Id(self.values.len() as u32);
-        self.values.push(value);
-        Ok(id)
-    }
-
-    fn make(&mut self, value: Value<'a>) -> Result<(), Problem> {
+            _ => return self.arrange(code),
+        };
         let id = self.store(value)?;
-        self.push(id)
-    }
-
-    fn push(&mut self, id: Id) -> Result<(), Problem> {
-        if self.stack.len() >= MAX_STACK {
-            return Err(self.opcodes.damaged(format!("more than {MAX_STACK} values on the stack")));
-        }
         self.stack.push(id);
         Ok(())
     }
 
-    /// The height of the stack below which nothing may be taken.
-    fn floor(&self) -> usize {
-        self.marks.last().copied().unwrap_or_default()
-    }
-
-    fn top(&self) -> Result<Id, Problem> {
-        match self.stack.last() {
-            Some(&top) if self.stack.len() > self.floor() => Ok(top),
-            _ => Err(self.opcodes.damaged("an opcode that needs more values than there are")),
+    /// Executes the opcodes that make no value.
+    fn arrange(&mut self, code: u8) -> Result<()> {
+        match code {
+            b'.' => {
+                self.pickle.root = self.pop()?;
+                if !self.stack.is_empty() || !self.marks.is_empty() {
+                    return Err(self.damaged(format!("{} values too many at the end", self.stack.len())));
+                }
+            }
+            b'(' => self.marks.push(self.stack.len()),
+            // As in Python, this takes the mark if nothing lies above it.
+            b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.pop_mark()?),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_mark()?),
+            b'2' => self.stack.push(self.top()?),
+            b'a' => {
+                let element = self.pop()?;
+                self.append(&[element])?;
+            }
+            b'e' | 0x90 => {
+                let elements = self.pop_mark()?;
+                self.append(&elements)?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set_items(&[(key, value)])?;
+            }
+            b'u' => {
+                let pairs = self.pop_pairs()?;
+                self.set_items(&pairs)?;
+            }
+            b'b' => self.build()?,
+            b'h' | b'j' => {
+                let slot = self.number(if code == b'h' { 1 } else { 4 })? as u32;
+                let value = self.memo.get(&slot).copied();
+                self.stack.push(value.ok_or_else(|| self.damaged(format!("slot {slot} of the memo, which is empty")))?);
+            }
+            b'q' | b'r' | 0x94 => {
+                let slot = match code {
+                    b'q' => self.number(1)? as u32,
+                    b'r' => self.number(4)? as u32,
+                    _ => self.memo.len() as u32,
+                };
+                self.memo.insert(slot, self.top()?);
+            }
+            0x80 => match self.number(1)? {
+                0..=5 => {}
+                version => return Err(self.damaged(format!("protocol {version}"))),
+            },
+            0x95 => self.open_frame()?,
+            _ => return Err(self.damaged(format!("the byte {code:#04x}, which is not an opcode that is read"))),
         }
+        Ok(())
     }
 
-    fn pop(&mut self) -> Result<Id, Problem> {
+    fn store(&mut self, value: Value<'a>) -> Result<Id> {
+        if self.pickle.values.len() >= MAX_VALUES {
+            return Err(self.damaged(format!("more than {MAX_VALUES} values")));
+        }
+        self.pickle.values.push(value);
+        Ok(Id(self.pickle.values.len() as u32 - 1))
+    }
+
+    fn top(&self) -> Result<Id> {
+        // Nothing below the last mark may be taken.
+        let floor = self.marks.last().copied().unwrap_or_default();
+        let top = self.stack.get(floor..).and_then(<[Id]>::last).copied();
+        top.ok_or_else(|| self.damaged("an opcode that needs more values than there are"))
+    }
+
+    fn pop(&mut self) -> Result<Id> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
     /// The values above the last mark.
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Problem> {
-        match self.marks.pop() {
-            Some(height) => Ok(self.stack.drain(height.min(self.stack.len())..).collect()),
-            None => Err(self.opcodes.damaged("an opcode that needs a mark, where there is none")),
+    fn pop_mark(&mut self) -> Result<Vec<Id>> {
+        let height = self.marks.pop().ok_or_else(|| self.damaged("an opcode that needs a mark, without one"))?;
+        Ok(self.stack.drain(height.min(self.stack.len())..).collect())
+    }
+
+    /// The same as keys and values.
+    fn pop_pairs(&mut self) -> Result<Vec<(Id, Id)>> {
+        match self.pop_mark()?.as_chunks::<2>() {
+            (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
+            _ => Err(self.damaged("a key without a value")),
         }
     }
 
-    fn pairs(&self, elements: &[Id]) -> Result<Vec<(Id, Id)>, Problem> {
-        let (pairs, rest) = elements.as_chunks::<2>();
-        match rest {
-            [] => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
-            _ => Err(self.opcodes.damaged("a key without a value")),
-        }
-    }
-
-    fn top_value(&mut self) -> Result<&mut Value<'a>, Problem> {
+    fn top_value(&mut self) -> Result<&mut Value<'a>> {
         let top = self.top()?;
-        match self.values.get_mut(top.0 as usize) {
-            Some(value) => Ok(value),
-            None => Err(self.opcodes.damaged("a value that is not there")),
-        }
+        self.pickle.values.get_mut(top.0 as usize).ok_or_else(|| Error::new(Fault::Bug, "a value that is not there"))
     }
 
-    fn append(&mut self, elements: Vec<Id>) -> Result<(), Problem> {
+    fn append(&mut self, elements: &[Id]) -> Result<()> {
         match self.top_value()? {
-            Value::List(list) | Value::Set(list) => list.extend(elements),
-            Value::Record(record) => record.appended.extend(elements),
-            _ => return Err(self.opcodes.damaged("values appended to what is no list")),
+            Value::List(list) => list.extend(elements),
+            Value::Record(_) => {}
+            _ => return Err(self.damaged("values appended to something other than a list")),
         }
         Ok(())
     }
 
-    fn set_items(&mut self, pairs: Vec<(Id, Id)>) -> Result<(), Problem> {
+    fn set_items(&mut self, pairs: &[(Id, Id)]) -> Result<()> {
         match self.top_value()? {
-            Value::Dict(items) => items.extend(pairs),
-            Value::Record(record) => record.items.extend(pairs),
-            _ => return Err(self.opcodes.damaged("keys set in what is no dictionary")),
+            Value::Dict(entries) => entries.extend(pairs),
+            Value::Record(_) => {}
+            _ => return Err(self.damaged("keys set in something other than a dictionary")),
         }
         Ok(())
     }
 
-    fn global(&mut self, module: &'a str, name: &'a str) -> Result<Id, Problem> {
-        self.check_name(module, name)?;
-        let module = self.store(Value::Text(Cow::Borrowed(module)))?;
-        let name = self.store(Value::Text(Cow::Borrowed(name)))?;
-        self.store(Value::Global(module, name))
-    }
-
-    fn stack_global(&mut self) -> Result<(), Problem> {
-        let (name, module) = (self.pop()?, self.pop()?);
-        let text = |id: Id| match self.values.get(id.0 as usize) {
-            Some(Value::Text(text)) if text.len() <= MAX_NAME => Ok(&**text),
-            _ => Err(self.opcodes.damaged(format!("a class whose name is no text of at most {MAX_NAME} bytes"))),
-        };
-        self.check_name(text(module)?, text(name)?)?;
-        self.make(Value::Global(module, name))
-    }
-
-    fn check_name(&self, module: &str, name: &str) -> Result<(), Problem> {
-        if hostile::is_hostile(module, name) {
-            return Err(self.opcodes.hostile(format!("{module}.{name}")));
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, callable: Id, args: Id, named: Option<Id>) -> Result<(), Problem> {
-        let value = |id: Id| self.values.get(id.0 as usize);
-        if !matches!(value(callable), Some(Value::Global(..) | Value::Persistent(_) | Value::Record(_))) {
-            return Err(self.opcodes.damaged("a call of what is no class or function"));
-        }
-        if !matches!(value(args), Some(Value::Tuple(_))) {
-            return Err(self.opcodes.damaged("a call with arguments that are no tuple"));
-        }
-        let record = Record { callable, args, named, state: None, appended: Vec::new(), items: Vec::new() };
-        self.make(Value::Record(Box::new(record)))
-    }
-
-    /// Gives state to an object. That of a dictionary, which PyTorch gives its state dictionaries, is no tensor.
-    fn build(&mut self) -> Result<(), Problem> {
+    /// Gives state to an object. That of a dictionary, as PyTorch's state dictionaries have, is not kept.
+    fn build(&mut self) -> Result<()> {
         let state = self.pop()?;
         let previous = match self.top_value()? {
             Value::Record(record) => record.state.replace(state),
             Value::Dict(_) => None,
-            _ => return Err(self.opcodes.damaged("a state given to what is no object")),
+            _ => return Err(self.damaged("a state given to something other than an object")),
         };
-        match previous {
-            None => Ok(()),
-            Some(_) => Err(self.opcodes.damaged("a state given to an object twice")),
+        previous.map_or(Ok(()), |_| Err(self.damaged("a state given to an object twice")))
+    }
+
+    /// A class or function by two lines.
+    fn global_of_lines(&mut self) -> Result<Value<'a>> {
+        let mut line = || {
+            let rest = self.bytes.get(self.pickle.length..).unwrap_or_default();
+            let length = rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| self.end("a line, cut"))?;
+            let line = self.take(length + 1)?;
+            self.utf8(line.get(..length).unwrap_or_default())
+        };
+        let (module, name) = (line()?, line()?);
+        self.global(module, name)
+    }
+
+    fn global(&self, module: &'a str, name: &'a str) -> Result<Value<'a>> {
+        let length = module.len().max(name.len());
+        if length > MAX_NAME {
+            return Err(self.damaged(format!("a name of {length} bytes; at most {MAX_NAME} are read")));
         }
+        if !hostile::is_hostile(module, name) {
+            return Ok(Value::Global(Box::new((module, name))));
+        }
+        let message = format!("the file asks Python for {module}.{name}, which does not belong in a weights file");
+        Err(Error::new(Fault::ModelPickle, message)
+            .expected("tensors and what describes them")
+            .found(format!("{module}.{name} at byte {} of the pickle", self.start))
+            .advice(
+                "nothing was executed; do not load this file with Python, which would execute it: get the model from \
+                 its authors again, best as safetensors",
+            ))
+    }
+
+    fn call(&mut self, callable: Id, args: Id) -> Result<Value<'a>> {
+        if !matches!(self.pickle.get(callable), Value::Global(_) | Value::Persistent(_) | Value::Record(_)) {
+            return Err(self.damaged("a call of something other than a class or function"));
+        }
+        let Value::Tuple(arguments) = self.pickle.get(args) else {
+            return Err(self.damaged("a call with arguments that are not a tuple"));
+        };
+        let first = arguments.first().copied();
+        let made = match self.pickle.global(callable) {
+            Some(("collections", "OrderedDict" | "Counter") | ("builtins" | "__builtin__", "dict")) => {
+                self.copy_entries(first)?.map(Value::Dict)
+            }
+            // Its argument is what makes a missing value.
+            Some(("collections", "defaultdict")) => Some(Value::Dict(Vec::new())),
+            Some(("builtins" | "__builtin__", "set" | "frozenset")) => {
+                let elements = first.and_then(|first| self.pickle.elements(first)).unwrap_or_default().to_vec();
+                self.count_copies(elements.len())?;
+                Some(Value::List(elements))
+            }
+            _ => None,
+        };
+        Ok(made.unwrap_or_else(|| Value::Record(Box::new(Record { callable, args, state: None }))))
+    }
+
+    /// The entries that a dictionary is made of: those of another one, or a list of pairs.
+    fn copy_entries(&mut self, from: Option<Id>) -> Result<Option<Vec<(Id, Id)>>> {
+        let Some(from) = from else { return Ok(Some(Vec::new())) };
+        if let Some(entries) = self.pickle.entries(from) {
+            let entries = entries.to_vec();
+            self.count_copies(entries.len())?;
+            return Ok(Some(entries));
+        }
+        self.count_copies(self.pickle.elements(from).map_or(0, <[Id]>::len))?;
+        let pair = |&id: &Id| match self.pickle.elements(id) {
+            Some(&[key, value]) => Some((key, value)),
+            _ => None,
+        };
+        Ok(self.pickle.elements(from).and_then(|pairs| pairs.iter().map(pair).collect()))
+    }
+
+    fn count_copies(&mut self, count: usize) -> Result<()> {
+        self.copies += count;
+        match self.copies {
+            ..=MAX_COPIES => Ok(()),
+            _ => Err(self.damaged(format!("dictionaries with more than {MAX_COPIES} entries"))),
+        }
+    }
+
+    /// Frames are announced by their length and follow each other.
+    fn open_frame(&mut self) -> Result<()> {
+        if self.frame.is_some() {
+            return Err(self.damaged("a frame within a frame"));
+        }
+        let length = self.number(8)?;
+        let end = length.checked_add(self.pickle.length as u64).filter(|&end| end <= self.bytes.len() as u64);
+        self.frame = Some(end.ok_or_else(|| self.end(format!("a frame of {length} bytes, cut")))? as usize);
+        Ok(())
+    }
+
+    /// An integer after its length, which is a number of `width` bytes.
+    fn long(&mut self, width: usize) -> Result<Value<'a>> {
+        let length = self.number(width)? as usize;
+        if length > MAX_INTEGER {
+            return Err(self.damaged(format!("an integer of {length} bytes; at most {MAX_INTEGER} are read")));
+        }
+        let bytes = self.take(length)?;
+        let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let mut full = [fill; 8];
+        Ok(match full.get_mut(..length) {
+            Some(start) => {
+                start.copy_from_slice(bytes);
+                Value::Int(i64::from_le_bytes(full))
+            }
+            None => Value::Long(bytes),
+        })
+    }
+
+    /// Text or bytes after their length.
+    fn counted(&mut self, code: u8) -> Result<&'a [u8]> {
+        let width = match code {
+            b'U' | b'C' | 0x8c => 1,
+            b'X' | b'B' | b'T' => 4,
+            _ => 8,
+        };
+        let length = self.number(width)?;
+        let bytes = usize::try_from(length).ok().and_then(|length| self.take(length).ok());
+        bytes.ok_or_else(|| self.end(format!("text or bytes of length {length}, cut")))
+    }
+
+    fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str> {
+        std::str::from_utf8(bytes).map_err(|_| self.damaged("text that is not UTF-8"))
+    }
+
+    /// A little-endian number of `width` bytes, at most 8.
+    fn number(&mut self, width: usize) -> Result<u64> {
+        Ok(self.take(width)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let rest = self.bytes.get(self.pickle.length..).unwrap_or_default();
+        let bytes = rest.get(..length).ok_or_else(|| self.end("the end of the file"))?;
+        self.pickle.length += length;
+        Ok(bytes)
+    }
+
+    /// The bytes end too early: those of the file, or those that are read.
+    fn end(&self, found: impl Into<String>) -> Error {
+        match self.bytes.len() {
+            MAX_BYTES => self.damaged(format!("more than {MAX_BYTES} bytes")),
+            _ => self.damaged(found),
+        }
+    }
+
+    /// What is wrong at the opcode that was read last.
+    fn damaged(&self, found: impl Into<String>) -> Error {
+        Error::new(Fault::ModelPickle, "the pickle in this file cannot be read")
+            .expected("a pickle as torch.save writes it")
+            .found(format!("{}, at byte {} of the pickle", found.into(), self.start))
+            .advice("the file may be cut short or damaged: download it again and compare its size")
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use virnucpro::weights::Weights;
 
-use super::content;
+use super::{content, model};
 use crate::support::torch_files::*;
 
 /// Files that would fill the memory or never end, with what is found in them.
@@ -45,6 +45,25 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         b"b".to_vec(),
     ]
     .concat();
+    // What two values of 400 KB would be if each use of them were a copy.
+    let long_name = format!("c{}\nb\nq\x00(", "a".repeat(400_000));
+    let ones = vec![1; 100_000];
+    let wide_tensor = tensor(storage("torch.FloatStorage", "0", 12), 0, &ones, &ones);
+    let wide_tensors = dict(&[
+        ("x", [wide_tensor, b"q\x00".to_vec()].concat()),
+        ("y", [b"(", &*b"h\x00".repeat(100_000), b"l"].concat()),
+    ]);
+    // A module whose table of 100,000 entries a thousand others share.
+    let table = [b"}(".to_vec(), [text("k"), none()].concat().repeat(100_000), b"uq\x000".to_vec()].concat();
+    let names: Vec<_> = (0..1000).map(|name| name.to_string()).collect();
+    let sharing: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let state = dict(&[("_parameters", b"h\x00".to_vec()), ("_modules", dict(&[]))]);
+            (name.as_str(), new_object("a.B", state))
+        })
+        .collect();
+    let shared_table = [table, module("a.Net", &[("w", floats("0", 12))], &[], &sharing)].concat();
     let many = |count: usize| {
         let entries: Vec<_> = (0..count).map(|key| entry(&format!("m/{key}"), b"")).collect();
         Zip { entries, announced: None, longer: true }.bytes()
@@ -59,41 +78,44 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("doubling tuples", repeat(b"]q\x00", b"0h\x00h\x00\x86q\x00", 800_000, b""), "a tuple of 2 tuples"),
         ("doubling lists", repeat(b"]q\x00", b"0](h\x00h\x00eq\x00", 590_000, b""), "a list of 2 lists"),
         ("nested tuples", repeat(b")", b"\x85", 1_000_000, b""), "a tuple"),
-        ("nested lists", repeat(b"", b"](", 1_000_000, b""), "more than 10000 marks"),
+        ("nested lists", repeat(b"", b"](", 1_000_000, b""), "more values than there are"),
         ("nested lists that end", repeat(b"]", b"q\x000]h\x00a", 600_000, b""), "a list of 1 lists"),
         ("nested dictionaries", repeat(b"}", b"q\x000}X\x05\0\0\0modelh\x00s", 400_000, b""), "a dictionary"),
         ("nested calls", repeat(b"N", b"q\x000ca\nb\nh\x00\x85R", 500_000, b""), "a.b"),
         ("nested states", repeat(b"N", b"q\x000ca\nb\n)\x81h\x00b", 500_000, b""), "a.b"),
-        ("marks", repeat(b"", b"(", 5_000_000, b""), "more than 10000 marks"),
-        ("a full stack", repeat(b"", b"N", 5_000_000, b""), "more than 1048576 values on the stack"),
+        ("marks", repeat(b"", b"(", 5_000_000, b""), "more than 4194304 opcodes"),
+        ("a full stack", repeat(b"", b"N", 5_000_000, b""), "more than 4194304 opcodes"),
         ("opcodes", repeat(b"", b"N0", 5_000_000, b"N"), "more than 4194304 opcodes"),
         ("values", repeat(b"N", b"0K\x07", 4_000_000, b""), "more than 4194304 opcodes"),
-        ("classes", repeat(b"", b"ca\nb\n0", 1_500_000, b"N"), "more than 4194304 values"),
+        ("classes", repeat(b"", b"ca\nb\n0", 2_000_000, b"N"), "None"),
         ("lists", repeat(b"", b"]0", 2_000_000, b"N"), "None"),
         ("records", repeat(b"ca\nb\nq\x000N", b"0h\x00)R", 1_000_000, b""), "a.b"),
-        ("instances", repeat(b"", b"(ia\nb\n0", 900_000, b"N"), "more than 4194304 values"),
+        ("instances", repeat(b"", b"(ia\nb\n0", 1_390_000, b"N"), "None"),
         ("memo", repeat(b"N", &places(3_000_000), 1, b""), "None"),
         ("text of 40 MB", repeat(b"", &text(&"x".repeat(40 << 20)), 1, b""), "text"),
         ("text of 70 MB", repeat(b"", &text(&"x".repeat(70 << 20)), 1, b""), "data.pkl of 734003"),
-        ("escapes", repeat(b"V", b"\\u0041", 3_000_000, b"\n"), "text"),
+        ("a long line", repeat(b"V", b"\\u0041", 3_000_000, b"\n"), "not an opcode"),
         ("long integers", repeat(b"", &[&[0x8b, 0, 4, 0, 0][..], &[1; 1024], b"0"].concat(), 30_000, b"N"), "None"),
-        ("dictionaries of shared pairs", archive(&pickle(shared_dictionaries), &[]), "more than 10000000 entries"),
+        ("dictionaries of shared pairs", archive(&pickle(shared_dictionaries), &[]), "more than 4194304 entries"),
         (
             "dictionaries of shared pairs, the last one bad",
             archive(&pickle(bad_pairs), &[]),
-            "more than 10000000 entries",
+            "more than 4194304 entries",
         ),
-        ("modules of a shared state", archive(&pickle(shared_states), &[]), "more than 10000000 entries"),
+        ("modules of a shared state", archive(&pickle(shared_states), &[]), "a dictionary with the keys"),
         ("one long key", archive(&pickle(long_key), &[]), "a dictionary"),
         ("a dictionary in itself", repeat(b"}q\x00", b"X\x05\0\0\0modelh\x00s", 1, b""), "a dictionary"),
         ("a list in itself", repeat(b"]q\x00", b"h\x00a", 1000, b""), "a list of 1000 lists"),
-        ("a module in itself", archive(&pickle(circle), &[]), "modules"),
+        ("a module in itself", archive(&pickle(circle), &[]), "a name of"),
         ("modules that double", archive(&pickle(twins), &[("0", numbers(12))]), "modules"),
         (
             "150,000 names of a tensor",
             archive(&pickle(many_tensors), &[("0", numbers(12))]),
             "more than 100000 tensors",
         ),
+        ("uses of a long name", repeat(long_name.as_bytes(), b"h\x00", 250_000, b"t"), "a name of 400000 bytes"),
+        ("uses of a tensor of many dimensions", model(wide_tensors), "not up to 64 numbers"),
+        ("modules of a shared table", model(shared_table), "modules with more than 10000000 entries"),
         ("90,000 entries", many(90_000), "without data.pkl"),
         ("120,000 entries", many(120_000), "a zip directory of 120000 entries"),
         ("brackets", deep_json(10_000_000), "a header"),
@@ -124,7 +146,8 @@ fn m18_bombs_are_refused_soon_and_in_little_memory() {
         let path = folder.path().join("bomb.pt");
         fs::write(&path, &file).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let ran = command.args(["bombs::one_bomb", "--exact", "--nocapture"]).env(BOMB, &path).output().unwrap();
+        let ran =
+            command.args(["hostile::bombs::one_bomb", "--exact", "--nocapture"]).env(BOMB, &path).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&ran.stderr));
         let peak = said.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -19,7 +19,7 @@ fn small_files() -> [(&'static str, Vec<u8>); 4] {
             "archive, longer end",
             Zip { entries: entries(&pickle(state()), &storages()), announced: None, longer: true }.bytes(),
         ),
-        ("older format", legacy(&pickle(net), &[("0", 12, numbers(12)), ("1", 3, numbers(3))])),
+        ("before zip archives", before_zip(&pickle(net), &[("0", 12, numbers(12)), ("1", 3, numbers(3))])),
         ("safetensors", safetensors),
     ]
 }

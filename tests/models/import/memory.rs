@@ -3,7 +3,9 @@
 use std::fs;
 
 use crate::support::bundle_parts::{BundleParts, ESM};
+use crate::support::torch_files::{archive, dict, pickle, storage, tensor};
 use crate::support::{alone, peak_memory};
+use safetensors::Dtype;
 use virnucpro::bundle::import::{ImportRequest, import};
 use virnucpro::units::{Precision, WeightFormat};
 
@@ -44,7 +46,15 @@ fn measure() {
     parts.change_json("esm/config.json", |json| json["intermediate_size"] = FFN.into());
     let size = fs::metadata(parts.path(ESM)).unwrap().len() as usize;
     assert!(size > 300 << 20);
-    for (out, dtype) in [("same", WeightFormat::Keep), ("half", WeightFormat::To(Precision::F16))] {
+    for (out, dtype) in [
+        ("same", WeightFormat::Keep),
+        ("half", WeightFormat::To(Precision::F16)),
+        ("half-of-torch", WeightFormat::To(Precision::F16)),
+        ("same-of-torch", WeightFormat::Keep),
+    ] {
+        if out == "half-of-torch" {
+            save_with_torch(&parts);
+        }
         // The peak so far is that of making the file.
         fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = peak_memory();
@@ -54,4 +64,25 @@ fn measure() {
         assert!(taken < 128 << 20, "{taken} bytes for tensors of 64 MiB");
         assert!(report.parts[1].file.bytes as usize > size / 3);
     }
+}
+
+/// Puts the tensors of ESM-2 into a file as `torch.save` writes it.
+fn save_with_torch(parts: &BundleParts) {
+    let tensors = parts.tensors(ESM).0;
+    let keys: Vec<_> = (0..tensors.len()).map(|key| key.to_string()).collect();
+    let items: Vec<_> = tensors
+        .iter()
+        .zip(&keys)
+        .map(|((name, (dtype, shape, bytes)), key)| {
+            assert_eq!(*dtype, Dtype::F32);
+            let shape: Vec<_> = shape.iter().map(|&size| size as i64).collect();
+            let strides: Vec<_> = (1..=shape.len()).map(|inner| shape[inner..].iter().product()).collect();
+            let storage = storage("torch.FloatStorage", key, bytes.len() as i64 / 4);
+            (name.as_str(), tensor(storage, 0, &shape, &strides))
+        })
+        .collect();
+    let storages: Vec<_> =
+        tensors.values().zip(&keys).map(|((.., bytes), key)| (key.as_str(), bytes.clone())).collect();
+    fs::write(parts.path("esm/pytorch_model.bin"), archive(&pickle(dict(&items)), &storages)).unwrap();
+    fs::remove_file(parts.path(ESM)).unwrap();
 }
