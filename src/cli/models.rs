@@ -45,11 +45,11 @@ enum ModelsCommand {
     List,
     /// Download published models
     #[command(
-        long_about = "Download published models, and print the folder or file of each. Without NAME, list the models that \
-            have one.\n\n\
-            Models of the hub go to its cache (HF_HUB_CACHE, HF_HOME), where its own tools find them, and what those \
-            fetched is found here. Size and digest of every file are proved. A download that breaks off goes on where it \
-            stopped. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are respected.",
+        long_about = "Download published models, and print the folder or file of each. Without NAME, list the models of the \
+            catalogue.\n\n\
+            Models of the hub go to its cache (HF_HUB_CACHE, HF_HOME): its own tools find them there, and what those \
+            have fetched is found here. Size and digest of every file are checked. A download that breaks off is resumed. \
+            HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are respected.",
         after_help = "Examples:\n  \
             virnucpro models fetch\n  \
             virnucpro models fetch dnabert-s esm2-3b virnucpro-500\n  \
@@ -112,10 +112,10 @@ enum ModelsCommand {
 /// `models fetch`.
 #[derive(Debug, Args)]
 struct FetchArgs {
-    /// Names of the list, or organisation/name of the hub; @REV may follow
+    /// Names of the catalogue, or organisation/name on the hub; @REV may follow
     #[arg(value_name = "NAME", conflicts_with = "url")]
     names: Vec<String>,
-    /// Branch, tag or commit of the repositories; NAME@REV says it of one
+    /// Branch, tag or commit of the repositories; NAME@REV sets it for one
     #[arg(long, value_name = "REV", requires = "names", conflicts_with = "url")]
     revision: Option<String>,
     /// Address of one file, such as a head of your own
@@ -124,10 +124,10 @@ struct FetchArgs {
     /// SHA-256 digest that the file of --url must have
     #[arg(long, value_name = "HEX", requires = "url")]
     sha256: Option<String>,
-    /// Ask no server: prove what is there, or say what is missing (as HF_HUB_OFFLINE=1)
+    /// Ask no server: check what is there, or say what is missing (like HF_HUB_OFFLINE=1)
     #[arg(long)]
     offline: bool,
-    /// Seconds that a server may stand still
+    /// Seconds that a server may be silent
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = timeout)]
     timeout: Duration,
     /// Seconds before the second try; doubled each time, up to five tries

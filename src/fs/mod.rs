@@ -7,11 +7,13 @@ pub mod owner;
 pub mod room;
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 pub use atomic::{AtomicFile, is_partial, remove_abandoned};
 pub use digest::FileDigest;
+
+use crate::error::{Error, Result};
 
 /// Makes what was renamed in `folder` durable, where the file system can: some network file systems cannot, and say so.
 ///
@@ -27,6 +29,22 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// The folder that `path` stands in: the current one for a mere name.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Reads the rest of a file in pieces of at most 1 MiB. `path` is named in errors.
+///
+/// # Errors
+/// The file cannot be read; those of `take`.
+pub fn for_each_piece(file: &mut File, path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => take(&piece[..n])?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::reading(path, error)),
+        }
+    }
 }
 
 #[cfg(test)]

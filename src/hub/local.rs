@@ -1,159 +1,199 @@
 //! Models that are here already, found without a network and without writing anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::cache::RepoFolder;
-use super::catalogue::{self, CatalogueSource, no_revisions};
-use super::file::PlainFile;
-use super::ids::{Commit, RepoId, Revision, split_revision};
-use super::partial::partial::Expected;
-use super::partial::sum::Sum;
-use super::repo::HubModel;
+use super::Hub;
+use super::expected::Expected;
+use super::fetchable::Fetchable;
+use super::model::HubModel;
 use super::settings::Settings;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Progress;
+use crate::weights::candidates::{PREFERRED, is_index};
+use crate::weights::hub_cache::{Checksum, Commit, RepoFolder, checksum};
+use crate::weights::index;
 
-/// The folder or file of a fetched model by its name in the catalogue or `organisation/name` on the hub, either with
-/// `@revision`; nothing for text that is neither. Without a revision main is meant or, where that was not fetched, the
+/// The folder or file of a fetched model by its name in the catalogue, or `organisation/name` on the hub; `@REVISION` may
+/// follow. None for text that is not such a name. Without a revision main is meant or, if that was not fetched, the
 /// only one that was.
 ///
 /// # Errors
-/// [`Fault::ModelMissing`] for a model that is not here, or not all of it, or here in several revisions.
+/// [`Fault::ModelMissing`] for a model that is not here, not complete, or here in several revisions.
 pub fn find(name: &str, settings: &Settings) -> Result<Option<PathBuf>> {
-    let Ok((plain, revision)) = split_revision(name) else { return Ok(None) };
-    let (repo, tokenizer) = match catalogue::entry(plain)? {
-        Some(entry) => match &entry.source {
-            CatalogueSource::Repo { id, tokenizer, .. } => (id.clone(), *tokenizer),
-            CatalogueSource::File { .. } if revision.is_some() => return Err(no_revisions(plain)),
-            CatalogueSource::File { url, sum } => {
-                let path = PlainFile::named(plain, url, sum, &entry.licence).place(settings.downloads()?);
-                let proved = Expected { bytes: None, sum: Some(sum.clone()) }.holds(&path, &mut |_| ())?;
-                return if proved { Ok(Some(path)) } else { Err(not_here(name, &path.display().to_string())) };
+    let advice = format!("run 'virnucpro models fetch {name}'; if you mean a file or folder, check the path");
+    match Fetchable::named(name, None)? {
+        None => Ok(None),
+        Some(Fetchable::File(file)) => {
+            let path = file.place(settings.downloads()?);
+            if file.expected().holds(&path)? {
+                return Ok(Some(path));
             }
-        },
-        None => match plain.parse::<RepoId>() {
-            Ok(id) => (id, false),
-            Err(_) => return Ok(None),
-        },
-    };
-    let folder = RepoFolder::of(settings.cache()?, &repo);
-    match complete(&folder, revision.as_ref(), tokenizer)? {
-        State::Whole(commit) => Ok(Some(folder.snapshot(&commit))),
-        State::Lacks(missing) => Err(not_here(name, &missing)),
-        State::Several(revisions) => Err(several(plain, &revisions)),
-    }
-}
-
-/// How much of a model is in the cache.
-enum State {
-    /// All of it, as this commit.
-    Whole(Commit),
-    /// Not all; what is missing, in words.
-    Lacks(String),
-    /// Several revisions, and nobody has said which.
-    Several(Vec<Revision>),
-}
-
-fn complete(folder: &RepoFolder, revision: Option<&Revision>, tokenizer: bool) -> Result<State> {
-    let wanted = revision.cloned().unwrap_or_default();
-    let commit = match folder.commit(&wanted) {
-        Some(commit) => commit,
-        None => {
-            let held = if revision.is_none() { folder.held() } else { Vec::new() };
-            let is_whole = |commit: &Commit| folder.missing(commit, tokenizer).is_ok_and(|missing| missing.is_empty());
-            let whole: Vec<_> = held.iter().filter(|(commit, _)| is_whole(commit)).collect();
-            match (whole.as_slice(), held.as_slice()) {
-                ([(commit, revision)], _) => {
-                    log::info!("{} is here as {revision} only", folder.path().display());
-                    return Ok(State::Whole(commit.clone()));
-                }
-                ([], [(only, _)]) => only.clone(),
-                ([], _) => return Ok(State::Lacks(format!("{wanted} of {}", folder.path().display()))),
-                (several, _) => {
-                    return Ok(State::Several(several.iter().map(|(_, revision)| revision.clone()).collect()));
-                }
-            }
+            Err(absent(name, &path.display().to_string(), &advice))
         }
-    };
-    let missing = folder.missing(&commit, tokenizer)?;
-    if missing.is_empty() {
-        return Ok(State::Whole(commit));
+        Some(Fetchable::Model(model)) => {
+            let folder = RepoFolder::of(settings.cache()?, &model.repo);
+            Ok(Some(folder.snapshot(&complete(&model, &folder, &advice)?)))
+        }
     }
-    Ok(State::Lacks(format!("{} in {}", missing.join(", "), folder.snapshot(&commit).display())))
 }
 
-fn not_here(name: &str, missing: &str) -> Error {
-    Error::new(Fault::ModelMissing, format!("{name} has not been fetched, or not all of it"))
+/// The commit of a model that is here completely. `advice` says what to do if it is not.
+fn complete(model: &HubModel, folder: &RepoFolder, advice: &str) -> Result<Commit> {
+    let commit = match folder.commit(&model.revision()) {
+        Some(commit) => commit,
+        None => only_commit(model, folder, advice)?,
+    };
+    let snapshot = folder.snapshot(&commit);
+    let missing = missing(&snapshot, model.tokenizer)?;
+    if missing.is_empty() {
+        return Ok(commit);
+    }
+    Err(absent(&model.name, &format!("{} in {}", missing.join(", "), snapshot.display()), advice))
+}
+
+/// Without a revision, and if main was not fetched: the only commit that is here completely, else the only one.
+fn only_commit(model: &HubModel, folder: &RepoFolder, advice: &str) -> Result<Commit> {
+    let name = &model.name;
+    let there = if model.revision.is_none() { folder.commits() } else { Vec::new() };
+    let is_whole =
+        |commit: &Commit| missing(&folder.snapshot(commit), model.tokenizer).is_ok_and(|missing| missing.is_empty());
+    let whole: Vec<_> = there.iter().filter(|(commit, _)| is_whole(commit)).collect();
+    match (whole.as_slice(), there.as_slice()) {
+        ([(commit, revision)], _) => {
+            log::info!("{} is here as {revision} only", folder.path().display());
+            Ok(commit.clone())
+        }
+        ([], [(only, _)]) => Ok(only.clone()),
+        ([], _) => Err(absent(name, &format!("{} of {}", model.revision(), folder.path().display()), advice)),
+        (several, _) => {
+            let names = several.iter().map(|(_, revision)| format!("{name}@{revision}"));
+            let names: Vec<_> = names.take(10).collect();
+            let more = if several.len() > names.len() { ", ..." } else { "" };
+            let message = format!("{name} is here in {} revisions, and none of them is main", several.len());
+            Err(Error::new(Fault::ModelMissing, message)
+                .expected("the name with its revision")
+                .found(format!("{}{more}", names.join(", ")))
+                .advice(format!("say which one, such as {}", names.first().unwrap_or(name))))
+        }
+    }
+}
+
+/// Names of files that a folder lacks to be a model.
+///
+/// # Errors
+/// Those of reading an index.
+fn missing(folder: &Path, tokenizer: bool) -> Result<Vec<String>> {
+    let has = |name: &str| folder.join(name).is_file();
+    let mut needed = vec!["config.json".to_owned()];
+    if tokenizer {
+        needed.push("tokenizer.json".to_owned());
+    }
+    match PREFERRED.iter().find(|name| has(name)) {
+        Some(name) if is_index(name) => needed.extend(index::read(&folder.join(name))?.shards.into_keys()),
+        Some(_) => {}
+        None => needed.push(PREFERRED[0].to_owned()),
+    }
+    needed.retain(|name| !has(name));
+    Ok(needed)
+}
+
+fn absent(name: &str, missing: &str, advice: &str) -> Error {
+    Error::new(Fault::ModelMissing, format!("{name} has not been fetched, or not completely"))
         .found(format!("missing: {missing}"))
-        .advice(format!("run 'virnucpro models fetch {name}'; if a file or folder is meant, check the path"))
+        .advice(advice)
 }
 
-fn several(name: &str, revisions: &[Revision]) -> Error {
-    let names: Vec<_> = revisions.iter().take(10).map(|revision| format!("{name}@{revision}")).collect();
-    let more = if revisions.len() > names.len() { ", ..." } else { "" };
-    Error::new(Fault::ModelMissing, format!("{name} is here in {} revisions, and none is main", revisions.len()))
-        .expected("the name with its revision")
-        .found(format!("{}{more}", names.join(", ")))
-        .advice(format!("say which, as {}", names.first().map_or(name, String::as_str)))
-}
-
-impl Settings {
-    /// A model of the cache, each file of it proved by the digest in its name, or told to be unproved.
+impl Hub {
+    /// The folder of a model in the cache, each file proved by the name of its blob. Warns about files that nothing
+    /// proves.
     ///
     /// # Errors
-    /// [`Fault::ModelMissing`], or [`Fault::ModelDigest`] for a file that is damaged.
-    pub(super) fn proved(&self, model: &HubModel, progress: &Progress) -> Result<PathBuf> {
-        let folder = RepoFolder::of(self.cache()?, &model.repo);
-        let elsewhere = format!(
-            "on a machine with a network run 'virnucpro models fetch {}', then copy {} to the same place here",
-            model.name,
+    /// [`Fault::ModelMissing`], or [`Fault::ModelDigest`] for a damaged file.
+    pub(super) fn cached_model(&self, model: &HubModel, progress: &Progress) -> Result<PathBuf> {
+        let (name, folder) = (&model.name, RepoFolder::of(self.settings.cache()?, &model.repo));
+        let instead = format!(
+            "{}, or on a machine with a network run 'virnucpro models fetch {name}', then copy {} to the same place here",
+            self.settings.network.remedy(),
             folder.path().display()
         );
-        let commit = match complete(&folder, model.revision.as_ref(), model.tokenizer)? {
-            State::Whole(commit) => commit,
-            State::Several(revisions) => return Err(several(&model.name, &revisions)),
-            State::Lacks(missing) => {
-                return Err(Error::new(
-                    Fault::ModelMissing,
-                    format!("{} is not complete in the cache, and the network is switched off", model.name),
-                )
-                .found(format!("missing: {missing}"))
-                .advice(format!("{}, or {elsewhere}", self.network.remedy())));
-            }
-        };
+        let commit = complete(model, &folder, &instead)?;
         let files = folder.files(&commit)?;
-        let bytes = files.iter().filter_map(|(path, _)| path.metadata().ok()).map(|metadata| metadata.len()).sum();
-        let task = progress.bytes(&model.name, Some(bytes));
+        let bytes = files.iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum();
+        let task = progress.bytes(name, Some(bytes));
         let mut unproved = Vec::new();
-        for (path, sum) in files {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let known = || model.known.get(&name).map(|digest| Sum::Sha256(*digest));
-            match sum.or_else(known) {
-                Some(sum) if sum.holds(&path, &mut |bytes| task.add(bytes))? => {}
+        for path in files {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let known = || model.digests.get(&file).copied().map(Checksum::Sha256);
+            match checksum(&path).or_else(known) {
                 Some(sum) => {
-                    return Err(Error::new(
-                        Fault::ModelDigest,
-                        format!("a file of {} is damaged in the cache", model.name),
-                    )
-                    .file(&path)
-                    .expected(format!("the digest {sum}"))
-                    .found("another one")
-                    .advice(format!("remove this file and {}, or {elsewhere}", self.network.remedy())));
+                    if !Expected::from(sum.clone()).holds_counted(&path, &mut |bytes| task.add(bytes))? {
+                        let message = format!("a file of {name} is damaged in the cache");
+                        return Err(Error::new(Fault::ModelDigest, message)
+                            .file(&path)
+                            .expected(format!("the digest {sum}"))
+                            .found("another one")
+                            .advice(format!("remove this file and {instead}")));
+                    }
                 }
-                None if folder.vouches(&path)? => {}
-                None => unproved.push(name),
+                None if is_in_a_blob(&folder, &path)? => {}
+                None => unproved.push(file),
             }
         }
         if !unproved.is_empty() {
             log::warn!(
-                "{}: nothing here proves {} of its files ({}): they are copies, not links to blobs, and taken as they \
-                 are; 'virnucpro models fetch {}' proves them where there is a network",
-                model.name,
+                "{name}: nothing here proves {} of its files ({}): they are copies, not links to blobs, and taken as they \
+                 are; 'virnucpro models fetch {name}' proves them where there is a network",
                 unproved.len(),
-                unproved.join(", "),
-                model.name
+                unproved.join(", ")
             );
         }
         Ok(folder.snapshot(&commit))
+    }
+}
+
+/// Whether the name of a blob of the same size proves a copy.
+fn is_in_a_blob(folder: &RepoFolder, copy: &Path) -> Result<bool> {
+    for sum in folder.blobs() {
+        let bytes = folder.blob(&sum).metadata().ok().map(|metadata| metadata.len());
+        if bytes.is_some() && (Expected { bytes, sum: Some(sum) }).holds(copy)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::digest::Digest;
+    use std::fs;
+
+    #[test]
+    fn a_model_is_complete_when_all_that_its_index_names_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = || missing(folder.path(), true).unwrap();
+        assert_eq!(missing(), ["config.json", "tokenizer.json", "model.safetensors"]);
+        for name in ["config.json", "tokenizer.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        let index = folder.path().join("pytorch_model.bin.index.json");
+        fs::write(index, "{\"weight_map\": {\"t\": \"p-1.bin\"}}").unwrap();
+        assert_eq!(missing(), ["p-1.bin"]);
+        fs::write(folder.path().join("p-1.bin"), "").unwrap();
+        assert!(missing().is_empty());
+    }
+
+    #[test]
+    fn a_copy_is_proved_by_the_name_of_a_blob() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = RepoFolder::of(place.path(), &"org/name".parse().unwrap());
+        let blob = folder.blob(&Checksum::Sha256(Digest::of(b"right")));
+        fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs::write(&blob, "right").unwrap();
+        let copy = place.path().join("copy");
+        fs::write(&copy, "right").unwrap();
+        assert!(is_in_a_blob(&folder, &copy).unwrap());
+        fs::write(&copy, "wrong").unwrap();
+        assert!(!is_in_a_blob(&folder, &copy).unwrap());
     }
 }

@@ -1,51 +1,36 @@
-//! Published models from the hub they are published on, and heads from plain addresses.
+//! Published models from the hub they are published on, and single files from other addresses.
 //!
 //! ```text
 //! name ─ catalogue ─► repository ─ client ─► listing ─► files needed ─ download ─► blobs ─ cache ─► snapshot
 //! ```
 //!
-//! The protocol and the cache are those of the hub's own client. What differs: size and digest of every file are
-//! proved before it has its name, files that are there are proved again, and nothing depends on a lock. Sources: the
+//! The protocol and the cache are those of the hub's own client. What differs: size and checksum of every file are
+//! proved before it gets its name, files that are there are proved again, and no locks are needed. Sources: the
 //! documentation of huggingface_hub on its cache and its environment variables.
 
 mod cache;
-mod catalogue;
-mod credentials;
 mod download;
+mod expected;
+mod fetchable;
 mod file;
 mod http;
-mod ids;
 mod listing;
 mod local;
-mod partial;
-mod repo;
+mod model;
 mod settings;
 
 use std::cell::OnceCell;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use self::credentials::Credentials;
 use self::http::client::Client;
-use crate::error::Result;
+use crate::error::{Fault, Result};
+use crate::runtime::progress::Progress;
 
-pub use self::catalogue::{CatalogueEntry, CatalogueSource, entries, entry, no_revisions};
-pub use self::credentials::endpoint;
-pub use self::file::PlainFile;
+pub use self::fetchable::Fetchable;
+pub use self::http::client::Patience;
 pub use self::http::url::Url;
-pub use self::ids::{RepoId, Revision, split_revision};
 pub use self::local::find;
-pub use self::partial::sum::Sum;
-pub use self::repo::HubModel;
-pub use self::settings::{Network, Settings};
-
-/// How patient to be with a server.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How long it may stand still.
-    pub timeout: Duration,
-    /// Wait after the first failure; it doubles each time.
-    pub first_wait: Duration,
-}
+pub use self::settings::{Network, Settings, endpoint};
 
 /// The hub, as this process reaches it.
 pub struct Hub {
@@ -60,17 +45,34 @@ impl Hub {
         Self { settings, client: OnceCell::new(), patience }
     }
 
-    /// What asks servers, made when the first is to be asked.
+    /// Fetches what is not here yet, and proves what is; the folder of a model's files, or the path of a file.
+    ///
+    /// # Errors
+    /// [`Fault::Network`], [`Fault::DownloadRefused`], [`Fault::DownloadDigest`], [`Fault::ModelPointer`],
+    /// [`Fault::ModelFormat`] for a repository without a model; [`Fault::ModelMissing`] if the network is switched off and
+    /// something is missing; [`Fault::NoSpace`] and others of writing. Nothing wrong has a name then.
+    pub fn fetch(&self, wanted: &Fetchable, progress: &Progress) -> Result<PathBuf> {
+        let (outcome, variable) = match wanted {
+            Fetchable::Model(model) => (self.fetch_model(model, progress), self.settings.cache_variable),
+            Fetchable::File(file) => (self.fetch_file(file, progress), "XDG_DATA_HOME"),
+        };
+        outcome.map_err(|error| match error.fault() {
+            Fault::Write => {
+                error.advice(format!("make this folder writable for this user, or set {variable} to another one"))
+            }
+            _ => error,
+        })
+    }
+
+    /// What asks servers, created when the first one is asked.
     fn client(&self) -> Result<&Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let access = Credentials::from_environment()?;
-        let host = access.endpoint.host();
-        let local = ["localhost", "[::1]"].contains(&host) || host.starts_with("127.");
-        if access.token.is_some() && !access.endpoint.is_secure() && !local {
-            log::warn!("the token goes to {} without encryption: anybody on the way can read it", access.endpoint);
+        let access = settings::PROCESS.access()?;
+        if access.exposes_token() {
+            log::warn!("the token goes to {} without encryption: others on the way can read it", access.endpoint);
         }
-        Ok(self.client.get_or_init(|| Client::new(access, self.patience.timeout)))
+        Ok(self.client.get_or_init(|| Client::new(access, self.patience)))
     }
 }

@@ -1,29 +1,35 @@
-//! Where models are kept, and whether servers may be asked: what the environment says, under the names that the hub's
-//! own client knows. What connections need is read when one is about to be opened: `access.rs`.
+//! What the environment says, under the names that the hub's own client knows: where models are kept, and how servers
+//! are reached.
 
 use std::env::{self, VarError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::http::access::{Access, Token};
+use super::http::proxy::Proxies;
+use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
 
-/// Variables that folders follow from.
+/// Variables that tell where folders are.
 const FOLDERS: [&str; 5] = ["HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
+/// The hub, unless `HF_ENDPOINT` names another one.
+const ENDPOINT: &str = "https://huggingface.co";
 
-/// Where models go to, and whether the network may be used.
+/// Where models are kept, and whether the network may be used.
 #[derive(Clone, Debug)]
 pub struct Settings {
     cache: Option<PathBuf>,
     downloads: Option<PathBuf>,
-    /// The variable that moves the cache.
-    cache_by: &'static str,
-    /// Whether a server may be asked.
+    /// The variable that moves the cache: the one that is set.
+    pub(super) cache_variable: &'static str,
+    /// Whether servers may be asked.
     pub network: Network,
 }
 
-/// Whether a server may be asked.
+/// Whether servers may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// It may.
+    /// They may.
     Allowed,
     /// `HF_HUB_OFFLINE` forbids it.
     OffByVariable,
@@ -40,41 +46,39 @@ impl Network {
     /// How to switch it on.
     pub(super) fn remedy(self) -> &'static str {
         match self {
-            Self::OffByOption => "leave --offline out",
+            Self::OffByOption => "leave out --offline",
             Self::Allowed | Self::OffByVariable => "unset HF_HUB_OFFLINE",
         }
     }
 }
 
 impl Settings {
-    /// Reads the environment of the process.
+    /// Reads the environment of the process, all but what connections need.
     ///
     /// # Errors
-    /// [`Fault::Config`] for the name of a folder that is no UTF-8.
+    /// [`Fault::Config`] for a folder whose name is not UTF-8.
     pub fn from_environment() -> Result<Self> {
         for name in FOLDERS {
             if let Err(VarError::NotUnicode(value)) = env::var(name) {
-                return Err(Error::new(Fault::Config, format!("{name} is no UTF-8 text"))
+                return Err(Error::new(Fault::Config, format!("{name} is not UTF-8 text"))
                     .expected("the path of a folder")
                     .found(value.to_string_lossy())
                     .advice(format!("set {name} to a folder with a plain name")));
             }
         }
-        Ok(Self::read(&|name| env::var(name).ok()))
+        Ok(Self::of(&PROCESS))
     }
 
-    /// Reads variables as `variable` gives them. One that is set to nothing is not set.
-    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let variables = Variables(variable);
-        let hub = variables.hub();
+    fn of(variables: &Variables) -> Self {
+        let hub = variables.hub_home();
         let own = variables.path("HF_HUB_CACHE");
-        let cache_by = if own.is_some() { "HF_HUB_CACHE" } else { "HF_HOME" };
+        let cache_variable = if own.is_some() { "HF_HUB_CACHE" } else { "HF_HOME" };
         let data = variables.below_home("XDG_DATA_HOME", ".local/share").or_else(|| hub.clone());
-        let off = variables.set("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value));
+        let off = variables.get("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value));
         Self {
             cache: own.or_else(|| Some(hub?.join("hub"))),
             downloads: data.map(|data| data.join("virnucpro/downloads")),
-            cache_by,
+            cache_variable,
             network: if off { Network::OffByVariable } else { Network::Allowed },
         }
     }
@@ -82,57 +86,88 @@ impl Settings {
     /// Cache of repositories: `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
     ///
     /// # Errors
-    /// [`Fault::Config`] when no variable says where it is.
+    /// [`Fault::Config`] if no variable says where it is.
     pub fn cache(&self) -> Result<&Path> {
         self.cache.as_deref().ok_or_else(|| nowhere("HF_HOME"))
     }
 
-    /// Folder of files that no repository holds: `virnucpro/downloads` in `XDG_DATA_HOME`.
+    /// Folder of single files: `virnucpro/downloads` in `XDG_DATA_HOME`.
     ///
     /// # Errors
-    /// [`Fault::Config`] when no variable says where it is.
+    /// [`Fault::Config`] if no variable says where it is.
     pub fn downloads(&self) -> Result<&Path> {
         self.downloads.as_deref().ok_or_else(|| nowhere("XDG_DATA_HOME"))
     }
-
-    /// The variable that moves the cache: the one that is set.
-    pub(super) fn cache_by(&self) -> &'static str {
-        self.cache_by
-    }
 }
 
-fn nowhere(wanted: &str) -> Error {
-    Error::new(Fault::Config, "there is no folder to keep models in: HOME is not set")
-        .expected(wanted)
-        .advice(format!("set {wanted} to a folder that this user can write to"))
+fn nowhere(variable: &str) -> Error {
+    Error::new(Fault::Config, "no folder to keep models in is known: HOME is not set")
+        .expected(variable)
+        .advice(format!("set {variable} to a folder that this user can write to"))
 }
 
-/// Variables, with what follows from several of them.
-pub(super) struct Variables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
+/// Address of the hub: `HF_ENDPOINT`, or the public one.
+///
+/// # Errors
+/// [`Fault::Config`] for text that is not an address.
+pub fn endpoint() -> Result<Url> {
+    PROCESS.endpoint()
+}
+
+/// Variables of the environment; one that is empty counts as not set.
+pub(super) struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+/// Those of this process.
+pub(super) const PROCESS: Variables<'static> = Variables(&|name| env::var(name).ok());
 
 impl Variables<'_> {
-    /// A variable that is not set to nothing.
-    pub(super) fn set(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.trim().is_empty())
     }
 
     /// The path in a variable; `~/` is the home folder.
-    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        let value = self.set(name)?;
-        match (value.strip_prefix("~/"), self.set("HOME")) {
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = self.get(name)?;
+        match (value.strip_prefix("~/"), self.get("HOME")) {
             (Some(rest), Some(home)) => Some(Path::new(&home).join(rest)),
             _ => Some(PathBuf::from(value)),
         }
     }
 
-    /// Folder of the hub's client.
-    pub(super) fn hub(&self) -> Option<PathBuf> {
+    /// Folder of the hub's own client.
+    fn hub_home(&self) -> Option<PathBuf> {
         self.path("HF_HOME").or_else(|| Some(self.below_home("XDG_CACHE_HOME", ".cache")?.join("huggingface")))
     }
 
     fn below_home(&self, name: &str, folder: &str) -> Option<PathBuf> {
         let base = self.path(name).filter(|path| path.is_absolute());
-        base.or_else(|| Some(Path::new(&self.set("HOME")?).join(folder)))
+        base.or_else(|| Some(Path::new(&self.get("HOME")?).join(folder)))
+    }
+
+    /// What connections need. Read only when one is about to be opened, so that mistakes in it do not stop work that
+    /// needs no network.
+    ///
+    /// # Errors
+    /// [`Fault::Config`] for a variable that cannot be followed.
+    pub(super) fn access(&self) -> Result<Access> {
+        let stored = || {
+            let file = self.path("HF_TOKEN_PATH").or_else(|| Some(self.hub_home()?.join("token")))?;
+            Some((file.display().to_string(), fs::read_to_string(file).ok()?))
+        };
+        let token = self.get("HF_TOKEN").map(|text| ("HF_TOKEN".to_owned(), text)).or_else(stored);
+        let token = token.filter(|(_, text)| !text.trim().is_empty());
+        let token = token.map(|(place, text)| Token::read(&text, &place)).transpose()?;
+        Ok(Access { endpoint: self.endpoint()?, token, proxies: Proxies::read(self.0)? })
+    }
+
+    fn endpoint(&self) -> Result<Url> {
+        let endpoint = self.get("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
+        endpoint.trim().trim_end_matches('/').parse().map_err(|found: String| {
+            Error::new(Fault::Config, "HF_ENDPOINT is not the address of a hub")
+                .expected(format!("an address such as {ENDPOINT}"))
+                .found(found)
+                .advice("correct or unset HF_ENDPOINT")
+        })
     }
 }
 
@@ -144,8 +179,16 @@ fn is_true(value: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn variable(variables: &[(&str, &str)], name: &str) -> Option<String> {
+        variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_string())
+    }
+
     fn read(variables: &[(&str, &str)]) -> Settings {
-        Settings::read(&|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string()))
+        Settings::of(&Variables(&|name| variable(variables, name)))
+    }
+
+    fn access(variables: &[(&str, &str)]) -> Result<Access> {
+        Variables(&|name| variable(variables, name)).access()
     }
 
     #[test]
@@ -158,7 +201,7 @@ mod tests {
             (&[("HF_HOME", "/f")], "/f/hub", "HF_HOME"),
         ] {
             let settings = read(variables);
-            assert_eq!((settings.cache().unwrap(), settings.cache_by()), (Path::new(cache), by), "{variables:?}");
+            assert_eq!((settings.cache().unwrap(), settings.cache_variable), (Path::new(cache), by), "{variables:?}");
         }
         let downloads = |variables| read(variables).downloads().unwrap().to_owned();
         assert_eq!(downloads(&[("HOME", "/h")]), Path::new("/h/.local/share/virnucpro/downloads"));
@@ -166,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_nothing_tells_is_missed_when_it_is_needed() {
+    fn an_unknown_folder_is_an_error_only_where_it_is_needed() {
         let settings = read(&[("HF_HUB_CACHE", "/u")]);
         assert_eq!(settings.cache().unwrap(), Path::new("/u"));
         assert_eq!(settings.downloads().unwrap_err().fault(), Fault::Config);
@@ -180,5 +223,31 @@ mod tests {
         let off = |value| read(&[("HF_HOME", "/f"), ("HF_HUB_OFFLINE", value)]).network.is_off();
         assert!(["1", "true", "YES", "on"].into_iter().all(off));
         assert!(!["0", "false", "", "no"].into_iter().any(off));
+    }
+
+    #[test]
+    fn a_token_is_found_and_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("token"), "hf_file\n").unwrap();
+        let home = folder.path().to_str().unwrap();
+        let token = |variables: &[(&str, &str)]| access(variables).unwrap().token.map(|token| token.header());
+        assert_eq!(token(&[("HF_HOME", home)]).as_deref(), Some("Bearer hf_file"));
+        assert_eq!(token(&[("HF_HOME", home), ("HF_TOKEN", "hf_env")]).as_deref(), Some("Bearer hf_env"));
+        assert_eq!(token(&[("HF_HOME", home), ("HF_TOKEN_PATH", "/gone")]), None);
+        let found = access(&[("HF_HOME", home)]).unwrap();
+        assert!(!format!("{found:?}").contains("hf_file"));
+        let error = access(&[("HF_HOME", home), ("HF_TOKEN", "hf secret\u{7}")]).unwrap_err();
+        assert!(!error.report("virnucpro").contains("secret"));
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_without_a_password() {
+        let endpoint =
+            |value| access(&[("HF_HOME", "/f"), ("HF_ENDPOINT", value)]).map(|access| access.endpoint.to_string());
+        assert_eq!(endpoint("https://mirror.org/hf/").unwrap(), "https://mirror.org/hf");
+        for value in ["mirror.org", "ftp://h", "https://u:secret@h.org"] {
+            let report = endpoint(value).unwrap_err().report("virnucpro");
+            assert!(report.contains("HF_ENDPOINT") && !report.contains("secret"), "{report}");
+        }
     }
 }

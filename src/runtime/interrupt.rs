@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -22,6 +22,8 @@ struct Flags {
 /// Seconds that work has to reach a safe point. A process that waits for a pipe or a driver never does; nothing is lost
 /// by ending it, since unfinished files have no final name. Schedulers give 30 seconds.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often a wait looks for signals.
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// Installs the handlers. Without this call [`check`] never stops anything.
 ///
@@ -66,4 +68,20 @@ pub fn check() -> Result<()> {
     };
     Err(Error::new(fault, format!("stopped by {signal}"))
         .advice("run the same command again: finished work is kept and the rest is done"))
+}
+
+/// Sleeps for `time`.
+///
+/// # Errors
+/// A signal has arrived.
+pub fn sleep(time: Duration) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        check()?;
+        let left = time.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(TICK));
+    }
 }

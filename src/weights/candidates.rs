@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use super::{bytes, format, index};
 use crate::error::{Error, Fault, Result};
 
-/// Names that libraries look for, in the order of preference: the same tensors in safer and in smaller pieces first.
-const PREFERRED: [&str; 4] =
+/// Names that libraries look for, the best first: safetensors before pickles, one file before an index of several.
+pub(crate) const PREFERRED: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Ends of names of files that hold tensors, or that stand in their place.
-const USUAL: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json"];
+/// End of the name of an index of shards.
+const INDEX: &str = ".index.json";
+/// Ends of names of files that hold tensors, or say which files do.
+const USUAL: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", INDEX];
 /// Ends of names of weights in formats that are not read.
 const OTHER: [&str; 5] = [".h5", ".msgpack", ".onnx", ".gguf", ".ot"];
 
@@ -21,14 +23,19 @@ const LEGACY: &[u8] = &[0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x
 /// More files than this are not looked into to find the one that is meant.
 const MAX_OPENED: usize = 32;
 
+/// Whether a file of this name is an index of shards.
+pub(crate) fn is_index(name: &str) -> bool {
+    name.ends_with(INDEX)
+}
+
 /// The weights file of a folder: the file of a usual name, else the only one.
 ///
 /// # Errors
-/// [`Fault::ModelMissing`] when there is none, [`Fault::ModelFormat`] when there are several or of other formats;
-/// [`Fault::Read`].
+/// [`Fault::ModelMissing`] if there is none, [`Fault::ModelFormat`] if there are several, or others in formats that are
+/// not read; [`Fault::Read`].
 pub(super) fn in_folder(folder: &Path) -> Result<PathBuf> {
     let preferred = PREFERRED.iter().map(|name| folder.join(name));
-    // A link that leads to nothing counts: the model that is meant would be another one without it.
+    // A broken link counts: without it, another model would be taken for the one that is meant.
     if let Some(file) = preferred.into_iter().find(|file| file.symlink_metadata().is_ok()) {
         return Ok(file);
     }
@@ -58,7 +65,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf> {
 /// Takes out shards that an index names, and fair-esm's regressions.
 fn without_parts(found: &mut Vec<PathBuf>) {
     let indices = found.iter().filter(|path| index::is_json(path)).filter_map(|path| index::read(path).ok());
-    let shards: BTreeSet<String> = indices.flat_map(|index| index.shards.into_values()).collect();
+    let shards: BTreeSet<String> = indices.flat_map(|index| index.shards.into_keys()).collect();
     found.retain(|path| !shards.contains(&name_of(path)));
     if (2..=MAX_OPENED).contains(&found.len()) {
         found.retain(|path| !is_contact_regression(path));
@@ -72,7 +79,7 @@ fn is_contact_regression(path: &Path) -> bool {
     !source.tensors().is_empty() && source.tensors().iter().all(|tensor| is_regression(&tensor.name))
 }
 
-/// Whether a file looks like one of tensors by its first bytes.
+/// Whether the first bytes of a file look like a file of tensors.
 fn holds_tensors(path: &Path) -> bool {
     let start = bytes::start_of(path);
     let in_archive = |name: &[u8]| start.windows(name.len()).any(|window| window == name);

@@ -1,27 +1,27 @@
-//! An index of shards: which tensor stands in which file, as Hugging Face writes it.
+//! An index of shards, as Hugging Face writes it: which file holds which tensor.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::unique_names::UniqueNames;
 use super::{ModelBytes, bytes};
 use crate::error::{Error, Fault, Result, printable};
 
 /// Content of a `*.index.json`.
 #[derive(Debug)]
-pub(super) struct Index {
-    /// Name of its shard for every tensor.
-    pub(super) shards: BTreeMap<String, String>,
+pub(crate) struct Index {
+    /// Tensors of every shard, by the name of its file.
+    pub(crate) shards: BTreeMap<String, BTreeSet<String>>,
     /// Bytes of all tensors.
     pub(super) total: Option<u64>,
 }
 
-const MAX_TENSORS: usize = 100_000;
+/// The most shards of one model: the largest known one has 30.
+const MAX_SHARDS: usize = 1000;
 
-/// Whether the file is JSON text by its first bytes: then it is an index, or it is no weights file.
+/// Whether the file is JSON text by its first bytes: then it is an index, or not a weights file at all.
 pub(super) fn is_json(path: &Path) -> bool {
     let start = bytes::start_of(path);
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
@@ -33,12 +33,12 @@ pub(super) fn is_json(path: &Path) -> bool {
 /// Reads an index.
 ///
 /// # Errors
-/// [`Fault::ModelFormat`] for what is none, or names files outside its folder; [`Fault::ModelMissing`],
-/// [`Fault::Read`].
-pub(super) fn read(path: &Path) -> Result<Index> {
+/// [`Fault::ModelFormat`] for a file that is not an index, names files outside its folder or too many of them;
+/// [`Fault::ModelMissing`], [`Fault::Read`].
+pub(crate) fn read(path: &Path) -> Result<Index> {
     #[derive(Deserialize)]
-    struct File {
-        weight_map: Option<Unique>,
+    struct IndexFile {
+        weight_map: Option<UniqueNames<String>>,
         metadata: Option<Metadata>,
     }
     #[derive(Deserialize)]
@@ -48,21 +48,32 @@ pub(super) fn read(path: &Path) -> Result<Index> {
     let refused = |message: &str| Error::new(Fault::ModelFormat, message).file(path);
     let content = ModelBytes::open(path)?;
     let text = bytes::text(&content, path)?;
-    let file: File = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        refused("this index of shards cannot be read").line(error.line() as u64).caused_by(error).advice(AGAIN)
+    let file: IndexFile = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        let again = "the file may be cut short or damaged: download it again";
+        refused("this index of shards cannot be read").line(error.line() as u64).caused_by(error).advice(again)
     })?;
-    let Some(Unique(shards)) = file.weight_map.filter(|Unique(shards)| !shards.is_empty()) else {
-        return Err(refused("this JSON file is no weights file")
+    let Some(UniqueNames(map)) = file.weight_map.filter(|UniqueNames(map)| !map.is_empty()) else {
+        return Err(refused("this JSON file is not a weights file")
             .expected("a file of tensors, or an index of them with a weight_map")
             .found("JSON without a weight_map")
             .advice("give the folder of the model, or name its file of weights"));
     };
-    if let Some((tensor, shard)) = shards.iter().find(|(_, shard)| !is_file_name(shard)) {
-        return Err(refused("the index names a file that does not stand beside it")
-            .record(tensor.chars().take(200).collect::<String>())
-            .expected("the name of a file in the same folder")
-            .found(shard.chars().take(200).collect::<String>())
-            .advice("do not use this index: a path out of its folder is never right"));
+    let mut shards: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (tensor, shard) in map {
+        if !is_file_name(&shard) {
+            return Err(refused("the index names a file outside its folder")
+                .record(printable(&tensor, 200))
+                .expected("the name of a file in the same folder")
+                .found(printable(&shard, 200))
+                .advice("do not use this index: a path out of its folder is never right"));
+        }
+        shards.entry(shard).or_default().insert(tensor);
+    }
+    if shards.len() > MAX_SHARDS {
+        return Err(refused("the index names too many files")
+            .expected(format!("at most {MAX_SHARDS} shards"))
+            .found(format!("{} shards", shards.len()))
+            .advice("download the model again"));
     }
     // Some programs write the number of bytes as 5682008064.0.
     let total = file.metadata.and_then(|metadata| metadata.total_size);
@@ -70,45 +81,8 @@ pub(super) fn read(path: &Path) -> Result<Index> {
     Ok(Index { shards, total })
 }
 
-const AGAIN: &str = "the file may be cut short or damaged: download it again";
-
 fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !matches!(name, "." | "..") && !name.contains(['/', '\\', '\0'])
-}
-
-/// Names that stand once each.
-#[derive(Debug)]
-struct Unique(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = Unique;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with the file of every tensor")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
-                let mut names = BTreeMap::new();
-                while let Some((name, shard)) = map.next_entry::<String, String>()? {
-                    if names.len() >= MAX_TENSORS {
-                        return Err(serde::de::Error::custom(format!("more than {MAX_TENSORS} tensors")));
-                    }
-                    if names.contains_key(&name) {
-                        return Err(serde::de::Error::custom(format!(
-                            "the name {} stands twice",
-                            printable(&name, 200)
-                        )));
-                    }
-                    names.insert(name, shard);
-                }
-                Ok(Unique(names))
-            }
-        }
-        deserializer.deserialize_map(Names)
-    }
 }
 
 #[cfg(test)]
@@ -126,12 +100,13 @@ mod tests {
     #[test]
     fn shards_and_size_are_read() {
         let read = index(r#"{"metadata":{"total_size":8.0},"weight_map":{"a":"1.bin","b":"2.bin"}}"#).unwrap();
-        assert_eq!((read.total, read.shards["b"].as_str()), (Some(8), "2.bin"));
+        assert_eq!((read.total, read.shards.len()), (Some(8), 2));
+        assert!(read.shards["2.bin"].iter().eq(["b"]));
         assert_eq!(index("\u{feff} {\"weight_map\":{\"a\":\"1\"}}").unwrap().total, None);
     }
 
     #[test]
-    fn what_is_no_index_or_leaves_its_folder_is_refused() {
+    fn another_file_or_an_index_that_leaves_its_folder_is_refused() {
         let long = "x".repeat(300);
         for text in [
             "{\"hidden_size\": 8}",
@@ -149,10 +124,14 @@ mod tests {
         ] {
             assert_eq!(index(text).unwrap_err().fault(), Fault::ModelFormat, "{text}");
         }
+        let map = |shards: usize| (0..shards).map(|n| format!("\"{n}\": \"{n}.bin\"")).collect::<Vec<_>>().join(",");
+        let of = |shards| index(&format!("{{\"weight_map\": {{{}}}}}", map(shards)));
+        assert_eq!(of(MAX_SHARDS).unwrap().shards.len(), MAX_SHARDS);
+        assert_eq!(of(MAX_SHARDS + 1).unwrap_err().fault(), Fault::ModelFormat);
     }
 
     #[test]
-    fn a_file_of_tensors_is_no_json() {
+    fn a_file_of_tensors_is_not_json() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         for bytes in [&b"{\0\0\0\0\0\0\0{\"a\":"[..], b"PK\x03\x04", b"\x80\x02}", b"", b"version https"] {

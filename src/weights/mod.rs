@@ -1,15 +1,17 @@
 //! Weights files as they are published: names, shapes, number formats and bytes of tensors. Nothing is executed.
 
 pub(crate) mod bytes;
-mod cache;
-mod candidates;
+pub(crate) mod candidates;
+pub mod catalogue;
 mod format;
-mod index;
+pub mod hub_cache;
+pub(crate) mod index;
 mod pickle;
 pub mod placeholder;
 pub(crate) mod safetensors;
 mod sharded;
 mod torch;
+mod unique_names;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -17,11 +19,10 @@ use std::path::{Path, PathBuf};
 use ::safetensors::Dtype;
 
 pub use bytes::ModelBytes;
-pub use cache::Origin;
 pub use format::read;
+pub use hub_cache::Origin;
 
 use crate::error::Result;
-use crate::fs::digest::Digest;
 
 /// Tensors of a weights file, whatever the format of its files.
 pub trait TensorSource: Send + Sync {
@@ -75,12 +76,12 @@ impl Weights {
     /// [`Fault::ModelPickle`](crate::error::Fault::ModelPickle),
     /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors) for shards that are not those of their index.
     pub fn open(path: &Path) -> Result<Self> {
-        let path = match cache::snapshot(path)? {
+        let path = match hub_cache::snapshot(path)? {
             Some(snapshot) => candidates::in_folder(&snapshot)?,
             None if path.is_dir() => candidates::in_folder(path)?,
             None => path.to_owned(),
         };
-        cache::refuse_broken_link(&path)?;
+        hub_cache::refuse_broken_link(&path)?;
         let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         if !index::is_json(&path) {
             let tensors = format::open(&path)?;
@@ -116,7 +117,7 @@ impl Weights {
 
     /// The model hub's repository that the files are a cached copy of.
     pub fn origin(&self) -> Option<Origin> {
-        cache::origin(&self.folder)
+        hub_cache::origin(&self.folder)
     }
 
     /// Path of a file beside the tensors, as `config.json`.
@@ -135,24 +136,11 @@ impl Weights {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
             return Ok(None);
         }
-        cache::refuse_broken_link(&path)?;
+        hub_cache::refuse_broken_link(&path)?;
         let bytes = ModelBytes::open(&path)?;
-        cache::check_small(&path, &bytes)?;
+        hub_cache::check_small(&path, &bytes)?;
         Ok(Some(bytes))
     }
-}
-
-/// The digest that a file must have, where its name in a hub's cache says so.
-pub fn cached_digest(file: &Path) -> Option<Digest> {
-    cache::blob_digest(file)
-}
-
-/// Compares a file of a hub's cache with the digest that its name gives.
-///
-/// # Errors
-/// [`Fault::ModelDigest`](crate::error::Fault::ModelDigest).
-pub fn check_cached(file: &Path, expected: Digest, found: Digest) -> Result<()> {
-    cache::check_blob(file, expected, found)
 }
 
 /// Names for a message, no more than ten of them, none of them long.

@@ -1,9 +1,9 @@
-//! What commonly stands where a file of a model should: told by the first bytes, whoever reads them.
+//! What is often found instead of a file of a model, recognised by its first bytes.
 
 /// Bytes at the start of a file that are looked at.
 pub const START: usize = 512;
 
-/// What a file is in place of a model's.
+/// What a file is instead of a model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
     /// A Git-LFS pointer, which only names the file.

@@ -1,16 +1,15 @@
 //! The safetensors format, one file: a header in JSON, then the values.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
 use safetensors::{SafeTensorError, SafeTensors};
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 
+use super::unique_names::UniqueNames;
 use super::{ModelBytes, TensorInfo, TensorSource};
-use crate::error::{Error, Fault, Result, printable};
+use crate::error::{Error, Fault, Result};
 
 /// A file in the safetensors format.
 pub(super) struct Safetensors {
@@ -23,7 +22,6 @@ pub(super) struct Safetensors {
 const LENGTH: usize = 8;
 /// The largest header of a real model, 15 billion parameters, is below 200 KB.
 const MAX_HEADER: u64 = 16 << 20;
-const MAX_TENSORS: usize = 100_000;
 
 impl Safetensors {
     /// Reads the header; the values stay where they are.
@@ -99,35 +97,12 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
         return Err(found(format!("a header of {length} bytes; {MAX_HEADER} are read at most")));
     }
     let header = rest.get(..length as usize).ok_or_else(|| found(format!("a header of {length} bytes, cut")))?;
-    let mut json = serde_json::Deserializer::from_slice(header);
-    json.deserialize_map(UniqueNames).map_err(|error| found(format!("a header that cannot be read: {error}")))
+    let entries = serde_json::from_slice::<UniqueNames<IgnoredAny>>(header);
+    entries.map(drop).map_err(|error| found(format!("a header that cannot be read: {error}")))
 }
 
 fn unreadable(bytes: &[u8], error: SafeTensorError) -> String {
     format!("{} bytes: {error}", bytes.len())
-}
-
-struct UniqueNames;
-
-impl<'de> Visitor<'de> for UniqueNames {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with an entry per tensor")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = HashSet::new();
-        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-            if names.len() >= MAX_TENSORS {
-                return Err(serde::de::Error::custom(format!("more than {MAX_TENSORS} tensors")));
-            }
-            if let Some(name) = names.replace(name) {
-                return Err(serde::de::Error::custom(format!("the name {} stands twice", printable(&name, 200))));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weights", &["error", "fs"]),
     ("model", &["error", "units", "pack", "device", "weights::placeholder", "weights::safetensors"]),
     ("store", &["error", "units", "fs"]),
-    ("hub", &["error", "units", "fs", "weights::placeholder", "runtime"]),
+    (
+        "hub",
+        &[
+            "error",
+            "units",
+            "fs",
+            "weights::candidates",
+            "weights::catalogue",
+            "weights::hub_cache",
+            "weights::index",
+            "weights::placeholder",
+            "runtime",
+        ],
+    ),
     ("bundle", &["error", "units", "fs", "weights", "tokenize"]),
     ("config", &["error", "units"]),
     (
@@ -31,7 +44,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["error", "units", "config", "tokenize", "pack", "weights", "bundle", "model", "store", "runtime", "device"],
     ),
     ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
-    ("commands", &["error", "units", "config", "fs", "hub", "bundle", "store", "runtime", "embed"]),
+    (
+        "commands",
+        &["error", "units", "config", "fs", "weights::catalogue", "hub", "bundle", "store", "runtime", "embed"],
+    ),
     ("cli", &["error", "units", "config"]),
 ];
 
@@ -40,7 +56,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tch", &["model/", "device/"]),
     ("needletail", &["seq/fastx.rs"]),
     ("tokenizers", &["tokenize/bpe.rs"]),
-    ("serde_yaml", &["config/file.rs", "bundle/", "hub/catalogue.rs"]),
+    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs"]),
     ("clap", &["cli/"]),
     ("ureq", &["hub/"]),
     ("httpdate", &["hub/http/"]),
@@ -229,6 +245,22 @@ fn the_table_has_no_cycle() {
             let (_, back) = ALLOWED.iter().find(|(name, _)| *name == other).expect(other);
             assert!(!back.contains(module), "{module} and {other} may use each other");
         }
+    }
+}
+
+#[test]
+fn fetching_and_import_use_one_catalogue() {
+    let uses = |source: &Source| source.crate_paths().iter().any(|(_, path)| path.starts_with("weights::catalogue"));
+    let sources = sources();
+    let users: BTreeSet<&str> = sources.iter().filter(|source| uses(source)).map(Source::module).collect();
+    assert!(["hub", "bundle"].iter().all(|module| users.contains(module)), "{users:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let catalogue = fs::read_to_string(root.join("weights/catalogue.yaml")).unwrap();
+    let ids: Vec<&str> = catalogue.lines().filter_map(|line| line.trim().strip_prefix("git: ")).collect();
+    assert_eq!(ids.len(), 2);
+    for source in &sources {
+        let text = fs::read_to_string(root.join(&source.path)).unwrap();
+        assert!(!ids.iter().any(|id| text.contains(id)), "src/{} holds the id of a published head too", source.path);
     }
 }
 

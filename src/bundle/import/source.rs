@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::provenance;
-use super::window::{self, Published};
 use crate::bundle::{BUNDLE_YAML, Bundle, Family};
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
-use crate::weights::{self, ModelBytes, Weights};
+use crate::weights::catalogue::{PublishedHead, catalogue};
+use crate::weights::{ModelBytes, Weights, hub_cache};
 
 /// A part: where its tensors stand, and what is known of it.
 pub(super) struct PartSource {
@@ -42,9 +42,9 @@ pub(super) fn open(path: &Path, part: &str) -> Result<PartSource> {
     }
     let published = if part == "head" { published(&weights)? } else { None };
     let origin = weights.origin().map(|origin| format!("{}@{}", origin.repository, origin.commit));
-    let source = origin.or_else(|| published.map(|head| head.source.to_owned()));
+    let source = origin.or_else(|| published.map(PublishedHead::source));
     let licence = provenance::stated_licence(&weights);
-    let licence = licence.or_else(|| published.map(|head| head.licence.to_owned()));
+    let licence = licence.or_else(|| published.map(|head| head.licence.clone()));
     let window = published.map(|head| head.window);
     Ok(PartSource {
         licence,
@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path, part: &str) -> Result<PartSource> {
 impl PartSource {
     /// The digest that a bundle or a hub's cache says a file of tensors has.
     pub(super) fn expected(&self, file: &Path) -> Option<Digest> {
-        self.recorded.or_else(|| weights::cached_digest(file))
+        self.recorded.or_else(|| hub_cache::sha256(file))
     }
 
     /// Compares the digest of a file that was read with the one it must have.
@@ -68,7 +68,7 @@ impl PartSource {
     /// [`Fault::ModelDigest`].
     pub(super) fn check(&self, file: &Path, expected: Digest, found: Digest) -> Result<()> {
         if self.recorded.is_none() {
-            return weights::check_cached(file, expected, found);
+            return hub_cache::check(file, &expected.into(), &found.into());
         }
         if found == expected {
             return Ok(());
@@ -122,7 +122,7 @@ fn of_bundle(folder: &Path, part: &str) -> Result<PartSource> {
     })
 }
 
-fn published(weights: &Weights) -> Result<Option<&'static Published>> {
+fn published(weights: &Weights) -> Result<Option<&'static PublishedHead>> {
     let small = weights.path().metadata().is_ok_and(|metadata| metadata.len() <= MAX_HEAD);
-    if small { Ok(window::published(&ModelBytes::open(weights.path())?)) } else { Ok(None) }
+    if small { Ok(catalogue()?.head_of(&ModelBytes::open(weights.path())?)) } else { Ok(None) }
 }

@@ -3,43 +3,9 @@
 use std::path::Path;
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::digest::git_blob;
 
 /// The window length where nothing tells another.
 pub const DEFAULT: u32 = 500;
-
-/// A head that was published.
-pub(super) struct Published {
-    /// SHA-1 of `blob LENGTH\0` and the file: the name that git gives it.
-    blob: &'static str,
-    /// Window length of its training data.
-    pub(super) window: u32,
-    /// Where it comes from.
-    pub(super) source: &'static str,
-    /// Licence of the repository it stands in.
-    pub(super) licence: &'static str,
-}
-
-static PUBLISHED: [Published; 2] = [
-    Published {
-        blob: "a0b5b85e7c1e44f00cde146d091beb82b2c8e855",
-        window: 300,
-        source: "github.com/Li-Jing-1997/VirNucPro 300_model.pth",
-        licence: "MIT",
-    },
-    Published {
-        blob: "fc35d5ef9f1f4564eea7036f34f4f8ec6000d33d",
-        window: 500,
-        source: "github.com/Li-Jing-1997/VirNucPro 500_model.pth",
-        licence: "MIT",
-    },
-];
-
-/// The published head with this content.
-pub(super) fn published(content: &[u8]) -> Option<&'static Published> {
-    let blob = git_blob(content);
-    PUBLISHED.iter().find(|head| head.blob == blob)
-}
 
 /// The window length of the bundle: the one asked for, else the one `known` of the head, else 500. What is known for
 /// sure is never contradicted, and neither is a file name with 300 or 500 in it.
@@ -89,22 +55,6 @@ fn named(head: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_head_that_nobody_published_is_not_known() {
-        assert!(published(b"abc").is_none());
-    }
-
-    #[test]
-    fn heads_that_can_be_fetched_are_those_that_are_known() {
-        let catalogue = include_str!("../../hub/catalogue.yaml");
-        assert_eq!(catalogue.matches("kind: head").count(), PUBLISHED.len());
-        for head in &PUBLISHED {
-            let entry = catalogue.split("\n- name: ").find(|entry| entry.contains(head.blob)).unwrap();
-            assert!(entry.starts_with(&format!("virnucpro-{}\n", head.window)), "{entry}");
-            assert!(entry.contains(&format!("licence: {}\n", head.licence)), "{entry}");
-        }
-    }
 
     #[test]
     fn a_window_comes_from_the_user_the_head_or_is_500() {

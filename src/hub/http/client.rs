@@ -4,77 +4,69 @@ use std::time::Duration;
 
 use ureq::http::{HeaderMap, Request, header};
 
-use super::error::{self, Origin};
-use super::exchange::Exchange;
-use super::retry::Failed;
+use super::access::Access;
+use super::error::{self, GivenBy};
+use super::exchange::{Exchange, Peer};
+use super::retry::{Failed, Tries, persist};
 use super::url::Url;
 use crate::error::{Error, Fault, Result};
-use crate::hub::credentials::{Credentials, Token};
-use crate::hub::partial::sum::Sum;
+use crate::hub::expected::Expected;
+use crate::weights::hub_cache::Checksum;
 
-/// Most redirects of one request.
+/// The most redirects of one request.
 const REDIRECTS: usize = 6;
-/// Longest time until a connection stands.
+/// The longest time to open a connection.
 const CONNECT: Duration = Duration::from_secs(30);
 
 /// Asks servers.
-pub(in crate::hub) struct Client {
+pub struct Client {
     agent: ureq::Agent,
-    access: Credentials,
-    limit: Duration,
+    access: Access,
+    patience: Patience,
+}
+
+/// How patient to be with a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long it may be silent.
+    pub timeout: Duration,
+    /// Wait after the first failure; it doubles each time.
+    pub first_wait: Duration,
 }
 
 /// What to ask for.
 #[derive(Clone, Copy)]
-pub(in crate::hub) struct Ask<'a> {
-    /// Where.
-    pub(in crate::hub) url: &'a Url,
-    /// Headers only.
-    pub(in crate::hub) head: bool,
+pub struct Ask<'a> {
+    pub url: &'a Url,
+    /// Only the headers.
+    pub headers_only: bool,
     /// First byte wanted.
-    pub(in crate::hub) from: u64,
-    /// The rest is wanted only if the file still has this ETag.
-    pub(in crate::hub) etag: Option<&'a str>,
+    pub from: u64,
+    /// Only if the file still has this ETag; else the whole.
+    pub etag: Option<&'a str>,
     /// Where the address comes from.
-    pub(in crate::hub) origin: Origin,
-}
-
-impl<'a> Ask<'a> {
-    /// For all of an address of the hub.
-    pub(in crate::hub) fn whole(url: &'a Url) -> Self {
-        Self { url, head: false, from: 0, etag: None, origin: Origin::Hub }
-    }
-}
-
-/// What the hub itself says of a file, before it sends the client elsewhere.
-#[derive(Clone, Debug, Default)]
-pub(in crate::hub) struct Announced {
-    /// Digest: of the file in LFS, else of the file in Git.
-    pub(in crate::hub) sum: Option<Sum>,
-    /// Size in bytes.
-    pub(in crate::hub) bytes: Option<u64>,
+    pub given_by: GivenBy,
 }
 
 /// An answer whose body is still to come.
-pub(in crate::hub) struct Answer {
-    pub(in crate::hub) status: u16,
-    pub(in crate::hub) headers: HeaderMap,
-    pub(in crate::hub) announced: Announced,
-    /// Who answered in the end.
-    pub(in crate::hub) url: Url,
-    through: Option<String>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// What the hub says of the file, before it sends the client elsewhere.
+    pub announced: Expected,
     exchange: Exchange,
 }
 
 impl Client {
     /// Address of the hub.
-    pub(in crate::hub) fn endpoint(&self) -> &Url {
+    pub fn endpoint(&self) -> &Url {
         &self.access.endpoint
     }
 
-    /// A client that gives a server up when it stands still for `limit`.
-    pub(in crate::hub) fn new(access: Credentials, limit: Duration) -> Self {
-        let roots = ureq::tls::RootCerts::PlatformVerifier; // heeds SSL_CERT_FILE and SSL_CERT_DIR
+    /// A client that opens no connection yet.
+    pub fn new(access: Access, patience: Patience) -> Self {
+        let limit = patience.timeout;
+        let roots = ureq::tls::RootCerts::PlatformVerifier; // respects SSL_CERT_FILE and SSL_CERT_DIR
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -86,76 +78,91 @@ impl Client {
             .timeout_per_read(Some(limit))
             .timeout_per_write(Some(limit))
             .build();
-        Self { agent: config.into(), access, limit }
+        Self { agent: config.into(), access, patience }
     }
 
-    /// Asks, and follows redirects. Gives answers of success, and 416 to one who asked for a part.
-    pub(in crate::hub) fn ask(&self, ask: Ask) -> Result<Answer, Failed> {
+    /// A text of at most `most` bytes from an address of the hub.
+    ///
+    /// # Errors
+    /// [`Fault::Network`], [`Fault::DownloadRefused`], or a signal has arrived.
+    pub fn text(&self, url: &Url, most: usize) -> Result<Vec<u8>> {
+        let ask = Ask { url, headers_only: false, from: 0, etag: None, given_by: GivenBy::Hub };
+        persist(self.tries(), || self.ask(ask)?.read(most))
+    }
+
+    /// What the headers of an address of the hub say of the file.
+    ///
+    /// # Errors
+    /// Those of [`Self::text`].
+    pub fn announced(&self, url: &Url) -> Result<Expected> {
+        let ask = Ask { url, headers_only: true, from: 0, etag: None, given_by: GivenBy::Hub };
+        persist(self.tries(), || Ok(self.ask(ask)?.announced))
+    }
+
+    /// Tries of one thing.
+    pub fn tries(&self) -> Tries {
+        Tries::new(self.patience.first_wait)
+    }
+
+    /// Asks, and follows redirects. Returns successful answers, and status 416 if a part was asked for.
+    pub fn ask(&self, ask: Ask) -> Result<Answer, Failed> {
         let mut url = ask.url.clone();
-        let mut announced = Announced::default();
+        let mut announced = Expected::default();
         for _ in 0..=REDIRECTS {
-            let via = self.access.proxies.of(&url);
-            let through = via.map(|via| via.shown());
-            let broken = |broken| error::broken(broken, &url, through.as_deref());
-            let mut exchange = Exchange::start(self.agent.clone(), self.request(&ask, &url)?, self.limit)?;
-            let head = exchange.head().map_err(broken)?;
-            let from_hub = url.same_origin(&self.access.endpoint);
-            if from_hub {
-                announced.update(&head.headers, ask.head && head.status == 200);
+            let peer = Peer { url: url.clone(), through: self.access.proxies.of(&url).map(|via| via.shown()) };
+            let mut exchange =
+                Exchange::start(self.agent.clone(), self.request(&ask, &url)?, peer, self.patience.timeout)?;
+            let head = exchange.head()?;
+            if url.same_origin(&self.access.endpoint) {
+                announced = announced_by(&head.headers, ask.headers_only && head.status == 200).or(announced);
             }
             if matches!(head.status, 301 | 302 | 303 | 307 | 308) {
-                let next = redirected(&url, &head.headers, ask.origin)?;
-                let elsewhere = !next.same_origin(&self.access.endpoint);
-                if ask.head && elsewhere && announced.sum.is_some() && announced.bytes.is_some() {
-                    return Ok(Answer { status: 200, headers: head.headers, announced, url, through, exchange });
+                let next = redirected(&url, &head.headers, ask.given_by)?;
+                // Whoever asks for headers only has all of them once the hub sends to another server.
+                let complete = announced.sum.is_some() && announced.bytes.is_some();
+                if !(ask.headers_only && complete && !next.same_origin(&self.access.endpoint)) {
+                    url = next;
+                    continue;
                 }
-                url = next;
-                continue;
+            } else if !((200..300).contains(&head.status) || (head.status == 416 && ask.from > 0)) {
+                return Err(error::status(&head, &url, self.access.token_for(&url).is_some(), ask.given_by));
             }
-            if (200..300).contains(&head.status) || (head.status == 416 && ask.from > 0) {
-                return Ok(Answer { status: head.status, headers: head.headers, announced, url, through, exchange });
-            }
-            let token = from_hub && self.access.token.is_some();
-            return Err(error::status(&head, &url, token, ask.origin));
+            return Ok(Answer { status: head.status, headers: head.headers, announced, exchange });
         }
         Err(Failed::Finally(
             Error::new(Fault::Network, format!("{} redirects in a circle", ask.url))
                 .expected(format!("at most {REDIRECTS} redirects"))
                 .found(format!("one more, at {url}"))
-                .advice(format!("{}; try again later", ask.origin.check())),
+                .advice(format!("{}; try again later", ask.given_by.check())),
         ))
     }
 
     fn request(&self, ask: &Ask, url: &Url) -> Result<Request<()>> {
-        let unasked = |error: ureq::http::Error| {
-            Error::new(Fault::Network, format!("{url} cannot be asked for")).caused_by(error)
+        let refused = |error: ureq::http::Error| {
+            Error::new(Fault::Network, format!("{url} cannot be requested")).caused_by(error)
         };
-        let mut request = Request::builder().method(if ask.head { "HEAD" } else { "GET" }).uri(url.for_request());
+        let mut request =
+            Request::builder().method(if ask.headers_only { "HEAD" } else { "GET" }).uri(url.for_request());
         if ask.from > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", ask.from));
             if let Some(etag) = ask.etag {
                 request = request.header(header::IF_RANGE, etag);
             }
         }
-        if let Some(token) = self.token_for(url) {
+        if let Some(token) = self.access.token_for(url) {
             request = request.header(header::AUTHORIZATION, token.header());
         }
-        let request = request.body(()).map_err(unasked)?;
+        let request = request.body(()).map_err(refused)?;
         let via = self.access.proxies.of(url).map(|via| via.proxy());
         Ok(self.agent.configure_request(request).proxy(via).build())
     }
-
-    /// The token, for an address of the hub itself.
-    fn token_for(&self, url: &Url) -> Option<&Token> {
-        self.access.token.as_ref().filter(|_| url.same_origin(&self.access.endpoint))
-    }
 }
 
-fn redirected(from: &Url, headers: &HeaderMap, origin: Origin) -> Result<Url> {
+fn redirected(from: &Url, headers: &HeaderMap, given_by: GivenBy) -> Result<Url> {
     let wrong = |found: String| {
-        Error::new(Fault::Network, format!("{from} redirects to where this program does not go"))
+        Error::new(Fault::Network, format!("{from} redirects to an address that is not allowed"))
             .found(found)
-            .advice(origin.check())
+            .advice(given_by.check())
     };
     let location = text(headers, "location")
         .filter(|location| !location.trim().is_empty())
@@ -167,40 +174,41 @@ fn redirected(from: &Url, headers: &HeaderMap, origin: Origin) -> Result<Url> {
     Ok(next)
 }
 
-impl Announced {
-    /// Takes what one more answer of the hub says. `whole` if it describes the file itself, not a redirect.
-    fn update(&mut self, headers: &HeaderMap, whole: bool) {
-        let linked = text(headers, "x-linked-etag").and_then(Sum::parse);
-        let own = || text(headers, "etag").and_then(Sum::parse);
-        self.sum = linked.or_else(own).or_else(|| self.sum.take());
-        let own = || number(headers, "content-length").filter(|_| whole);
-        self.bytes = number(headers, "x-linked-size").or_else(own).or(self.bytes);
-    }
+/// What one answer of the hub says of a file. `whole` if it describes the file itself, not a redirect.
+fn announced_by(headers: &HeaderMap, whole: bool) -> Expected {
+    let sum = |name| text(headers, name).and_then(Checksum::parse);
+    let length = number(headers, "content-length").filter(|_| whole);
+    Expected { bytes: number(headers, "x-linked-size").or(length), sum: sum("x-linked-etag").or_else(|| sum("etag")) }
 }
 
 impl Answer {
-    /// The next piece of the body; nothing at its end.
-    pub(in crate::hub) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        self.exchange.piece().map_err(|broken| error::broken(broken, &self.url, self.through.as_deref()))
+    /// The next piece of the body; none at its end.
+    pub fn piece(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        self.exchange.piece()
+    }
+
+    /// The address that answered in the end.
+    pub fn url(&self) -> &Url {
+        self.exchange.url()
     }
 
     /// A header as text.
-    pub(in crate::hub) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
 
-    /// Size of the body in bytes, where it is announced.
-    pub(in crate::hub) fn length(&self) -> Option<u64> {
+    /// Size of the body in bytes, if it is announced.
+    pub fn length(&self) -> Option<u64> {
         number(&self.headers, "content-length")
     }
 
     /// A whole body of at most `most` bytes.
-    pub(in crate::hub) fn read(mut self, most: usize) -> Result<Vec<u8>, Failed> {
+    fn read(mut self, most: usize) -> Result<Vec<u8>, Failed> {
         let mut body = Vec::new();
         while let Some(piece) = self.piece()? {
             if body.len() + piece.len() > most {
                 return Err(Failed::Finally(
-                    Error::new(Fault::Network, format!("the answer of {} is too long", self.url))
+                    Error::new(Fault::Network, format!("the answer from {} is too long", self.url()))
                         .expected(format!("at most {most} bytes"))
                         .found("more")
                         .advice("check HF_ENDPOINT"),
@@ -212,7 +220,7 @@ impl Answer {
     }
 }
 
-pub(in crate::hub) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -227,11 +235,11 @@ mod tests {
     fn next(from: &str, location: &str) -> Result<String> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, location.parse().unwrap());
-        redirected(&from.parse().unwrap(), &headers, Origin::Hub).map(|url| url.for_request())
+        redirected(&from.parse().unwrap(), &headers, GivenBy::Hub).map(|url| url.for_request())
     }
 
     #[test]
-    fn a_redirect_never_gives_encryption_up() {
+    fn a_redirect_never_gives_up_encryption() {
         assert_eq!(next("https://h.org/a", "https://o.org/b?c").unwrap(), "https://o.org/b?c");
         assert_eq!(next("http://h.org/a", "https://o.org/b").unwrap(), "https://o.org/b");
         let error = next("https://h.org/a", "http://h.org/a?signature").unwrap_err();
@@ -240,19 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_says_of_large_files_comes_before_what_it_says_of_answers() {
+    fn what_the_hub_says_of_a_large_file_comes_before_what_it_says_of_the_answer() {
         let (large, small) = ("a".repeat(64), "b".repeat(40));
         let mut headers = HeaderMap::new();
         headers.insert("etag", format!("W/\"{small}\"").parse().unwrap());
         headers.insert("content-length", "7".parse().unwrap());
-        let mut announced = Announced::default();
-        announced.update(&headers, false);
-        assert_eq!((announced.sum.clone(), announced.bytes), (Sum::parse(&small), None));
-        announced.update(&headers, true);
-        assert_eq!(announced.bytes, Some(7));
+        let announced = |headers: &HeaderMap, whole| {
+            let Expected { bytes, sum } = announced_by(headers, whole);
+            (sum, bytes)
+        };
+        assert_eq!(announced(&headers, false), (Checksum::parse(&small), None));
+        assert_eq!(announced(&headers, true), (Checksum::parse(&small), Some(7)));
         headers.insert("x-linked-etag", format!("\"{large}\"").parse().unwrap());
         headers.insert("x-linked-size", "9".parse().unwrap());
-        announced.update(&headers, true);
-        assert_eq!((announced.sum, announced.bytes), (Sum::parse(&large), Some(9)));
+        assert_eq!(announced(&headers, true), (Checksum::parse(&large), Some(9)));
     }
 }

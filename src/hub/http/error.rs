@@ -1,21 +1,22 @@
-//! What servers answer in place of a file, as errors that say what to do.
+//! What servers answer instead of a file, as errors that say what to do.
 
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use super::client::text;
-use super::exchange::{Broken, Head};
+use super::exchange::{AnswerHead, Peer};
 use super::retry::Failed;
 use super::url::Url;
 use crate::error::{Error, Fault};
 use crate::weights::placeholder::Placeholder;
 
-/// Seconds; who wants to be left alone for longer is not waited for either.
+/// Seconds. A server that asks for more is treated as if it asked for this.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Where an address comes from, and so what to do when nothing is there.
+/// Who gave an address. What to do about a failure depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Origin {
-    /// A repository of the hub.
+pub enum GivenBy {
+    /// The hub, for a file of a repository.
     Hub,
     /// The catalogue of this program.
     Catalogue,
@@ -23,9 +24,9 @@ pub(in crate::hub) enum Origin {
     User,
 }
 
-impl Origin {
+impl GivenBy {
     /// What to check first.
-    pub(in crate::hub) fn check(self) -> &'static str {
+    pub fn check(self) -> &'static str {
         match self {
             Self::Hub => "check HF_ENDPOINT and the proxy",
             Self::Catalogue => "check the proxy",
@@ -34,50 +35,43 @@ impl Origin {
     }
 }
 
-/// The error of an answer that never came, or ended early.
-pub(in crate::hub) fn broken(broken: Broken, url: &Url, through: Option<&str>) -> Failed {
-    let error = |message: String| {
-        let error = Error::new(Fault::Network, message);
-        match through {
-            Some(proxy) => error.record(format!("through the proxy {proxy}")),
-            None => error,
-        }
+/// The error for a server that sends nothing, or hardly anything, within the time limit.
+pub fn silent(peer: &Peer) -> Failed {
+    let advice = "try again later: what was downloaded is kept; --timeout sets how long to wait";
+    Failed::again(network(format!("{} has stopped sending", peer.url), peer).advice(advice))
+}
+
+/// The error for a connection that failed or ended early.
+pub fn broken(cause: ureq::Error, peer: &Peer) -> Failed {
+    let Peer { url, through } = peer;
+    if is_certificate(&cause) {
+        let error = network(format!("cannot connect to {url} securely"), peer);
+        return Failed::Finally(error.found(cause.to_string()).advice(
+            "set SSL_CERT_FILE to the certificates of your system or, if a proxy decrypts connections, to the file that \
+             your network's administrators give out",
+        ));
+    }
+    let message = match &cause {
+        _ if is_unknown_host(&cause) && through.is_some() => "the host of the proxy is unknown".to_owned(),
+        _ if is_unknown_host(&cause) => format!("the host {} is unknown", url.host()),
+        ureq::Error::ConnectProxyFailed(_) => format!("the proxy does not connect to {}", url.host()),
+        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => format!("{url} cannot be reached"),
+        _ => format!("the connection to {url} broke"),
     };
-    match broken {
-        Broken::Stop(error) => Failed::Finally(error),
-        Broken::Silence => Failed::again(
-            error(format!("{url} stands still"))
-                .advice("try again later: what was downloaded is kept; --timeout sets how long to wait"),
-        ),
-        Broken::Failure(cause) if is_certificate(&cause) => {
-            Failed::Finally(error(format!("no encrypted connection to {url}")).found(cause.to_string()).advice(
-                "set SSL_CERT_FILE to the certificates of your system or, where a proxy opens connections, to \
-                     the file your network's administrators give out",
-            ))
-        }
-        Broken::Failure(cause) => {
-            let message = match &cause {
-                _ if is_unknown_host(&cause) && through.is_some() => "there is no host of the proxy's name".to_owned(),
-                _ if is_unknown_host(&cause) => format!("there is no host {}", url.host()),
-                ureq::Error::ConnectProxyFailed(_) => format!("the proxy does not connect to {}", url.host()),
-                ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    format!("{url} cannot be reached")
-                }
-                _ => format!("the connection to {url} broke"),
-            };
-            Failed::again(
-                error(message)
-                    .advice(
-                        "check the network and HTTPS_PROXY, then run the same command again: what was downloaded is \
-                         kept; on a machine without a network, bring the cache from another (HF_HUB_OFFLINE=1)",
-                    )
-                    .caused_by(cause),
-            )
-        }
+    let advice = "check the network and HTTPS_PROXY, then run the same command again: what was downloaded is kept; for a \
+                  machine without a network, copy the cache from another one (HF_HUB_OFFLINE=1)";
+    Failed::again(network(message, peer).advice(advice).caused_by(cause))
+}
+
+fn network(message: String, peer: &Peer) -> Error {
+    let error = Error::new(Fault::Network, message);
+    match &peer.through {
+        Some(proxy) => error.record(format!("through the proxy {proxy}")),
+        None => error,
     }
 }
 
-/// Whether a name could not be looked up. The standard library has no kind of error for it.
+/// Whether a host name could not be looked up. The standard library has no kind of error for that.
 fn is_unknown_host(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::HostNotFound => true,
@@ -89,61 +83,56 @@ fn is_unknown_host(error: &ureq::Error) -> bool {
 fn is_certificate(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => true,
-        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        ureq::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
         _ => false,
     }
 }
 
-/// The error of a status. `token` if one was sent.
-pub(in crate::hub) fn status(head: &Head, url: &Url, token: bool, origin: Origin) -> Failed {
-    let Head { status, headers } = head;
+/// The error for a status. `with_token` if a token was sent.
+pub fn status(head: &AnswerHead, url: &Url, with_token: bool, given_by: GivenBy) -> Failed {
+    use GivenBy::{Catalogue, Hub, User};
+    let AnswerHead { status, headers } = head;
     let says = text(headers, "x-error-message").map(|words| format!(": {words}")).unwrap_or_default();
     let found = format!("HTTP status {status}{says}");
-    let refused = |message: String, advice: &str| {
-        Failed::Finally(Error::new(Fault::DownloadRefused, message).found(found.clone()).advice(advice))
-    };
-    match *status {
-        401 | 403 if token => refused(
-            format!("{url} is refused to this token"),
-            "accept the licence on the model's page with your account, or make a new token there that may read it; \
-             without HF_TOKEN a public model is open to all; check the name too",
+    let (message, advice) = match (*status, given_by) {
+        (408 | 425 | 429 | 500..=599, _) => {
+            let after = text(headers, "retry-after").and_then(|value| seconds(value.trim(), SystemTime::now()));
+            let wish = after.map(|seconds| format!(", to come back in {seconds} s")).unwrap_or_default();
+            let error = Error::new(Fault::Network, format!("{url} is not available now"))
+                .found(format!("{found}{wish}"))
+                .advice("try again later: what was downloaded is kept");
+            return Failed::Again { error, after: after.map(|seconds| Duration::from_secs(seconds.min(DAY))) };
+        }
+        (401 | 403, _) if with_token => (
+            "is refused to this token",
+            "accept the licence on the model's page with your account, or create a new token there that may read it; a \
+             public model needs no HF_TOKEN; check the name too",
         ),
-        401 | 403 if origin != Origin::Hub => refused(
-            format!("{url} is not open to all, or not there"),
-            "check the address; this program logs in nowhere but at the hub: download the file yourself and give its path",
-        ),
-        401 | 403 => refused(
-            format!("{url} is not open to all, or not there"),
+        (401 | 403, Hub) => (
+            "is not public, or does not exist",
             "check the name; if the model's page asks for it, accept the licence there and set HF_TOKEN to a token of \
              your account",
         ),
-        404 | 410 if origin == Origin::User => refused(format!("{url} is not there"), "check the address"),
-        404 | 410 if origin == Origin::Catalogue => refused(
-            format!("{url} is not there"),
-            "its authors have moved or withdrawn it: get the file from them, and give its path",
+        (401 | 403, Catalogue | User) => (
+            "is not public, or does not exist",
+            "check the address; this program logs in at the hub only: download the file yourself and give its path",
         ),
-        404 | 410 => refused(
-            format!("{url} is not there"),
+        (404 | 410, Hub) => (
+            "does not exist",
             "check the name and --revision; 'virnucpro models fetch' lists known models; a private model needs HF_TOKEN",
         ),
-        407 => refused(
-            format!("the proxy wants a password for {url}"),
-            "put it into HTTPS_PROXY, as http://user:password@host:port",
-        ),
-        408 | 425 | 429 | 500..=599 => {
-            let after = text(headers, "retry-after").and_then(|value| seconds(value.trim(), SystemTime::now()));
-            let wish = after.map(|seconds| format!(", to come back in {seconds} s")).unwrap_or_default();
-            let error = Error::new(Fault::Network, format!("{url} is not to be had now"))
-                .found(format!("{found}{wish}"))
-                .advice("try again later: what was downloaded is kept");
-            Failed::Again { error, after: after.map(|seconds| Duration::from_secs(seconds.min(DAY))) }
+        (404 | 410, Catalogue) => {
+            ("does not exist", "its authors have moved or withdrawn it: get the file from them, and give its path")
         }
-        _ if origin == Origin::Hub => refused(format!("{url} is refused"), "check the name, HF_ENDPOINT and the proxy"),
-        _ => refused(format!("{url} is refused"), origin.check()),
-    }
+        (404 | 410, User) => ("does not exist", "check the address"),
+        (407, _) => ("needs a password for the proxy", "put it into HTTPS_PROXY, as http://user:password@host:port"),
+        (_, Hub) => ("is refused", "check the name, HF_ENDPOINT and the proxy"),
+        (_, Catalogue | User) => ("is refused", given_by.check()),
+    };
+    Failed::Finally(Error::new(Fault::DownloadRefused, format!("{url} {message}")).found(found).advice(advice))
 }
 
-/// Seconds that a `Retry-After` stands for: it is a number of them, or a date (RFC 9110, 10.2.3).
+/// Seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3).
 fn seconds(value: &str, now: SystemTime) -> Option<u64> {
     value.parse().ok().or_else(|| {
         let left = httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default();
@@ -151,29 +140,27 @@ fn seconds(value: &str, now: SystemTime) -> Option<u64> {
     })
 }
 
-/// Refuses what commonly comes in place of a file with status 200: a web page or a Git-LFS pointer. `start` is the
-/// start of the body.
-pub(in crate::hub) fn check_start(start: &[u8], url: &Url, origin: Origin) -> Result<(), Error> {
+/// Refuses what servers send instead of a file with status 200: a web page or a Git-LFS pointer. `start` is the start
+/// of the body.
+pub fn check_start(start: &[u8], url: &Url, given_by: GivenBy) -> Result<(), Error> {
     let Some(other) = Placeholder::of(start) else { return Ok(()) };
     let what = other.name();
-    let advice = match (other, origin) {
-        (Placeholder::Pointer, Origin::Hub) => {
+    let advice = match (other, given_by) {
+        (Placeholder::Pointer, GivenBy::Hub) => {
             "the server holds no content for this file: fetch from another one (HF_ENDPOINT)"
         }
-        (Placeholder::Pointer, Origin::Catalogue | Origin::User) => {
-            "the address leads to the pointer, not to the file: take the address of its download (on a hub with \
+        (Placeholder::Pointer, GivenBy::Catalogue | GivenBy::User) => {
+            "this is the address of the pointer, not of the file: use the address of its download (on a hub with \
              /resolve/ in it, on GitHub under media.githubusercontent.com)"
         }
-        (Placeholder::Page, Origin::Hub) => {
+        (Placeholder::Page, GivenBy::Hub) => {
             "log in to your network if it asks for that; check HF_ENDPOINT and the proxy"
         }
-        (Placeholder::Page, Origin::Catalogue | Origin::User) => {
-            "take the address of the file itself, not of the page about it; log in to your network if it asks for that"
+        (Placeholder::Page, GivenBy::Catalogue | GivenBy::User) => {
+            "use the address of the file itself, not of the page about it; log in to your network if it asks for that"
         }
     };
-    Err(Error::new(Fault::ModelPointer, format!("{what} comes from {url} in place of a file"))
-        .found(what)
-        .advice(advice))
+    Err(Error::new(Fault::ModelPointer, format!("{url} sends {what} instead of a file")).found(what).advice(advice))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! How a server is talked to: addresses, connections and proxies, answers and refusals, and when to try again.
+//! Servers: addresses, connections and proxies, answers and errors, and when to try again.
 
+pub(super) mod access;
 pub(super) mod client;
 pub(super) mod error;
 mod exchange;

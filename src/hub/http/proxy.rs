@@ -1,4 +1,4 @@
-//! Which proxy a request goes through: the variables that curl and Python know, read the way they read them.
+//! Which proxy a request goes through: the variables that curl and Python use, read as they read them.
 
 use std::net::Ipv4Addr;
 
@@ -7,26 +7,26 @@ use crate::error::{Error, Fault, Result};
 
 /// Proxies of the environment.
 #[derive(Clone, Debug, Default)]
-pub(in crate::hub) struct Proxies {
+pub struct Proxies {
     https: Option<Via>,
     http: Option<Via>,
     except: Vec<Exception>,
 }
 
-/// A proxy, and where it was read.
+/// A proxy, and the variable that names it.
 #[derive(Clone, Debug)]
-pub(in crate::hub) struct Via {
+pub struct Via {
     proxy: ureq::Proxy,
     variable: String,
 }
 
 impl Via {
-    pub(in crate::hub) fn proxy(&self) -> ureq::Proxy {
+    pub fn proxy(&self) -> ureq::Proxy {
         self.proxy.clone()
     }
 
     /// Host, port and variable, for messages; never its user name or password.
-    pub(in crate::hub) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         format!("{}:{} of {}", self.proxy.host(), self.proxy.port(), self.variable)
     }
 }
@@ -35,8 +35,8 @@ impl Proxies {
     /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` and their lower-case twins, which come first.
     ///
     /// # Errors
-    /// [`Fault::Config`] for a proxy that is no address, or of a kind that cannot be used.
-    pub(in crate::hub) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    /// [`Fault::Config`] for a proxy that is not an address, or of a kind that cannot be used.
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let named = |name: &str| {
             [name.to_lowercase(), name.to_owned()].into_iter().find_map(|name| {
                 let value = variable(&name)?.trim().to_owned();
@@ -52,7 +52,7 @@ impl Proxies {
     }
 
     /// The proxy for an address.
-    pub(in crate::hub) fn of(&self, url: &Url) -> Option<&Via> {
+    pub fn of(&self, url: &Url) -> Option<&Via> {
         let via = if url.is_secure() { &self.https } else { &self.http };
         via.as_ref().filter(|_| !self.except.iter().any(|exception| exception.covers(url)))
     }
@@ -68,7 +68,7 @@ fn via(variable: String, value: &str) -> Result<Via> {
     if value.to_ascii_lowercase().starts_with("socks") {
         return Err(wrong("a SOCKS proxy"));
     }
-    let proxy = ureq::Proxy::new(value).map_err(|_| wrong("no address of a proxy"))?;
+    let proxy = ureq::Proxy::new(value).map_err(|_| wrong("text that is not an address"))?;
     Ok(Via { proxy, variable })
 }
 
@@ -76,7 +76,7 @@ fn via(variable: String, value: &str) -> Result<Via> {
 #[derive(Clone, Debug)]
 enum Exception {
     Everything,
-    /// A host with all below it, on one port or any.
+    /// A host and its subdomains, on one port or any.
     Host(String, Option<u16>),
     /// Addresses that share their first bits.
     Network(u32, u32),

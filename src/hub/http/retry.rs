@@ -1,29 +1,28 @@
 //! How often and how soon a server is asked again.
 
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::runtime::interrupt;
 
-/// Tries of one thing before it has failed.
+/// How often one thing is tried.
 const TRIES: u32 = 5;
-/// Longest time spent waiting between the tries of one thing.
+/// The longest time spent waiting between the tries of one thing.
 const LONGEST: Duration = Duration::from_secs(120);
-/// Time between two looks for a signal.
-const TICK: Duration = Duration::from_millis(100);
 
 /// How a request failed.
-pub(in crate::hub) enum Failed {
-    /// It may succeed another time, not before `after` where the server says so.
+pub enum Failed {
+    /// It may succeed later, but not before `after` if the server says so.
     Again { error: Error, after: Option<Duration> },
-    /// It will not.
+    /// Other bytes came than were announced, which is worth one more try.
+    Wrong(Error),
+    /// It will not succeed.
     Finally(Error),
 }
 
 impl Failed {
-    /// A failure that may pass.
-    pub(in crate::hub) fn again(error: Error) -> Self {
+    /// A failure that may be temporary.
+    pub fn again(error: Error) -> Self {
         Self::Again { error, after: None }
     }
 }
@@ -35,31 +34,37 @@ impl From<Error> for Failed {
 }
 
 /// Tries of one thing.
-pub(in crate::hub) struct Tries {
+pub struct Tries {
     first_wait: Duration,
     failures: u32,
     waited: Duration,
+    was_wrong: bool,
 }
 
 impl Tries {
-    /// Nothing was tried yet. The wait after the first failure is `first_wait`; it doubles each time.
-    pub(in crate::hub) fn new(first_wait: Duration) -> Self {
-        Self { first_wait, failures: 0, waited: Duration::ZERO }
+    /// The wait after the first failure is `first_wait`; it doubles each time.
+    pub fn new(first_wait: Duration) -> Self {
+        Self { first_wait, failures: 0, waited: Duration::ZERO, was_wrong: false }
     }
 
-    /// Something was gained: earlier failures do not count any more.
-    pub(in crate::hub) fn progress(&mut self) {
-        *self = Self::new(self.first_wait);
+    /// Forgets earlier failures, because something was gained.
+    pub fn progress(&mut self) {
+        (self.failures, self.waited) = (0, Duration::ZERO);
     }
 
     /// Waits until it is time to try again.
     ///
     /// # Errors
-    /// The failure itself, if another try is of no use or the server wants too much patience.
-    pub(in crate::hub) fn wait(&mut self, failed: Failed) -> Result<()> {
+    /// The failure itself, if trying again does not help or takes too long.
+    pub fn wait(&mut self, failed: Failed) -> Result<()> {
         let (error, after) = match failed {
             Failed::Again { error, after } => (error, after),
-            Failed::Finally(error) => return Err(error),
+            Failed::Wrong(error) if !self.was_wrong => {
+                self.was_wrong = true;
+                log::warn!("{error}; once more");
+                return interrupt::check();
+            }
+            Failed::Wrong(error) | Failed::Finally(error) => return Err(error),
         };
         self.failures += 1;
         let backoff = self.first_wait.saturating_mul(1 << (self.failures - 1).min(6)).mul_f64(jitter());
@@ -69,18 +74,12 @@ impl Tries {
         }
         log::warn!("{error}; try {} of {TRIES} in {:.1} s", self.failures + 1, pause.as_secs_f64());
         self.waited += pause;
-        let until = Instant::now() + pause;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            interrupt::check()?;
-            thread::sleep(left.min(TICK));
-        }
-        interrupt::check()
+        interrupt::sleep(pause)
     }
 }
 
-/// Tries until it succeeds or has failed.
-pub(in crate::hub) fn persist<T>(first_wait: Duration, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T> {
-    let mut tries = Tries::new(first_wait);
+/// Tries until it succeeds, or fails for good.
+pub fn persist<T>(mut tries: Tries, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T> {
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
@@ -89,7 +88,7 @@ pub(in crate::hub) fn persist<T>(first_wait: Duration, mut attempt: impl FnMut()
     }
 }
 
-/// A factor from 0.75 to 1.25, so that many jobs that failed together do not come back together.
+/// A factor from 0.75 to 1.25, so that many jobs that failed together do not come back at the same moment.
 fn jitter() -> f64 {
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
     let mixed = nanoseconds.wrapping_mul(0x9E37_79B9) ^ std::process::id().wrapping_mul(0x85EB_CA6B);
@@ -100,6 +99,7 @@ fn jitter() -> f64 {
 mod tests {
     use super::*;
     use crate::error::Fault;
+    use std::time::Instant;
 
     fn broken(after: Option<Duration>) -> Failed {
         Failed::Again { error: Error::new(Fault::Network, "broken"), after }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn five_tries_and_no_more() {
         let mut tried = 0;
-        let outcome: Result<()> = persist(Duration::ZERO, || {
+        let outcome: Result<()> = persist(Tries::new(Duration::ZERO), || {
             tried += 1;
             Err(broken(None))
         });
@@ -116,9 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_pass_is_tried_once() {
+    fn wrong_bytes_are_asked_for_twice_even_after_progress() {
+        let wrong = || Failed::Wrong(Error::new(Fault::DownloadDigest, "wrong"));
+        let mut tries = Tries::new(Duration::MAX);
+        assert!(tries.wait(wrong()).is_ok());
+        tries.progress();
+        assert_eq!(tries.wait(wrong()).unwrap_err().fault(), Fault::DownloadDigest);
+    }
+
+    #[test]
+    fn a_permanent_failure_is_tried_once() {
         let mut tried = 0;
-        let outcome: Result<()> = persist(Duration::ZERO, || {
+        let outcome: Result<()> = persist(Tries::new(Duration::ZERO), || {
             tried += 1;
             Err(Error::new(Fault::DownloadRefused, "no").into())
         });
@@ -126,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_wants_an_hour_is_not_waited_for() {
+    fn a_server_that_asks_for_an_hour_is_not_waited_for() {
         let started = Instant::now();
         let mut tries = Tries::new(Duration::from_millis(1));
         assert!(tries.wait(broken(None)).is_ok());

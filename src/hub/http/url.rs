@@ -1,13 +1,13 @@
-//! Addresses: what a request goes to, and what of it a message may show.
+//! Addresses: where a request goes, and what of it a message may show.
 
 use std::fmt;
 use std::str::FromStr;
 
 use ureq::http::Uri;
 
-use crate::hub::ids::shortened;
+use crate::error::printable;
 
-/// An `http` or `https` address without credentials. Shown without its query, which may hold a signature.
+/// An `http` or `https` address without user name and password. Shown without its query, which may hold a signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     secure: bool,
@@ -19,7 +19,7 @@ pub struct Url {
 
 impl Url {
     /// The whole address, for a request.
-    pub(in crate::hub) fn for_request(&self) -> String {
+    pub fn for_request(&self) -> String {
         format!("{}{}", self.origin(), self.target)
     }
 
@@ -30,38 +30,40 @@ impl Url {
         format!("{}://{}{port}", if self.secure { "https" } else { "http" }, self.host)
     }
 
-    /// Whether both lie on one server, reached the same way.
-    pub(in crate::hub) fn same_origin(&self, other: &Self) -> bool {
+    /// Whether both have the same scheme, host and port.
+    pub fn same_origin(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
-    /// Whether the way there is encrypted.
-    pub(in crate::hub) fn is_secure(&self) -> bool {
+    /// Whether the connection is encrypted.
+    pub fn is_secure(&self) -> bool {
         self.secure
     }
 
     /// Host name in lower case, or an IP address.
-    pub(in crate::hub) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         &self.host
     }
 
     /// Port of the server.
-    pub(in crate::hub) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Path without query.
-    pub(in crate::hub) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// An address below this one. `path` is encoded already.
-    pub(in crate::hub) fn below(&self, path: &str) -> Self {
+    /// The address of `path` below this one. `path` holds letters, digits and `-._~/+%?=` only.
+    pub fn below(&self, path: &str) -> Self {
+        // Some servers read a plus sign as a space.
+        let path = path.replace('+', "%2B");
         Self { target: format!("{}/{path}", self.target.trim_end_matches('/')), ..self.clone() }
     }
 
     /// Where a `Location` header leads from here.
-    pub(in crate::hub) fn join(&self, location: &str) -> Result<Self, String> {
+    pub fn join(&self, location: &str) -> Result<Self, String> {
         let location = location.trim();
         if location.starts_with("//") {
             return format!("{}:{location}", if self.secure { "https" } else { "http" }).parse();
@@ -89,14 +91,15 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let plain = text.split('#').next().unwrap_or_default();
-        let shown = || shortened(plain.split('?').next().unwrap_or_default());
-        let uri: Uri = plain.parse().map_err(|_| "no address as https://host/path".to_owned())?;
+        let shown = || printable(plain.split('?').next().unwrap_or_default(), 100);
+        let unlike = || "text that is not like https://host/path".to_owned();
+        let uri: Uri = plain.parse().map_err(|_| unlike())?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err("no address as https://host/path".to_owned()),
+            _ => return Err(unlike()),
         };
-        // Credentials in an address end up in logs, so none are taken, and none are shown here.
+        // Passwords in addresses end up in logs: they are refused, and not shown here.
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("an address with a user name or password in it".to_owned());
         }
@@ -114,7 +117,7 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path() == "/" { "" } else { self.path() };
-        write!(f, "{}{}", self.origin(), shortened(path))
+        write!(f, "{}{}", self.origin(), printable(path, 100))
     }
 }
 
@@ -158,12 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn another_port_or_scheme_is_another_place() {
+    fn another_port_or_scheme_is_another_origin() {
         let base = url("https://h.org/a");
         assert!(base.same_origin(&url("https://H.org:443/b")));
         for other in ["http://h.org/a", "https://h.org:444/a", "https://x.h.org/a"] {
             assert!(!base.same_origin(&url(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_server_could_misread_is_encoded() {
+        assert_eq!(url("https://h.org/a/").below("b+c?d=e").for_request(), "https://h.org/a/b%2Bc?d=e");
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn first(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> impl Fn(&Re
 }
 
 #[test]
-fn a_download_goes_on_where_it_was_cut() {
+fn a_download_resumes_where_it_was_cut() {
     let length = super::world::Repo::esm().files[WEIGHTS].len();
     for at in [0, 1, length / 2, length - 1] {
         let world = World::large(first(move |reply| reply.cut(at)));
@@ -41,19 +41,19 @@ fn a_server_that_cuts_every_time_is_asked_as_long_as_it_helps() {
 }
 
 #[test]
-fn a_server_that_sends_nothing_any_more_is_given_up() {
+fn a_server_that_sends_nothing_more_is_given_up() {
     let world = World::large(|request, reply| reply.cut(if request.from().is_some() { 0 } else { 300_000 }));
     let ran = world.fetch(&[REPO]);
     world.failed(&ran, 1, "VN-NET");
     assert_eq!(world.cdn.requests().len(), 5);
-    // What came is kept, and gone on with.
+    // What came is kept and resumed.
     assert_eq!(world.unfinished().len(), 1);
     let partial = world.folder().join("blobs").join(&world.unfinished()[0]);
     assert_eq!(fs::metadata(partial).unwrap().len(), 300_000);
 }
 
 #[test]
-fn a_server_that_stands_still_is_left_and_asked_again() {
+fn a_silent_server_is_dropped_and_asked_again() {
     let world = World::large(first(|reply| Reply { silence: Duration::from_secs(5), ..reply.cut(200_000) }));
     let started = Instant::now();
     world.complete_esm(&world.fetch(&[REPO, "--timeout", "0.5"]));
@@ -62,7 +62,7 @@ fn a_server_that_stands_still_is_left_and_asked_again() {
 }
 
 #[test]
-fn a_server_that_drips_is_left_too() {
+fn a_server_that_drips_is_dropped_too() {
     let drip = first(|reply| reply.paced(1, Duration::from_millis(50)));
     let world = World::large(drip);
     world.complete_esm(&world.fetch(&[REPO, "--timeout", "0.5"]));
@@ -70,7 +70,7 @@ fn a_server_that_drips_is_left_too() {
 }
 
 #[test]
-fn a_server_that_gives_no_parts_gives_the_whole_again() {
+fn a_server_that_sends_no_parts_sends_the_whole_again() {
     let count = AtomicUsize::new(0);
     let world = World::large(move |request, reply| {
         if count.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -92,7 +92,7 @@ fn whole_of(reply: &Reply) -> Vec<u8> {
 
 #[test]
 fn a_part_of_another_file_is_not_taken() {
-    // The file has another ETag the second time, and the server heeds no If-Range.
+    // The file has another ETag the second time, and the server ignores If-Range.
     let count = AtomicUsize::new(0);
     let world = World::large(move |request, reply| match count.fetch_add(1, Ordering::SeqCst) {
         0 => reply.cut(300_000).with("ETag", "\"one\""),
@@ -111,7 +111,7 @@ fn a_part_of_another_file_is_not_taken() {
 }
 
 #[test]
-fn a_range_that_cannot_be_is_asked_for_no_more() {
+fn a_range_that_the_server_refuses_is_not_asked_for_again() {
     let count = AtomicUsize::new(0);
     let world = World::large(move |_, reply| match count.fetch_add(1, Ordering::SeqCst) {
         0 => reply.cut(300_000),
@@ -136,7 +136,7 @@ fn wait_for_bytes(world: &World, child: &mut Child) {
 }
 
 #[test]
-fn a_process_that_was_killed_is_gone_on_from() {
+fn what_a_killed_process_left_is_resumed() {
     let world = World::large(first(|reply| reply.paced(20_000, Duration::from_millis(25))));
     let mut child = world.start();
     wait_for_bytes(&world, &mut child);
@@ -165,7 +165,7 @@ fn wrong_bytes_of_a_killed_process_do_no_harm() {
 }
 
 #[test]
-fn ctrl_c_ends_it_at_once_and_the_rest_comes_later() {
+fn a_signal_ends_it_at_once_and_the_rest_comes_later() {
     for (signal, code, fault) in [(libc::SIGINT, 130, "VN-INTERRUPTED"), (libc::SIGTERM, 143, "VN-TERMINATED")] {
         // The server has gone silent: nothing but the signal can end the wait.
         let silent = |reply: Reply| Reply { silence: Duration::from_secs(20), ..reply.cut(200_000) };

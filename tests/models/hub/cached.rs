@@ -1,4 +1,4 @@
-//! Models that are there already: without a network, damaged, not to be written to, and as parts of a bundle.
+//! Models that are there already: without a network, damaged, read-only, and as parts of a bundle.
 
 use std::fs;
 use std::net::TcpListener;
@@ -79,7 +79,7 @@ fn a_hub_that_is_down_is_not_needed_for_what_is_there() {
     let endpoint = format!("http://127.0.0.1:{port}");
     let ran = world.fetch_with(&[REPO], &[("HF_ENDPOINT", &endpoint)]);
     world.complete_esm(&ran);
-    ran.says(&["cannot be asked"]);
+    ran.says(&["cannot be reached", "the cache holds all of org/tiny"]);
     spoil(&world);
     world.fetch_with(&[REPO], &[("HF_ENDPOINT", &endpoint)]).fails(1, "VN-NET");
 }
@@ -162,7 +162,7 @@ fn a_bundle_is_made_of_fetched_models_by_their_names() {
     import(&second, REPO, esm.to_str().unwrap()).ok();
     let json = import(&second, "dnabert-s", esm.to_str().unwrap()).fails(78, "VN-MODEL-MISSING");
     assert!(json["advice"].as_str().unwrap().contains("models fetch dnabert-s"), "{json}");
-    // A path that is not there stays a path.
+    // A path that does not exist is still a path.
     fs::remove_dir_all(second.sandbox.path("bundle")).unwrap();
     let json = import(&second, "./gone", esm.to_str().unwrap()).fails(78, "VN-MODEL-MISSING");
     assert!(!json["advice"].as_str().unwrap().contains("fetch"), "{json}");
@@ -207,7 +207,7 @@ fn a_revision_is_part_of_a_name() {
     world.fetch(&["org/tiny@v2", "--revision", "v1"]).fails(64, "VN-USAGE");
 }
 
-/// A snapshot of copies in place of links, of the files of another.
+/// A snapshot with copies, instead of links, of the files of another.
 fn copies(world: &World, commit: &str) {
     let folder = world.folder().join("snapshots").join(commit);
     fs::create_dir_all(&folder).unwrap();
@@ -221,10 +221,10 @@ fn copies(world: &World, commit: &str) {
 }
 
 #[test]
-fn copies_are_proved_or_told_to_be_unproved() {
+fn copies_are_proved_or_reported_as_unproved() {
     let world = fetched();
     copies(&world, COMMIT);
-    // The blobs beside them vouch for them.
+    // The blobs beside them prove them.
     let ran = world.fetch(&[REPO, "--offline"]).ok();
     assert!(!ran.stderr.contains("proves"), "{}", ran.told());
     let copy = world.snapshot().join(WEIGHTS);
@@ -232,12 +232,12 @@ fn copies_are_proved_or_told_to_be_unproved() {
     content[5000] ^= 1;
     fs::write(&copy, content).unwrap();
     world.fetch(&[REPO, "--offline"]).ok().says(&["nothing here proves 1 of its files", WEIGHTS]);
-    // Without blobs nothing does, but the hub.
+    // Without blobs only the hub does.
     fs::remove_dir_all(world.folder().join("blobs")).unwrap();
     world.fetch(&[REPO, "--offline"]).ok().says(&["nothing here proves 3 of its files"]);
     let ran = world.fetch(&[REPO]);
     world.complete_esm(&ran);
-    assert_eq!(world.names("blobs"), [world.repo.blob(WEIGHTS)], "right copies are fetched again");
+    assert_eq!(world.names("blobs"), [world.repo.blob(WEIGHTS)], "correct copies are fetched again");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn advice_names_what_was_set() {
         let json = ran.fails(ran.code, fault);
         json["advice"].as_str().unwrap().to_owned()
     };
-    assert!(advice(&[REPO, "--offline"], &[], "VN-MODEL-MISSING").starts_with("leave --offline out"));
+    assert!(advice(&[REPO, "--offline"], &[], "VN-MODEL-MISSING").starts_with("leave out --offline"));
     let off = [("HF_HUB_OFFLINE", "1")];
     assert!(advice(&[REPO], &off, "VN-MODEL-MISSING").starts_with("unset HF_HUB_OFFLINE"));
     let file = world.sandbox.write("file", "");

@@ -31,7 +31,7 @@ impl Drop for Running {
 fn server(world: &World) -> Option<(Running, u16)> {
     let made = Command::new("sh").args(["-c", CERTIFICATES]).current_dir(world.sandbox.folder()).output().unwrap();
     if !made.status.success() {
-        println!("skipped: there is no openssl: {}", String::from_utf8_lossy(&made.stderr));
+        println!("skipped: openssl is missing: {}", String::from_utf8_lossy(&made.stderr));
         return None;
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -50,7 +50,7 @@ fn server(world: &World) -> Option<(Running, u16)> {
 }
 
 #[test]
-fn a_server_is_believed_if_an_authority_of_the_system_vouches_for_it() {
+fn a_server_is_trusted_if_an_authority_of_the_system_signed_its_certificate() {
     let world = World::new(Repo::esm());
     let head = fs::read(repository().join("bundles/mini/head.safetensors")).unwrap();
     world.sandbox.write("head.safetensors", &head);

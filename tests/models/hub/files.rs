@@ -1,4 +1,4 @@
-//! Single files from plain addresses.
+//! Single files from addresses of the user's.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,12 +55,12 @@ fn a_file_with_another_digest_is_refused() {
 }
 
 #[test]
-fn without_a_digest_the_user_is_told_that_nothing_vouches_for_the_file() {
+fn without_a_digest_the_user_is_told_that_nothing_proves_the_file() {
     let (world, server) = (World::new(Repo::esm()), server());
     let url = format!("{}/heads/mine.safetensors?key=Signature", server.url());
     let ran = world.fetch(&["--url", &url]).ok();
     assert_eq!(stored(&ran), head());
-    ran.says(&["nothing vouches", &sha256(&head())]);
+    ran.says(&["nothing proves", &sha256(&head())]);
     assert_eq!(world.fetch(&["--url", &url, "--offline"]).ok().stdout, ran.stdout);
     let gone = format!("{}/gone", server.url());
     world.failed(&world.fetch(&["--url", &gone, "--offline"]), 78, "VN-MODEL-MISSING");
@@ -138,7 +138,7 @@ fn a_server_that_announces_more_bytes_than_there_are_does_no_harm() {
 }
 
 #[test]
-fn a_server_that_never_wants_to_be_asked_again_is_not() {
+fn a_server_that_never_wants_to_be_asked_again_is_not_asked_again() {
     let server = Server::start("127.0.0.1", |_| Reply::new(503, "").with("Retry-After", u64::MAX));
     let world = World::new(Repo::esm());
     world.failed(&world.fetch(&["--url", &format!("{}/mine", server.url())]), 1, "VN-NET");
@@ -146,7 +146,7 @@ fn a_server_that_never_wants_to_be_asked_again_is_not() {
 }
 
 #[test]
-fn what_is_no_file_of_a_model_is_refused_however_it_comes() {
+fn what_is_not_a_file_of_a_model_is_refused_however_it_arrives() {
     let pages = [
         ("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"),
         ("<!doctype html><html></html>", "a web page"),
@@ -170,7 +170,7 @@ fn a_published_head_is_known_by_name_and_must_be_fetched() {
     let world = World::new(Repo::esm());
     let json = world.failed(&world.fetch(&["virnucpro-500", "--offline"]), 78, "VN-MODEL-MISSING");
     assert!(json["advice"].as_str().unwrap().contains("500_model.pth"), "{json}");
-    // What lies there is not believed.
+    // What is there is not trusted.
     let path = json["file"].as_str().unwrap();
     fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
     fs::write(path, "no head").unwrap();
@@ -179,7 +179,7 @@ fn a_published_head_is_known_by_name_and_must_be_fetched() {
 }
 
 #[test]
-fn a_failure_leaves_nothing_behind_that_is_of_no_use() {
+fn a_failure_leaves_nothing_useless_behind() {
     let (world, server) = (World::new(Repo::esm()), server());
     let gone = format!("{}/gone", server.url());
     let json = world.failed(&world.fetch(&["--url", &gone]), 78, "VN-NET-REFUSED");
@@ -187,16 +187,16 @@ fn a_failure_leaves_nothing_behind_that_is_of_no_use() {
     let nowhere = "http://no-such-host.invalid/head.pth";
     for args in [&["--url", nowhere][..], &["--url", nowhere, "--sha256", &sha256(b"x")]] {
         let json = world.failed(&world.fetch(args), 1, "VN-NET");
-        assert_eq!(json["message"], "there is no host no-such-host.invalid");
+        assert_eq!(json["message"], "the host no-such-host.invalid is unknown");
     }
-    // What broke off is of no use where nothing will prove it.
+    // A partial file is of no use if nothing will prove the whole.
     let cut = Server::start("127.0.0.1", |request| part(&head(), request).cut(1000));
     world.fetch(&["--url", &format!("{}/head", cut.url())]).fails(1, "VN-NET");
     assert!(!world.sandbox.path("home").exists(), "{:?}", world.sandbox.files("home").keys());
 }
 
 #[test]
-fn what_is_wrong_with_an_address_is_told_of_the_address() {
+fn advice_about_an_address_is_about_the_address() {
     let world = World::new(Repo::esm());
     let advice = |reply: Reply, sum: &[&str], fault: &str| {
         let server = Server::start("127.0.0.1", move |_| reply.clone());

@@ -1,4 +1,4 @@
-//! What comes when nothing goes wrong, and where it lies.
+//! What comes when nothing goes wrong, and where it is put.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn a_slow_server_is_waited_for() {
 }
 
 #[test]
-fn a_listing_that_says_little_is_made_up_for_by_headers() {
+fn headers_say_what_a_terse_listing_does_not() {
     let mut repo = Repo::esm();
     repo.terse = true;
     let world = World::new(repo);
@@ -97,7 +97,7 @@ fn weights_in_several_files_come_with_their_index() {
 }
 
 #[test]
-fn pickles_come_where_there_is_nothing_better() {
+fn pickles_come_if_there_is_nothing_better() {
     let shards = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
     let mut repo = cut_up("pytorch_model.bin.index.json", shards);
     let world = World::new(repo.clone());
@@ -149,7 +149,7 @@ fn the_list_fits_a_screen() {
 }
 
 #[test]
-fn what_came_before_a_failure_is_told() {
+fn what_came_before_a_failure_is_printed() {
     let world = World::new(Repo::esm());
     let ran = world.fetch(&[REPO, "org/gone", REPO]);
     ran.fails(78, "VN-NET-REFUSED");

@@ -1,4 +1,4 @@
-//! Servers that say no, not now, or nothing.
+//! Servers that refuse, are busy, or say nothing.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ fn at_first(times: usize, reply: Reply) -> impl Fn(&Request, Reply) -> Reply + S
 }
 
 #[test]
-fn a_refusal_is_told_at_once_with_what_to_do() {
+fn a_refusal_is_reported_at_once_with_advice() {
     for (status, words) in [(401, "licence"), (403, "licence"), (404, "check the name")] {
         let world = World::hub(at_first(usize::MAX, Reply::new(status, "no").with("X-Error-Message", "because")));
         let ran = world.fetch(&[REPO]);
@@ -61,7 +61,7 @@ fn a_busy_server_may_say_it_with_a_date() {
     world.complete_esm(&world.fetch(&[REPO]));
     let asked = world.hub.asked("/revision/");
     assert_eq!(asked.len(), 2);
-    // Dates are of whole seconds, and the first request comes some time after the date was made.
+    // Dates have whole seconds, and the first request comes some time after the date was made.
     assert!(asked[1].at - asked[0].at >= Duration::from_millis(1500), "{:?}", asked[1].at - asked[0].at);
 }
 
@@ -136,7 +136,7 @@ fn a_port_where_nobody_listens_is_a_network_failure() {
 }
 
 #[test]
-fn a_server_without_encryption_is_no_https() {
+fn a_server_without_encryption_is_not_https() {
     let world = World::hub(|_, reply| reply);
     let plain = Server::start("127.0.0.1", |_| Reply::new(200, ""));
     let talker = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -152,7 +152,7 @@ fn a_server_without_encryption_is_no_https() {
     let json = world.failed(&ran, 1, "VN-NET");
     assert!(json["advice"].as_str().unwrap().contains("SSL_CERT_FILE"), "{json}");
     assert!(!ran.stderr.contains("try 2"), "{}", ran.told());
-    // Certificates that are not there are told, not a panic.
+    // Missing certificates are reported, not a panic.
     let variables = [("HF_ENDPOINT", format!("https://127.0.0.1:{port}")), ("SSL_CERT_FILE", "/gone".to_owned())];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let ran = world.fetch_with(&[REPO], &variables);
@@ -161,7 +161,7 @@ fn a_server_without_encryption_is_no_https() {
 }
 
 #[test]
-fn names_that_are_none_ask_nobody() {
+fn invalid_names_are_refused_before_any_request() {
     let world = World::hub(|_, reply| reply);
     for args in [
         &["esm3"][..],

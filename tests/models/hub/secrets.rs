@@ -1,4 +1,4 @@
-//! The token goes to the hub and to nobody else; proxies are used where they are asked for.
+//! The token goes to the hub and to nobody else; proxies are used if they are set.
 
 use super::server::Server;
 use super::world::{REPO, Repo, TOKEN, World};
@@ -21,7 +21,7 @@ fn the_token_goes_to_the_hub_and_not_where_the_hub_sends_to() {
 }
 
 #[test]
-fn another_port_of_the_same_host_is_another_place() {
+fn another_port_of_the_same_host_gets_no_token() {
     let other = Server::start("127.0.0.1", |_| super::server::Reply::new(404, ""));
     let url = other.url();
     let world = World::hub(move |request, reply| {
@@ -52,7 +52,7 @@ fn the_token_that_the_hubs_own_client_stored_is_found() {
 }
 
 #[test]
-fn a_token_that_is_none_is_told_without_being_shown() {
+fn an_invalid_token_is_reported_without_being_shown() {
     let world = World::new(Repo::esm());
     let ran = world.fetch_with(&[REPO], &[("HF_TOKEN", "two words")]);
     world.failed(&ran, 78, "VN-CONFIG");
@@ -61,7 +61,7 @@ fn a_token_that_is_none_is_told_without_being_shown() {
 }
 
 #[test]
-fn a_proxy_is_used_where_one_is_set() {
+fn a_proxy_is_used_if_one_is_set() {
     let proxy = Server::proxy();
     let world = World::new(Repo::esm());
     let through = format!("http://ada:lovelace@127.0.0.1:{}", proxy.port);
@@ -77,7 +77,7 @@ fn a_proxy_is_used_where_one_is_set() {
 }
 
 #[test]
-fn all_proxy_and_no_proxy_are_heeded() {
+fn all_proxy_and_no_proxy_are_respected() {
     let proxy = Server::proxy();
     let through = format!("127.0.0.1:{}", proxy.port);
     let world = World::new(Repo::esm());
@@ -103,7 +103,7 @@ fn a_proxy_that_cannot_be_reached_is_named() {
 }
 
 #[test]
-fn what_a_connection_needs_is_not_in_the_way_of_work_without_one() {
+fn wrong_connection_settings_do_not_stop_work_without_a_network() {
     let world = World::new(Repo::esm());
     world.complete_esm(&world.fetch(&[REPO]));
     for wrong in [("all_proxy", "socks5://127.0.0.1:1"), ("HF_ENDPOINT", "nonsense"), ("HF_TOKEN", "two words")] {

@@ -116,7 +116,7 @@ impl Repo {
         reply.with("X-Repo-Commit", COMMIT)
     }
 
-    /// The file that a path of the hub stands for, and whether it is handed out there.
+    /// The file that a path of the hub names, and whether it is sent from there.
     fn name_of<'a>(&self, path: &'a str) -> Option<(bool, &'a str)> {
         let asked = path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")).map(|name| (false, name));
         let direct = || Some((true, path.strip_prefix(&format!("/api/resolve-cache/models/{REPO}/{COMMIT}/"))?));
@@ -131,7 +131,7 @@ impl Repo {
     }
 }
 
-/// All of `content` or the part that is asked for, with an ETag that is no digest.
+/// All of `content` or the part that is asked for, with an ETag that is not a digest.
 pub fn part(content: &[u8], request: &Request) -> Reply {
     let etag = format!("\"etag-{}\"", content.len());
     let current = request.header("if-range").is_none_or(|known| known == etag);

@@ -1,4 +1,4 @@
-//! Bytes that are not those announced: none of them is ever used.
+//! Bytes other than those announced, which are never used.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -91,7 +91,7 @@ fn a_boundless_length_reserves_nothing() {
 }
 
 #[test]
-fn a_web_page_in_place_of_anything_is_recognised() {
+fn a_web_page_instead_of_anything_is_recognised() {
     let page = "\n<!DOCTYPE html><html><body>Please log in</body></html>";
     let at = [("/revision/", "hub"), ("config.json", "hub"), (WEIGHTS, "cdn")];
     for (part, host) in at {
@@ -107,7 +107,7 @@ fn a_web_page_in_place_of_anything_is_recognised() {
 }
 
 #[test]
-fn a_pointer_in_place_of_weights_is_recognised() {
+fn a_pointer_instead_of_weights_is_recognised() {
     let text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
     let world = World::large(move |_, _| Reply::new(200, text));
     let ran = world.fetch(&[REPO]);
@@ -167,7 +167,7 @@ fn a_repository_without_a_model_is_refused() {
 }
 
 #[test]
-fn the_hub_must_hand_out_what_it_listed() {
+fn the_hub_must_send_what_it_listed() {
     let world = World::hub(|request, reply| {
         let weights = request.target.contains(WEIGHTS);
         if weights { reply.with("X-Linked-Etag", format!("\"{}\"", "0".repeat(64))) } else { reply }

@@ -93,14 +93,14 @@ fn headers_without_end_are_refused_at_once_and_in_few_words() {
 }
 
 #[test]
-fn names_that_stand_twice_are_refused() {
+fn names_that_appear_twice_are_refused() {
     let workshop = BundleParts::new();
     let (header, data) = parts(&fs::read(workshop.path(HEAD)).unwrap());
     let entry = &header["bn1.bias"];
     let twice = format!("{},\"bn1.bias\":{entry}}}", header.to_string().trim_end_matches('}').to_owned() + "}");
     fs::write(workshop.path(HEAD), file(&twice, &data)).unwrap();
     let report = workshop.refused(Fault::ModelFormat).report("import");
-    assert!(report.contains("stands twice"), "{report}");
+    assert!(report.contains("appears twice"), "{report}");
 }
 
 #[test]

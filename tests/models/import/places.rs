@@ -114,7 +114,7 @@ fn a_cache_with_a_broken_link_or_a_damaged_blob_is_refused() {
     let cases: [(Break, Fault, &str); 5] = [
         (|c| fs::remove_file(c.blob("model.safetensors")).unwrap(), Fault::ModelMissing, "a link to ../../blobs/"),
         (|c| fs::remove_file(c.blob("config.json")).unwrap(), Fault::ModelMissing, "config.json"),
-        (|c| fs::write(c.blob("config.json"), "{}").unwrap(), Fault::ModelDigest, "not what its name says"),
+        (|c| fs::write(c.blob("config.json"), "{}").unwrap(), Fault::ModelDigest, "does not match its name"),
         (|c| fs::remove_dir_all(c.entry.join("blobs")).unwrap(), Fault::ModelMissing, "'blobs'"),
         (|_| (), Fault::ModelDigest, "sha256"),
     ];

@@ -1,24 +1,23 @@
-//! What dead processes left of their downloads: who they belong to, and who may go on with them.
+//! What dead processes left of their downloads: whose it was, and who may continue it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
 use crate::fs::owner;
 use crate::runtime::interrupt;
 
-pub(in crate::hub) const SUFFIX: &str = ".incomplete";
-/// A leftover of another machine, or of a process that cannot be asked for, has no owner after this time.
-pub(in crate::hub) const ABANDONED: Duration = Duration::from_secs(120);
-/// Nobody has written to a leftover for so long. In a container of its own numbers a process may only seem dead.
+pub const SUFFIX: &str = ".incomplete";
+/// A leftover whose owner cannot be asked for, because it is on another machine, is abandoned after this time.
+pub const ABANDONED: Duration = Duration::from_secs(120);
+/// Nobody may have written to a leftover for so long: a process in another container may only seem dead.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A name beside `target` that no other process uses, nor one before it with this one's number.
-pub(in crate::hub) fn own_path(target: &Path) -> PathBuf {
+/// A name beside `target` that no other process uses, not even an earlier one with the same number.
+pub fn temporary_path(target: &Path) -> PathBuf {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         AtomicU64::new(now.as_millis() as u64)
@@ -28,9 +27,12 @@ pub(in crate::hub) fn own_path(target: &Path) -> PathBuf {
     target.with_file_name(format!("{name}.{}-{n}{SUFFIX}", owner::this()))
 }
 
-/// Gives the largest leftover of `target` to this process and removes the others; leftovers of the living stay. What
-/// cannot be proved at the end is not gone on with.
-pub(in crate::hub) fn take_over(target: &Path, own: &Path, provable: bool) -> Result<bool> {
+/// Gives the largest abandoned download of `target` to this process, as `own`, and removes the others. None is taken
+/// unless the whole is `provable` at the end.
+///
+/// # Errors
+/// A signal has arrived.
+pub fn take_over(target: &Path, own: &Path, provable: bool) -> Result<bool> {
     let mut leftovers = abandoned(target);
     leftovers.sort_by_key(|(_, metadata)| metadata.len());
     let largest = if provable { leftovers.pop() } else { None };
@@ -43,20 +45,16 @@ pub(in crate::hub) fn take_over(target: &Path, own: &Path, provable: bool) -> Re
     }
 }
 
-/// Whether nobody writes to the file: watched for a moment if it is young.
+/// Whether nobody writes to the file. A young one is watched for a moment.
 fn is_settled(path: &Path, before: &fs::Metadata) -> Result<bool> {
     let age = before.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
-    let until = Instant::now() + SETTLED.saturating_sub(age);
-    while Instant::now() < until {
-        interrupt::check()?;
-        thread::sleep(Duration::from_millis(50));
-    }
+    interrupt::sleep(SETTLED.saturating_sub(age))?;
     let same = |now: fs::Metadata| now.len() == before.len() && now.modified().ok() == before.modified().ok();
     Ok(fs::metadata(path).is_ok_and(same))
 }
 
-/// Bytes that an abandoned download of `target` holds, at most.
-pub(in crate::hub) fn leftover_bytes(target: &Path) -> u64 {
+/// Bytes of the largest abandoned download of `target`.
+pub fn leftover_bytes(target: &Path) -> u64 {
     abandoned(target).into_iter().map(|(_, metadata)| metadata.len()).max().unwrap_or_default()
 }
 

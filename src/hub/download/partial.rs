@@ -1,48 +1,29 @@
-//! Downloads that are not finished: a file of one process alone, and what dead processes left of theirs.
+//! A file that is being downloaded. It belongs to one process.
 //!
-//! Its name is that of the file it will be, host, process and number. No lock is needed: every process writes to a
-//! file of its own and renames it when size and digest are proved, so that whoever comes last puts the same bytes in
-//! place again. A leftover changes hands by a rename, which succeeds once.
+//! Its name is that of the finished file, host, process and number. No lock is needed: every process writes to a file of
+//! its own and renames it once size and checksum are proved, so that whoever comes last puts the same bytes in place
+//! again. What a dead process left changes hands by a rename, which succeeds only once.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::leftover::{own_path, take_over};
-use super::sum::{Running, Sum};
+use super::leftover::{take_over, temporary_path};
 use crate::error::{Error, Result};
-use crate::fs::{parent, sync_folder};
+use crate::fs::{for_each_piece, parent, sync_folder};
+use crate::hub::expected::Expected;
+use crate::hub::http::retry::Failed;
 use crate::runtime::interrupt;
+use crate::units::Bytes;
+use crate::weights::hub_cache::{Checksum, Running};
 
-/// So often a writer makes sure that nobody has taken its file over: more often than leftovers settle.
+/// How often a writer makes sure that nobody has taken its file over: sooner than others may take it.
 const ASSURED: Duration = Duration::from_secs(1);
-const PIECE: usize = 1 << 20;
-
-/// What a finished file must be.
-#[derive(Clone, Debug)]
-pub(in crate::hub) struct Expected {
-    /// Size in bytes, where it is known beforehand.
-    pub(in crate::hub) bytes: Option<u64>,
-    /// Digest, where it is known beforehand.
-    pub(in crate::hub) sum: Option<Sum>,
-}
-
-impl Expected {
-    /// Whether a file of this path is what is expected; what cannot be told is not.
-    pub(in crate::hub) fn holds(&self, path: &Path, read: &mut dyn FnMut(u64)) -> Result<bool> {
-        let Ok(metadata) = path.metadata() else { return Ok(false) };
-        let size = metadata.is_file() && self.bytes.is_none_or(|bytes| bytes == metadata.len());
-        match &self.sum {
-            Some(sum) if size => sum.holds(path, read),
-            _ => Ok(false),
-        }
-    }
-}
 
 /// A file that is being downloaded.
-pub(in crate::hub) struct Partial {
+pub struct Partial {
     path: PathBuf,
     target: PathBuf,
     file: File,
@@ -57,36 +38,27 @@ impl Partial {
     ///
     /// # Errors
     /// The folder cannot be written to, or a signal has arrived.
-    pub(in crate::hub) fn open(target: &Path, expected: &Expected) -> Result<Self> {
-        let path = own_path(target);
+    pub fn open(target: &Path, expected: &Expected) -> Result<Self> {
+        let folder = parent(target);
+        fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
+        let path = temporary_path(target);
         let taken = take_over(target, &path, expected.sum.is_some())?;
-        let writing = |error| Error::writing(&path, error);
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(writing)?;
-        let mut partial = Self {
-            path: path.clone(),
-            target: target.to_owned(),
-            file,
-            bytes: 0,
-            sum: None,
-            expected: expected.clone(),
-            assured: Instant::now(),
-        };
-        if taken {
-            partial.digest_again()?;
-        } else {
-            partial.restart()?;
-        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(!taken).open(&path);
+        let file = file.map_err(|error| Error::writing(&path, error))?;
+        let (target, expected) = (target.to_owned(), expected.clone());
+        let mut partial = Self { path, target, file, bytes: 0, sum: None, expected, assured: Instant::now() };
+        partial.sum = partial.start_sum();
+        partial.read()?;
         Ok(partial)
     }
 
     /// Bytes that are there.
-    pub(in crate::hub) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether all bytes are there.
-    pub(in crate::hub) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.expected.bytes == Some(self.bytes)
     }
 
@@ -94,68 +66,48 @@ impl Partial {
     ///
     /// # Errors
     /// The file cannot be written to.
-    pub(in crate::hub) fn restart(&mut self) -> Result<()> {
-        let writing = |error| Error::writing(&self.path, error);
-        self.file.set_len(0).map_err(writing)?;
-        self.file.seek(SeekFrom::Start(0)).map_err(writing)?;
+    pub fn restart(&mut self) -> Result<()> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        emptied.map_err(|error| Error::writing(&self.path, error))?;
         self.bytes = 0;
-        self.sum = self.running();
+        self.sum = self.start_sum();
         Ok(())
     }
 
-    fn running(&self) -> Option<Running> {
+    fn start_sum(&self) -> Option<Running> {
         match (self.expected.sum.as_ref()?, self.expected.bytes) {
-            (Sum::Git(_), None) => None, // Git's digest starts with the size
+            (Checksum::Git(_), None) => None, // an id in Git starts with the size
             (sum, bytes) => Some(sum.start(bytes.unwrap_or_default())),
         }
     }
 
-    /// Reads what somebody else wrote.
-    fn digest_again(&mut self) -> Result<()> {
-        let mut sum = self.running();
-        let mut piece = vec![0; PIECE];
-        let mut bytes = 0;
-        loop {
-            interrupt::check()?;
-            let n = match self.file.read(&mut piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read.map_err(|error| Error::reading(&self.path, error))?,
-            };
-            if n == 0 {
-                break;
-            }
-            bytes += n as u64;
-            if let Some(sum) = &mut sum {
-                sum.update(&piece[..n]);
-            }
-        }
-        if self.expected.bytes.is_some_and(|expected| bytes > expected) {
-            return self.restart();
-        }
-        (self.bytes, self.sum) = (bytes, sum);
-        Ok(())
+    /// Reads what a dead process wrote.
+    fn read(&mut self) -> Result<()> {
+        let Self { file, path, bytes, sum, .. } = self;
+        for_each_piece(file, path, &mut |piece| {
+            count(piece, bytes, sum);
+            interrupt::check()
+        })?;
+        if self.expected.bytes.is_some_and(|expected| self.bytes > expected) { self.restart() } else { Ok(()) }
     }
 
     /// Appends bytes.
     ///
     /// # Errors
-    /// The file cannot be written to. What was written before stays.
-    pub(in crate::hub) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    /// The file cannot be written to, or another process has taken it over. What was written before stays.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         if self.assured.elapsed() > ASSURED {
             if !self.is_ours() {
-                return Err(self.lost());
+                return Err(Failed::again(self.lost()));
             }
             self.assured = Instant::now();
         }
         if let Err(error) = self.file.write_all(bytes) {
-            // What of these bytes has reached the file is not known: the rest goes on from what is.
+            // How much of these bytes has reached the file is unknown: it is cut back to what is known.
             let _ = self.file.set_len(self.bytes);
-            return Err(self.unwritten(error));
+            return Err(self.unwritten(error).into());
         }
-        if let Some(sum) = &mut self.sum {
-            sum.update(bytes);
-        }
-        self.bytes += bytes.len() as u64;
+        count(bytes, &mut self.bytes, &mut self.sum);
         Ok(())
     }
 
@@ -165,14 +117,13 @@ impl Partial {
         if !full {
             return error;
         }
-        error.found(format!("{} written before", crate::units::Bytes(self.bytes))).advice(
-            "free space, then run the same command again: it goes on from there; or delete this file to get its space \
-             back",
+        error.found(format!("{} written before", Bytes(self.bytes))).advice(
+            "free space, then run the same command again: it resumes from there; or delete this file to free its space",
         )
     }
 
     /// Whether the file still has the name that this process gave it.
-    pub(in crate::hub) fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (fs::metadata(&self.path), self.file.metadata()) {
             (Ok(named), Ok(open)) => inode(named) == inode(open),
@@ -185,40 +136,48 @@ impl Partial {
             .advice("run the same command again")
     }
 
-    /// Whether the bytes are those expected; the digest found, if one was expected.
+    /// What was found, if the bytes are not those that are expected.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(in crate::hub) fn proved(&mut self) -> Result<(bool, Option<Sum>)> {
-        let size = self.expected.bytes.is_none_or(|bytes| bytes == self.bytes);
-        let Some(expected) = &self.expected.sum else { return Ok((size, None)) };
-        match self.sum.take() {
-            Some(sum) => {
-                let found = sum.finish();
-                Ok((size && found == *expected, Some(found)))
-            }
-            // The size was not known when the digest had to start with it.
-            None => Ok((size && expected.holds(&self.path, &mut |_| ())?, None)),
+    pub fn mismatch(&mut self) -> Result<Option<String>> {
+        if self.expected.bytes.is_some_and(|bytes| bytes != self.bytes) {
+            return Ok(Some(format!("{} bytes", self.bytes)));
         }
+        let Some(expected) = &self.expected.sum else { return Ok(None) };
+        let found = match self.sum.take() {
+            Some(sum) => sum.finish(),
+            // The checksum starts with the size, which was not known.
+            None if self.expected.holds(&self.path)? => return Ok(None),
+            None => return Ok(Some("another digest".to_owned())),
+        };
+        Ok((found != *expected).then(|| format!("the digest {found}")))
     }
 
     /// Gives the file its name, durably.
     ///
     /// # Errors
-    /// The file system refuses.
-    pub(in crate::hub) fn publish(&self) -> Result<()> {
+    /// The file system refuses, or another process has taken the file over.
+    pub fn publish(&self) -> Result<()> {
         if !self.is_ours() {
             return Err(self.lost());
         }
         self.file.sync_all().map_err(|error| self.unwritten(error))?;
-        fs::rename(&self.path, &self.target).map_err(|error| Error::writing(&self.target, error))?;
-        sync_folder(parent(&self.target)).map_err(|error| Error::writing(&self.target, error))
+        let named = fs::rename(&self.path, &self.target).and_then(|()| sync_folder(parent(&self.target)));
+        named.map_err(|error| Error::writing(&self.target, error))
     }
 
     /// Removes the file.
-    pub(in crate::hub) fn discard(&mut self) {
+    pub fn discard(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn count(piece: &[u8], bytes: &mut u64, sum: &mut Option<Running>) {
+    if let Some(sum) = sum {
+        sum.update(piece);
+    }
+    *bytes += piece.len() as u64;
 }
 
 #[cfg(test)]
@@ -226,12 +185,12 @@ mod tests {
     use super::*;
     use crate::fs::digest::Digest;
     use crate::fs::owner;
-    use crate::hub::partial::leftover::{ABANDONED, SUFFIX, leftover_bytes};
+    use crate::hub::download::leftover::{ABANDONED, SUFFIX, leftover_bytes};
 
     const DEAD: u32 = u32::MAX - 1;
 
     fn expected(content: &[u8]) -> Expected {
-        Expected { bytes: Some(content.len() as u64), sum: Some(Sum::Sha256(Digest::of(content))) }
+        Expected { bytes: Some(content.len() as u64), sum: Some(Checksum::Sha256(Digest::of(content))) }
     }
 
     fn leave(target: &Path, owner: &str, content: &[u8]) -> PathBuf {
@@ -241,9 +200,15 @@ mod tests {
         path
     }
 
+    fn error(failed: Failed) -> Error {
+        match failed {
+            Failed::Again { error, .. } | Failed::Wrong(error) | Failed::Finally(error) => error,
+        }
+    }
+
     fn finish(mut partial: Partial, rest: &[u8]) -> bool {
-        partial.write(rest).unwrap();
-        let proved = partial.proved().unwrap().0;
+        partial.write(rest).map_err(error).unwrap();
+        let proved = partial.mismatch().unwrap().is_none();
         if proved {
             partial.publish().unwrap();
         }
@@ -251,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_leftover_of_the_dead_is_gone_on_with() {
+    fn the_largest_leftover_of_a_dead_process_is_continued() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
         leave(&target, &format!("{}-0", owner::of(DEAD)), b"AC");
@@ -268,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_bytes_of_a_leftover_are_noticed_and_too_many_dropped() {
+    fn wrong_bytes_of_a_leftover_are_noticed_and_one_that_is_too_long_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
         leave(&target, &format!("{}-0", owner::of(DEAD)), b"XX");
@@ -279,11 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_took_over_is_not_given_its_name() {
+    fn a_file_that_another_process_took_over_does_not_get_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
         let mut partial = Partial::open(&target, &expected(b"ACGT")).unwrap();
-        partial.write(b"ACGT").unwrap();
+        partial.write(b"ACGT").map_err(error).unwrap();
         fs::rename(&partial.path, folder.path().join("elsewhere")).unwrap();
         assert!(!partial.is_ours());
         assert!(partial.publish().is_err());
@@ -294,13 +259,13 @@ mod tests {
     fn a_full_disk_keeps_what_was_written_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let mut partial = Partial::open(&folder.path().join("blob"), &expected(b"ACGT")).unwrap();
-        partial.write(b"AC").unwrap();
+        partial.write(b"AC").map_err(error).unwrap();
         let path = partial.path.clone();
         partial.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let error = partial.write(b"GT").unwrap_err();
+        let error = error(partial.write(b"GT").unwrap_err());
         assert_eq!((error.fault().id(), error.path()), ("VN-IO-NOSPACE", Some(path.as_path())));
         let report = error.report("virnucpro");
-        assert!(report.contains("2 B written before") && report.contains("goes on from there"), "{report}");
+        assert!(report.contains("2 B written before") && report.contains("resumes from there"), "{report}");
         assert_eq!(fs::read(path).unwrap(), b"AC");
     }
 
@@ -315,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_leftover_of_another_machine_has_no_owner() {
+    fn an_old_leftover_of_another_machine_is_abandoned() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("blob");
         let path = leave(&target, "far-away-12-0", b"AC");
