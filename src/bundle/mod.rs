@@ -10,6 +10,7 @@
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
 //! makes a bundle of what is published. The digest of `bundle.yaml` stands for the whole bundle.
 
+mod component;
 pub mod import;
 mod mini;
 mod search;
@@ -19,6 +20,7 @@ mod vectors;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+pub use component::{CONFIG_JSON, Component, TOKENIZER_JSON};
 pub use search::{FoundBundle, FoundBundles, SearchPath};
 pub use spec::{BUNDLE_YAML, EncoderSpec, FORMAT, Family, FileRecord, HeadSpec, Pooling, Spec};
 pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
@@ -39,8 +41,6 @@ pub struct Bundle {
 #[derive(Clone, Debug)]
 enum Location {
     Folder(PathBuf),
-    /// A folder in the making.
-    Staged(PathBuf),
     Embedded,
 }
 
@@ -63,17 +63,12 @@ impl Bundle {
     /// of another size, [`Fault::ModelMismatch`].
     pub fn open_folder(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
-            return Err(Error::new(Fault::ModelMissing, format!("there is no bundle {}", folder.display()))
+            return Err(Error::new(Fault::ModelMissing, format!("bundle {} does not exist", folder.display()))
                 .file(folder)
                 .expected(format!("a folder with {BUNDLE_YAML}"))
                 .advice("check the path; 'virnucpro models list' shows the bundles known by name"));
         }
         Self::read(Location::Folder(folder.to_owned()))
-    }
-
-    /// A bundle in the making: its files lie in `folder`, its `bundle.yaml` may not yet.
-    fn staged(folder: &Path, spec: Spec, digest: Digest) -> Self {
-        Self { spec, digest, location: Location::Staged(folder.to_owned()) }
     }
 
     /// The bundle inside the executable: random weights, for tests and demonstrations.
@@ -94,11 +89,6 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Whether it is in the making: nobody else knows its files, and their digests were computed as they were written.
-    pub fn is_staged(&self) -> bool {
-        matches!(self.location, Location::Staged(_))
-    }
-
     /// What `bundle.yaml` says.
     pub fn spec(&self) -> &Spec {
         &self.spec
@@ -112,12 +102,12 @@ impl Bundle {
     /// The folder; none for the embedded bundle.
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
-            Location::Folder(folder) | Location::Staged(folder) => Some(folder),
+            Location::Folder(folder) => Some(folder),
             Location::Embedded => None,
         }
     }
 
-    /// Where a file of the bundle stands, for messages: a made-up path for the embedded bundle.
+    /// Path of a file of the bundle, for messages: a made-up one for the embedded bundle.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.location.path_of(name)
     }
@@ -164,44 +154,45 @@ impl Bundle {
     /// [`Fault::ModelDigest`], those of [`file`](Self::file) and of `proceed`.
     pub fn verify_file(&self, name: &str, proceed: &dyn Fn() -> Result<()>) -> Result<()> {
         let (bytes, record) = (self.file(name)?, self.record(name)?);
-        if self.is_staged() {
-            return Ok(());
-        }
-        let found = bytes.digest(proceed)?;
-        if found == record.sha256 {
-            return Ok(());
-        }
-        Err(damaged("has another content than recorded", &self.path_of(name))
-            .expected(format!("sha256 {}", record.sha256))
-            .found(format!("sha256 {found}")))
+        compare_digest(&self.path_of(name), record.sha256, bytes.digest(proceed)?)
     }
 
     fn record(&self, name: &str) -> Result<&FileRecord> {
         self.spec.files.get(name).ok_or_else(|| {
             Error::new(Fault::ModelMissing, format!("the bundle '{}' has no file {name}", self.spec.name))
                 .file(self.path_of(name))
-                .advice("a part of family mock has no files; take a bundle with real models")
+                .advice("a model of family mock has no files; take a bundle with real models")
         })
     }
+}
+
+/// Refuses a file of a bundle with another digest than recorded.
+fn compare_digest(path: &Path, expected: Digest, found: Digest) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(damaged("has another content than recorded", path)
+        .expected(format!("sha256 {expected}"))
+        .found(format!("sha256 {found}")))
 }
 
 fn damaged(how: &str, path: &Path) -> Error {
     Error::new(Fault::ModelDigest, format!("a file of the bundle {how}"))
         .file(path)
-        .advice("the file is damaged or was exchanged: import or fetch the bundle again")
+        .advice("the file is damaged or was replaced: import or fetch the bundle again")
 }
 
 impl Location {
     fn path_of(&self, name: &str) -> PathBuf {
         match self {
-            Self::Folder(folder) | Self::Staged(folder) => folder.join(name),
+            Self::Folder(folder) => folder.join(name),
             Self::Embedded => Path::new("<embedded>").join(mini::NAME).join(name),
         }
     }
 
     fn bytes(&self, name: &str) -> Result<ModelBytes> {
         match self {
-            Self::Folder(_) | Self::Staged(_) => ModelBytes::open(&self.path_of(name)),
+            Self::Folder(_) => ModelBytes::open(&self.path_of(name)),
             Self::Embedded => {
                 let missing = || Error::new(Fault::Bug, format!("the embedded bundle has no {name}"));
                 self.bytes_if_there(name)?.ok_or_else(missing)
@@ -211,7 +202,7 @@ impl Location {
 
     fn bytes_if_there(&self, name: &str) -> Result<Option<ModelBytes>> {
         match self {
-            Self::Folder(folder) | Self::Staged(folder) => match folder.join(name).symlink_metadata() {
+            Self::Folder(folder) => match folder.join(name).symlink_metadata() {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 _ => ModelBytes::open(&folder.join(name)).map(Some),
             },

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::component::Component;
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
 use crate::units::{BUNDLE_NAME_RULE, is_bundle_name};
@@ -68,7 +69,7 @@ pub struct HeadSpec {
     pub dim: u32,
 }
 
-/// Kind of a part.
+/// Kind of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -117,7 +118,7 @@ impl Spec {
     /// Reads and checks the content of a `bundle.yaml`; `file` is named in errors.
     ///
     /// # Errors
-    /// [`Fault::ModelFormat`], [`Fault::ModelPointer`]; [`Fault::ModelMismatch`] when the parts do not fit together.
+    /// [`Fault::ModelFormat`], [`Fault::ModelPointer`]; [`Fault::ModelMismatch`] when the models do not fit together.
     pub fn parse(yaml: &[u8], file: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {
@@ -150,38 +151,38 @@ impl Spec {
     /// The text of `bundle.yaml`, the same for the same bundle.
     ///
     /// # Errors
-    /// The fields make no sense together, or the parts do not fit: [`Fault::ModelFormat`], [`Fault::ModelMismatch`].
+    /// The fields make no sense together, or the models do not fit: [`Fault::ModelFormat`], [`Fault::ModelMismatch`].
     pub fn to_yaml(&self) -> Result<String> {
         self.check()?;
         serde_yaml::to_string(self)
             .map_err(|error| Error::new(Fault::Bug, "bundle.yaml cannot be written").caused_by(error))
     }
 
-    /// Paths of the files that the parts need, `bundle.yaml` left out.
-    pub fn required_files(&self) -> Vec<&'static str> {
-        let mut files = Vec::new();
-        if self.dnabert.family == Family::Dnabert {
-            files.extend(["dnabert/config.json", "dnabert/model.safetensors", "dnabert/tokenizer.json"]);
+    /// What computes a component.
+    pub fn family(&self, component: Component) -> Family {
+        match component {
+            Component::Dnabert => self.dnabert.family,
+            Component::Esm => self.esm.family,
+            Component::Head => self.head.family,
         }
-        if self.esm.family == Family::Esm2 {
-            files.extend(["esm/config.json", "esm/model.safetensors"]);
-        }
-        if self.head.family == Family::Mlp {
-            files.push("head.safetensors");
-        }
-        files
+    }
+
+    /// Paths of the files that the models need, `bundle.yaml` left out.
+    pub fn required_files(&self) -> Vec<String> {
+        let real = Component::ALL.into_iter().filter(|&component| self.family(component) != Family::Mock);
+        real.flat_map(Component::files).collect()
     }
 
     fn check(&self) -> Result<()> {
-        self.check_parts()?;
+        self.check_models()?;
         self.check_files()
     }
 
-    /// Whether the fields make sense and the parts fit together; files are not looked at.
+    /// Whether the fields make sense and the models fit together; files are not looked at.
     ///
     /// # Errors
     /// [`Fault::ModelFormat`], [`Fault::ModelMismatch`].
-    pub(super) fn check_parts(&self) -> Result<()> {
+    pub(super) fn check_models(&self) -> Result<()> {
         if !is_bundle_name(&self.name) {
             return Err(wrong("name", BUNDLE_NAME_RULE, &self.name));
         }
@@ -193,19 +194,17 @@ impl Spec {
         if !(1..=1_000_000).contains(&self.window) {
             return Err(wrong("window", "1 to 1000000 bases", &self.window.to_string()));
         }
-        for (part, family, own) in [
-            ("family of dnabert", self.dnabert.family, Family::Dnabert),
-            ("family of esm", self.esm.family, Family::Esm2),
-            ("family of head", self.head.family, Family::Mlp),
-        ] {
+        for component in Component::ALL {
+            let (own, family) = (component.family(), self.family(component));
             if family != own && family != Family::Mock {
-                return Err(wrong(part, &format!("{own:?} or Mock"), &format!("{family:?}")));
+                let what = format!("family of {}", component.key());
+                return Err(wrong(&what, &format!("{own:?} or Mock"), &format!("{family:?}")));
             }
         }
-        for (part, encoder) in [("size of dnabert", &self.dnabert), ("size of esm", &self.esm)] {
+        for (component, encoder) in [("dnabert", &self.dnabert), ("esm", &self.esm)] {
             if !(1..=1 << 20).contains(&encoder.dim) || !(1..=1 << 16).contains(&encoder.layer) {
                 let found = format!("dim {}, layer {}", encoder.dim, encoder.layer);
-                return Err(wrong(part, "a width and a layer above 0", &found));
+                return Err(wrong(&format!("size of {component}"), "a width and a layer above 0", &found));
             }
         }
         if self.head.dim != self.dnabert.dim + self.esm.dim {
@@ -219,9 +218,9 @@ impl Spec {
 
     fn check_files(&self) -> Result<()> {
         let required = self.required_files();
-        let missing: Vec<_> = required.iter().copied().filter(|name| !self.files.contains_key(*name)).collect();
-        let listed = self.files.keys().map(String::as_str);
-        let extra: Vec<_> = listed.filter(|name| !required.contains(name)).collect();
+        let missing: Vec<_> =
+            required.iter().map(String::as_str).filter(|name| !self.files.contains_key(*name)).collect();
+        let extra: Vec<_> = self.files.keys().filter(|name| !required.contains(name)).map(String::as_str).collect();
         if missing.is_empty() && extra.is_empty() {
             return Ok(());
         }
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_the_parts_do_not_need_is_refused() {
+    fn a_file_the_models_do_not_need_is_refused() {
         let digest = "0".repeat(64);
         let yaml = MOCK.replace("files: {}", &format!("files: {{../../etc/passwd: {{bytes: 1, sha256: '{digest}'}}}}"));
         assert_eq!(parse(&yaml).unwrap_err().fault(), Fault::ModelFormat);

@@ -1,4 +1,4 @@
-//! `models import`: a bundle made of published weights, and told of.
+//! `models import`: a bundle made of published weights, and a report of it.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use super::{import_report, verify};
 use crate::bundle::SearchPath;
-use crate::bundle::import::{ImportRequest, Report, Staged, Step, Training};
+use crate::bundle::import::{ImportRequest, Report, StagedBundle, Step, Training};
 use crate::config;
 use crate::error::{Error, Fault, Result, printable};
 use crate::hub;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
 
-/// Makes a bundle, and tells what was found. Where no file or folder is, the name of a bundle or of a fetched model
-/// stands for it.
+/// Makes a bundle and reports what was found. A path that does not exist may be the name of a bundle or of a fetched
+/// model.
 ///
 /// # Errors
-/// Those of [`Staged`] and of computing vectors; there is no model of that name.
+/// Those of [`StagedBundle`] and of computing vectors; a name that no model has.
 pub fn import(settings: &config::Import, progress: &Progress) -> Result<String> {
     let search = SearchPath::standard(settings.search.clone());
     let request = request(settings, &search)?;
     let made = make(&request, progress).map_err(|error| {
-        // What a signal breaks off may fail for another reason first.
+        // What a signal stops may fail for another reason first.
         let error = interrupt::check().err().unwrap_or(error);
         match error.fault() {
             Fault::Interrupted | Fault::Terminated => {
@@ -57,14 +57,14 @@ fn request(settings: &config::Import, search: &SearchPath) -> Result<ImportReque
 
 fn make(request: &ImportRequest, progress: &Progress) -> Result<Report> {
     let shown = RefCell::new(None);
-    let mut staged = Staged::new(request, &|step| {
+    let mut staged = StagedBundle::write(request, &|step| {
         interrupt::check()?;
         show(&mut shown.borrow_mut(), step, progress);
         Ok(())
     })?;
     drop(shown);
     log::info!("computing the vectors that 'models verify' compares with");
-    match verify::vectors_to_store(staged.bundle())? {
+    match verify::vectors_to_store(&staged.open()?)? {
         Some(vectors) => staged.store_vectors(vectors)?,
         None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),
     }
@@ -72,31 +72,31 @@ fn make(request: &ImportRequest, progress: &Progress) -> Result<Report> {
     staged.commit()
 }
 
-/// Shows how much of a part is written.
+/// Shows how much of a model is written.
 fn show(shown: &mut Option<(Step, Task)>, step: Step, progress: &Progress) {
     match shown {
-        Some((last, task)) if last.part == step.part => {
+        Some((last, task)) if last.component == step.component => {
             task.add(step.written.saturating_sub(last.written));
             *last = step;
         }
         _ => {
-            // The bar of the part before goes first.
+            // The bar of the model before goes first.
             *shown = None;
-            let task = progress.bytes(import_report::title(step.part), Some(step.total));
+            let task = progress.bytes(step.component.title(), Some(step.total));
             task.add(step.written);
             *shown = Some((step, task));
         }
     }
 }
 
-/// The folder of a bundle or of a fetched model where `path` is its name, else `path` itself.
+/// The folder of the bundle or fetched model that `path` names, else `path` itself.
 fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
-    // What is there and cannot be read is told by whoever reads it.
+    // Whatever exists and cannot be read is reported by its reader.
     let absent = path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let Some(name) = path.to_str().filter(|_| absent) else { return Ok(path.to_owned()) };
     let is_word = !name.contains('/');
     if is_word && search.is_embedded(name) {
-        return Err(Error::new(Fault::ModelMissing, format!("the bundle '{name}' has no files to take a part of"))
+        return Err(Error::new(Fault::ModelMissing, format!("the bundle '{name}' has no files to take a model from"))
             .found("the bundle in the executable")
             .advice("give files, a fetched model or a bundle in a folder: 'virnucpro models list' shows those"));
     }
@@ -113,7 +113,7 @@ fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
         let name = printable(name, 200);
         return Err(Error::new(
             Fault::ModelMissing,
-            format!("there is no file, bundle or fetched model named '{name}'"),
+            format!("no file, bundle or fetched model is named '{name}'"),
         )
         .advice(
             "check the name: 'virnucpro models list' shows the bundles, 'virnucpro models fetch' what can be fetched",
@@ -122,10 +122,10 @@ fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Where a bundle goes when no folder is given for it: where its name is enough to find it.
+/// Where a bundle goes when no folder is given: where it can be found by name.
 ///
 /// # Errors
-/// [`Fault::Usage`] when there is no such folder, or the name always means another bundle.
+/// [`Fault::Usage`] when this user has no such folder, or the name always means another bundle.
 fn folder_for(name: &str, search: &SearchPath) -> Result<PathBuf> {
     let usage = |message: &str, advice: &str| Err(Error::new(Fault::Usage, message).advice(advice));
     if search.is_embedded(name) {
@@ -133,8 +133,6 @@ fn folder_for(name: &str, search: &SearchPath) -> Result<PathBuf> {
     }
     match SearchPath::users_own() {
         Some(folder) => Ok(folder.join(name)),
-        None => {
-            usage("there is no folder for models of this user: neither XDG_DATA_HOME nor HOME is set", "give --output")
-        }
+        None => usage("this user has no folder for models: neither XDG_DATA_HOME nor HOME is set", "give --output"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::bundle::SearchPath;
-use crate::bundle::import::{Dims, PartReport, Report};
+use crate::bundle::import::{ImportedModel, Report};
 use crate::error::printable;
 use crate::units::Bytes;
 
@@ -13,11 +13,11 @@ const INDENT: usize = 12;
 /// Longer than any path that can be opened.
 const MAX_WORD: usize = 5000;
 
-/// The text of a report: a block for each part, one for the bundle.
+/// The text of a report: a block for each model, one for the bundle.
 pub(super) fn text(report: &Report, search: &SearchPath) -> String {
     let mut text = String::new();
-    for part in &report.parts {
-        block(&mut text, part);
+    for model in &report.models {
+        block(&mut text, model, report);
     }
     let spec = &report.spec;
     let trained = if spec.trained { "" } else { ", UNTRAINED: random weights" };
@@ -32,38 +32,29 @@ pub(super) fn text(report: &Report, search: &SearchPath) -> String {
     text
 }
 
-/// A part as people call it.
-pub(super) fn title(part: &str) -> &'static str {
-    match part {
-        "dnabert" => "DNABERT-S",
-        "esm" => "ESM-2",
-        _ => "head",
-    }
-}
-
-fn block(text: &mut String, part: &PartReport) {
-    let weights = part.weights.display().to_string();
-    let _ = writeln!(text, "{}", title(part.name));
+fn block(text: &mut String, model: &ImportedModel, report: &Report) {
+    let weights = model.weights.display().to_string();
+    let _ = writeln!(text, "{}", model.component.title());
     row(text, "from", &[&weights]);
-    row(text, "format", &[&part.format]);
-    row(text, "model", &[&dims(part.dims)]);
-    let unneeded = part.unneeded();
-    let mut tensors = vec![format!("{} used", part.kept)];
-    if !part.dropped.is_empty() {
-        tensors[0].push_str(&format!(", {} not needed: ", part.dropped.len()));
+    row(text, "format", &[&model.format]);
+    row(text, "model", &[&model.size]);
+    let unneeded = model.unneeded();
+    let mut tensors = vec![format!("{} used", model.kept)];
+    if !model.dropped.is_empty() {
+        tensors[0].push_str(&format!(", {} not needed: ", model.dropped.len()));
         let last = unneeded.len() - 1;
         tensors.extend(unneeded.into_iter().enumerate().map(|(n, name)| if n < last { name + ", " } else { name }));
     }
     row(text, "tensors", &tensors.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut numbers = part.stored.clone();
-    if part.stored != part.dtype {
-        let _ = write!(numbers, ", written as {}", part.dtype);
+    let mut numbers = model.stored.clone();
+    if model.stored != model.dtype {
+        let _ = write!(numbers, ", written as {}", model.dtype);
     }
-    if let Some(frequencies) = part.frequencies.as_ref().filter(|&frequencies| *frequencies != part.dtype) {
+    if let Some(frequencies) = model.frequencies.as_ref().filter(|&frequencies| *frequencies != model.dtype) {
         let _ = write!(numbers, "; rotary frequencies {frequencies}");
     }
     row(text, "numbers", &[&numbers]);
-    for source in &part.sources {
+    for source in &model.sources {
         let name = source.path.file_name().unwrap_or_default().to_string_lossy();
         let size = Bytes(source.bytes);
         match source.sha256 {
@@ -74,12 +65,14 @@ fn block(text: &mut String, part: &PartReport) {
             None => row(text, "read", &[&format!("{size}, "), &name]),
         }
     }
-    row(text, "written", &[&format!("{}, sha256", Bytes(part.file.bytes))]);
-    row(text, "", &[&part.file.sha256.to_string()]);
+    if let Some(written) = report.spec.files.get(&model.component.weights()) {
+        row(text, "written", &[&format!("{}, sha256", Bytes(written.bytes))]);
+        row(text, "", &[&written.sha256.to_string()]);
+    }
     text.push('\n');
 }
 
-/// A label and its words, which are set on further lines where one is too short.
+/// A label and its words, wrapped to further lines where one is too short.
 fn row(text: &mut String, label: &str, words: &[&str]) {
     let mut line = format!("  {label:0$}", INDENT - 2);
     for word in words {
@@ -94,18 +87,7 @@ fn row(text: &mut String, label: &str, words: &[&str]) {
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-fn dims(dims: Dims) -> String {
-    let counted = |count: Option<u32>, of: &str| count.map(|count| format!("{count} {of}"));
-    let width = match dims.layers {
-        Some(_) => format!("width {}", dims.width),
-        None => format!("{} inputs", dims.width),
-    };
-    let vocabulary = dims.vocabulary.map(|rows| format!("vocabulary {rows}"));
-    let all = [counted(dims.layers, "layers"), Some(width), counted(dims.heads, "heads"), vocabulary];
-    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// What stands after `--model`: the name where it leads to this bundle, else the folder.
+/// What to give as `--model`: the name where it leads to this bundle, else the folder.
 fn asked_for_by(report: &Report, search: &SearchPath) -> String {
     let same =
         |found: &Path| found.canonicalize().ok().is_some_and(|found| report.folder.canonicalize().ok() == Some(found));

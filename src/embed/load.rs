@@ -1,6 +1,6 @@
 //! From a bundle to running models: which file feeds which part.
 
-use crate::bundle::{Bundle, Family, SearchPath};
+use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
 use crate::config::{self, Side};
 use crate::embed::{Batching, Engine};
 use crate::error::{Error, Fault, Result};
@@ -30,43 +30,41 @@ pub fn stamp(bundle: &Bundle) -> ModelStamp {
     ModelStamp { bundle: spec.name.clone(), digest: bundle.digest().to_string(), trained: spec.trained }
 }
 
-/// The number format that a part of a bundle computes in, without loading it.
+/// The number format that an encoder of a bundle computes in, without loading it.
 ///
 /// # Errors
 /// As for [`engine`].
 pub fn precision(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Precision> {
-    if family(bundle, side) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+    if bundle.spec().family(component(side)) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
 }
 
 /// Whether this build can run the models of a bundle.
 pub fn computes(bundle: &Bundle) -> bool {
-    let spec = bundle.spec();
-    let families = [spec.dnabert.family, spec.esm.family, spec.head.family];
-    cfg!(feature = "torch") || families.iter().all(|&family| family == Family::Mock)
+    cfg!(feature = "torch") || Component::ALL.iter().all(|&model| bundle.spec().family(model) == Family::Mock)
 }
 
-fn family(bundle: &Bundle, side: Side) -> Family {
+fn component(side: Side) -> Component {
     match side {
-        Side::Dnabert => bundle.spec().dnabert.family,
-        Side::Esm => bundle.spec().esm.family,
+        Side::Dnabert => Component::Dnabert,
+        Side::Esm => Component::Esm,
     }
 }
 
-/// An engine for one part of a bundle, on every device asked for.
+/// An engine for one encoder of a bundle, on every device asked for.
 ///
 /// # Errors
 /// A device is missing, the bundle is damaged, or this build has no libtorch.
 pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Engine> {
-    let family = family(bundle, side);
-    let tokenizer: Box<dyn Tokenize> = match family {
+    let component = component(side);
+    let tokenizer: Box<dyn Tokenize> = match bundle.spec().family(component) {
         Family::Dnabert => {
-            let name = "dnabert/tokenizer.json";
-            bundle.verify_file(name, &interrupt::check)?;
-            Box::new(DnabertTokenizer::from_bytes(&bundle.file(name)?, &bundle.path_of(name))?)
+            let name = component.file(TOKENIZER_JSON);
+            bundle.verify_file(&name, &interrupt::check)?;
+            Box::new(DnabertTokenizer::from_bytes(&bundle.file(&name)?, &bundle.path_of(&name))?)
         }
         _ => Box::new(EsmTokenizer),
     };
-    let devices = devices(family, bundle, side, compute)?;
+    let devices = devices(component, bundle, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {
         batch_tokens: batch_tokens(compute, devices.on_gpu),
@@ -75,7 +73,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
     };
     log::info!(
         "{} of {} on {}, {} tokens per batch",
-        if side == Side::Dnabert { "DNABERT-S" } else { "ESM-2" },
+        component.title(),
         stamp(bundle).cell(),
         devices.name,
         batching.batch_tokens
@@ -121,16 +119,14 @@ struct Devices {
     name: String,
 }
 
-fn devices(family: Family, bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Devices> {
-    if family == Family::Mock {
-        let dim = match side {
-            Side::Dnabert => bundle.spec().dnabert.dim,
-            Side::Esm => bundle.spec().esm.dim,
-        };
+fn devices(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
+    let spec = bundle.spec();
+    if spec.family(component) == Family::Mock {
+        let dim = if component == Component::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
         let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
         return Ok(Devices { encoders, on_gpu: false, name: "no device (mock)".to_owned() });
     }
-    torch::encoders(family, bundle, compute)
+    torch::encoders(component, bundle, compute)
 }
 
 /// The head of a bundle, on the first device asked for, in f32.
@@ -148,14 +144,14 @@ pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>>
 #[cfg(feature = "torch")]
 mod torch {
     use super::*;
+    use crate::bundle::CONFIG_JSON;
     use crate::device::{Placement, set_threads};
     use crate::model::classifier::Classifier;
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
-    use crate::model::parameters::Parameters;
     use crate::pack::TokenBatch;
     use crate::units::Auto;
-    use crate::weights::ModelBytes;
+    use crate::weights::{Safetensors, bytes};
     use std::cell::Cell;
     use std::thread;
 
@@ -210,14 +206,14 @@ mod torch {
         places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))
     }
 
-    pub fn encoders(family: Family, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
+    pub fn encoders(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Placement::resolve(&compute.device, compute.dtype)?;
         let threads = compute.threads.or_else(|| machine::cpus().value);
         // One processor is left to the digests: threads of libtorch that wait for each other wait for all of them.
-        set_threads(if bundle.is_staged() { threads } else { threads.saturating_sub(1).max(1) });
-        let encoders = verified(bundle, &files_of(family), || {
+        set_threads(threads.saturating_sub(1).max(1));
+        let encoders = verified(bundle, &[component.file(CONFIG_JSON), component.weights()], || {
             let encoders = places.iter().map(|place| {
-                let encoder = encoder(family, bundle, place)?;
+                let encoder = encoder(component, bundle, place)?;
                 Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
             });
             encoders.collect::<Result<Vec<_>>>()
@@ -226,8 +222,8 @@ mod torch {
     }
 
     /// Loads while the digests of `files` are computed beside it. Results name the bundle by its digest: what computes
-    /// them must be what it lists, and a damaged file explains whatever loading says.
-    fn verified<T>(bundle: &Bundle, files: &[&str], load: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// them must be what it lists, and a damaged file explains any error of loading.
+    fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<T>) -> Result<T> {
         thread::scope(|scope| {
             let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check)));
             let loaded = load();
@@ -236,79 +232,35 @@ mod torch {
         })
     }
 
-    /// Configuration and weights.
-    fn files_of(family: Family) -> [&'static str; 2] {
-        match family {
-            Family::Dnabert => ["dnabert/config.json", "dnabert/model.safetensors"],
-            _ => ["esm/config.json", "esm/model.safetensors"],
-        }
-    }
-
-    fn encoder(family: Family, bundle: &Bundle, place: &Placement) -> Result<Box<dyn Encoder>> {
-        let [config_name, weights_name] = files_of(family);
-        let json = bundle.file(config_name)?;
-        let json = str::from_utf8(&json).map_err(|error| {
-            Error::new(Fault::ModelConfig, "the configuration is no text")
-                .file(bundle.path_of(config_name))
-                .caused_by(error)
-        })?;
-        let bytes = bundle.file(weights_name)?;
-        let source = bundle.path_of(weights_name);
-        let load = |parameters: &Parameters<'_>| -> Result<Box<dyn Encoder>> {
-            let in_config = |error: Error| error.file(bundle.path_of(config_name));
-            Ok(match family {
-                Family::Dnabert => {
-                    Box::new(Dnabert::load(parameters, &dnabert::Config::from_json(json).map_err(in_config)?)?)
-                }
-                _ => Box::new(Esm2::load(parameters, &esm2::Config::from_json(json).map_err(in_config)?)?),
-            })
-        };
-        if bundle.is_staged() {
-            if bytes.len() as u64 <= machine::memory().available / 2 {
-                bytes.populate(0..bytes.len());
+    fn encoder(component: Component, bundle: &Bundle, place: &Placement) -> Result<Box<dyn Encoder>> {
+        let file = component.file(CONFIG_JSON);
+        let (json, path) = (bundle.file(&file)?, bundle.path_of(&file));
+        let json = bytes::text(&json, &path)?;
+        let in_config = |error: Error| error.file(&path);
+        let weights = weights(component, bundle)?;
+        Ok(match component {
+            Component::Dnabert => {
+                let config = dnabert::Config::from_json(json).map_err(in_config)?;
+                Box::new(Dnabert::load(&weights, &config, place, &interrupt::check)?)
             }
-            // Used for a moment, and no file that anybody else could cut short: not worth a copy.
-            #[allow(unsafe_code)]
-            // SAFETY: `InPlace` holds the bytes until after it has dropped the encoder; nobody else knows the file.
-            let parameters = unsafe {
-                Parameters::parse_in_place(&bytes, &source.to_string_lossy(), place, &|_| interrupt::check())?
-            };
-            let encoder = load(&parameters)?;
-            drop(parameters);
-            return Ok(Box::new(InPlace { encoder, _bytes: bytes }));
-        }
-        let taken = |part| {
-            bytes.release(part);
-            interrupt::check()
-        };
-        load(&Parameters::parse_mapped(&bytes, &source.to_string_lossy(), place, &taken)?)
+            _ => {
+                let config = esm2::Config::from_json(json).map_err(in_config)?;
+                Box::new(Esm2::load(&weights, &config, place, &interrupt::check)?)
+            }
+        })
     }
 
-    /// An encoder whose tensors lie in a mapped file. Fields are dropped in this order.
-    struct InPlace {
-        encoder: Box<dyn Encoder>,
-        _bytes: ModelBytes,
-    }
-
-    impl Encoder for InPlace {
-        fn dim(&self) -> usize {
-            self.encoder.dim()
-        }
-
-        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
-            self.encoder.embed(batch)
-        }
+    fn weights(component: Component, bundle: &Bundle) -> Result<Safetensors> {
+        let name = component.weights();
+        Safetensors::read(bundle.file(&name)?, &bundle.path_of(&name))
     }
 
     pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
         let places = Placement::resolve(&compute.device, Auto::Value(Precision::F32))?;
         set_threads(compute.threads.or_else(|| machine::cpus().value));
-        let name = "head.safetensors";
-        verified(bundle, &[name], || {
-            let bytes = bundle.file(name)?;
-            let source = bundle.path_of(name);
-            let parameters = Parameters::parse(&bytes, &source.to_string_lossy(), first(&places)?)?;
-            Ok(Box::new(Classifier::load(&parameters)?) as Box<dyn Head>)
+        verified(bundle, &[Component::Head.weights()], || {
+            let weights = weights(Component::Head, bundle)?;
+            Ok(Box::new(Classifier::load(&weights, first(&places)?)?) as Box<dyn Head>)
         })
     }
 }
@@ -332,7 +284,7 @@ mod torch {
         Err(absent())
     }
 
-    pub fn encoders(_: Family, _: &Bundle, _: &config::Compute) -> Result<Devices> {
+    pub fn encoders(_: Component, _: &Bundle, _: &config::Compute) -> Result<Devices> {
         Err(absent())
     }
 

@@ -1,25 +1,20 @@
-//! Files that appear under their final name whole or not at all.
+//! A file that appears under its final name whole or not at all.
 //!
-//! Temporary name in the same folder, write, flush to the device, checked close, rename, flush of the
-//! folder: the order restic's local backend uses. Dropping an unfinished file removes it.
+//! Unfinished name in the same folder, write, flush to the device, checked close, rename, flush of the folder: the order
+//! restic's local backend uses. Dropping an unfinished file removes it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{FileDigest, owner, parent, sync_folder};
+use super::{FileDigest, Output, durable, partial};
 use crate::error::{Error, Result};
 
-const SUFFIX: &str = ".partial";
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// A file being written under a temporary name; [`commit`](AtomicFile::commit) gives it its own.
+/// A file being written under an unfinished name; [`commit`](AtomicFile::commit) gives it its own.
 pub struct AtomicFile {
     target: PathBuf,
-    partial: PathBuf,
-    file: Option<File>,
-    buffer: Vec<u8>,
-    hasher: blake3::Hasher,
+    output: Output<blake3::Hasher>,
+    committed: bool,
 }
 
 impl AtomicFile {
@@ -28,15 +23,8 @@ impl AtomicFile {
     /// # Errors
     /// The folder cannot be written to.
     pub fn create(target: &Path) -> Result<Self> {
-        let partial = partial_path(target);
-        let file = File::create(&partial).map_err(|error| Error::writing(&partial, error))?;
-        Ok(Self {
-            target: target.to_owned(),
-            partial,
-            file: Some(file),
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            hasher: blake3::Hasher::new(),
-        })
+        let (path, file) = partial::create(target, durable::create_file)?;
+        Ok(Self { target: target.to_owned(), output: Output::new(path, file), committed: false })
     }
 
     /// Final name.
@@ -47,88 +35,41 @@ impl AtomicFile {
     /// Makes the file durable and gives it its final name.
     ///
     /// # Errors
-    /// Anything the file system reports up to and including the close; the final name is untouched then.
+    /// Anything the file system reports; the final name is untouched unless only the last flush, of the folder, failed.
     pub fn commit(mut self) -> Result<FileDigest> {
-        let target = self.target.clone();
-        self.publish().map_err(|error| Error::writing(&target, error))?;
-        Ok(FileDigest { bytes: self.hasher.count(), blake3: self.hasher.finalize().to_hex().to_string() })
+        self.publish().map_err(|error| Error::writing(&self.target, error))
     }
 
-    fn publish(&mut self) -> io::Result<()> {
-        self.drain()?;
-        if let Some(file) = self.file.take() {
-            file.sync_all()?; // also brings up what a network file system reports only at close
-        }
-        fs::rename(&self.partial, &self.target).inspect_err(|_| drop(fs::remove_file(&self.partial)))?;
-        sync_folder(parent(&self.target))
-    }
-
-    /// Digests and writes what the buffer holds: both like large pieces.
-    fn drain(&mut self) -> io::Result<()> {
-        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))?;
-        file.write_all(&self.buffer)?;
-        self.hasher.update(&self.buffer);
-        self.buffer.clear();
-        Ok(())
+    fn publish(&mut self) -> io::Result<FileDigest> {
+        let (bytes, blake3) = self.output.finish()?;
+        durable::publish(self.output.path(), &self.target)?;
+        self.committed = true;
+        Ok(FileDigest { bytes, blake3 })
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
-            self.drain()?;
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.output.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // what matters is the commit
+        self.output.flush()
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
-            let _ = fs::remove_file(&self.partial);
+        if !self.committed {
+            let _ = fs::remove_file(self.output.path());
         }
     }
-}
-
-/// Removes what dead processes of this machine left unfinished in `folder`.
-///
-/// # Errors
-/// The folder cannot be listed.
-pub fn remove_abandoned(folder: &Path) -> Result<()> {
-    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if owner_of(&name.to_string_lossy()).is_some_and(owner::is_dead) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file name is that of an unfinished file.
-pub fn is_partial(name: &str) -> bool {
-    owner_of(name).is_some()
-}
-
-fn partial_path(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{}{SUFFIX}", owner::this()))
-}
-
-/// Whose an unfinished file is.
-fn owner_of(name: &str) -> Option<&str> {
-    let (_, owner) = name.strip_prefix('.')?.strip_suffix(SUFFIX)?.rsplit_once('.')?;
-    Some(owner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::is_partial;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -163,18 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn only_dead_processes_lose_their_unfinished_files() {
+    fn a_file_that_cannot_get_its_name_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let dead = format!(".a.{}{SUFFIX}", owner::of(u32::MAX - 1));
-        let alive = format!(".a.{}{SUFFIX}", owner::this());
-        let elsewhere = format!(".a.not-{}{SUFFIX}", owner::of(u32::MAX - 1));
-        for name in [&dead, &alive, &elsewhere] {
-            fs::write(folder.path().join(name), "").unwrap();
-        }
-        remove_abandoned(folder.path()).unwrap();
-        let mut left = vec![alive, elsewhere];
-        left.sort();
-        assert_eq!(names(folder.path()), left);
+        fs::create_dir_all(folder.path().join("t/inner")).unwrap();
+        let file = AtomicFile::create(&folder.path().join("t")).unwrap();
+        assert!(file.commit().is_err());
+        assert_eq!(names(folder.path()), ["t"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! SHA-256 of files, as recorded in bundles and on model hubs, and the ids that Git gives to small ones.
+//! Digests of files: BLAKE3 in manifests, SHA-256 in bundles and on model hubs, and Git's ids of small files.
 
 use std::fmt;
 use std::fs::File;
@@ -57,10 +57,10 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// Digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::taken(digest(&SHA256, bytes))
+        Self::from_ring(digest(&SHA256, bytes))
     }
 
-    fn taken(found: ring::digest::Digest) -> Self {
+    fn from_ring(found: ring::digest::Digest) -> Self {
         let mut bytes = [0; 32];
         bytes.iter_mut().zip(found.as_ref()).for_each(|(to, from)| *to = *from);
         Self(bytes)
@@ -68,7 +68,43 @@ impl Digest {
 }
 
 /// A digest of bytes that come piece by piece.
+pub trait ContentHash: Default {
+    /// What comes of it.
+    type Digest: Send + 'static;
+
+    /// Takes the next piece.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// Digest of all pieces.
+    fn finish(self) -> Self::Digest;
+}
+
+/// SHA-256 of bytes that come piece by piece.
 pub struct Hasher(Context);
+
+impl ContentHash for Hasher {
+    type Digest = Digest;
+
+    fn update(&mut self, bytes: &[u8]) {
+        Hasher::update(self, bytes);
+    }
+
+    fn finish(self) -> Digest {
+        Hasher::finish(self)
+    }
+}
+
+impl ContentHash for blake3::Hasher {
+    type Digest = String;
+
+    fn update(&mut self, bytes: &[u8]) {
+        blake3::Hasher::update(self, bytes);
+    }
+
+    fn finish(self) -> String {
+        self.finalize().to_hex().to_string()
+    }
+}
 
 impl Default for Hasher {
     fn default() -> Self {
@@ -84,7 +120,7 @@ impl Hasher {
 
     /// Digest of all pieces.
     pub fn finish(self) -> Digest {
-        Digest::taken(self.0.finish())
+        Digest::from_ring(self.0.finish())
     }
 }
 
@@ -131,7 +167,7 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no SHA-256 digest: 64 lower-case hexadecimal digits");
+        let wrong = || format!("'{text}' is not a SHA-256 digest: 64 lower-case hexadecimal digits");
         if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(wrong());
         }
@@ -179,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn anything_but_a_digest_is_refused() {
         for text in ["", "ba78", &"A".repeat(64), &"g".repeat(64), &"é".repeat(32)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }

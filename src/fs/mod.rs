@@ -1,32 +1,29 @@
-//! What files and folders in the making have in common, whoever makes them: whose they are, room for them, and when they
-//! are safely there.
+//! Files and folders that appear whole or not at all, and what their makers share: names of unfinished ones and their
+//! owners, digests, the space they need, and the calls that put them safely on the device.
 
 mod atomic;
 pub mod digest;
+mod durable;
+mod output;
 pub mod owner;
+pub mod partial;
 pub mod room;
+mod staged;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-pub use atomic::{AtomicFile, is_partial, remove_abandoned};
+pub use atomic::AtomicFile;
 pub use digest::FileDigest;
+pub use durable::{publish, sync_folder};
+pub use output::Output;
+pub use partial::{is_partial, remove_abandoned};
+pub use staged::{StagedFolder, free_target};
 
 use crate::error::{Error, Result};
 
-/// Makes what was renamed in `folder` durable, where the file system can: some network file systems cannot, and say so.
-///
-/// # Errors
-/// Whatever the system reports.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),
-        outcome => outcome,
-    }
-}
-
-/// The folder that `path` stands in: the current one for a mere name.
+/// The folder that contains `path`: the current one for a bare name.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
@@ -52,16 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_stands_in_a_folder() {
+    fn every_path_has_a_folder() {
         for (path, folder) in [("a", "."), ("a/b", "a"), ("/a", "/"), ("./a", "."), ("", ".")] {
             assert_eq!(parent(Path::new(path)), Path::new(folder), "{path}");
         }
-    }
-
-    #[test]
-    fn a_folder_is_synced_or_not_there() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(sync_folder(folder.path()).is_ok());
-        assert_eq!(sync_folder(&folder.path().join("none")).unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

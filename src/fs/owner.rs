@@ -1,19 +1,20 @@
-//! Whose a file in the making is: its name says so, and what the dead left can be told from what the living write.
+//! Which process an unfinished file belongs to: its name says so, so that leftovers of dead processes can be told from work
+//! in progress.
 
 use std::fs;
 use std::path::Path;
 
-/// This process, as names tell it: `HOST-NUMBERING-PROCESS`, letters, digits and `-` only.
+/// This process, as names give it: `HOST-NUMBERING-PROCESS`, letters, digits and `-` only.
 pub fn this() -> String {
     of(std::process::id())
 }
 
-/// A process of this machine, as names tell it.
+/// A process of this machine, as names give it.
 pub fn of(process: u32) -> String {
     format!("{}-{process}", here())
 }
 
-/// Whether an owner is a process of this machine that has ended. Of any other, nobody here can know.
+/// Whether an owner is a process of this machine that has ended. Of other machines nothing is known here.
 pub fn is_dead(owner: &str) -> bool {
     let process = owner.rsplit_once('-').filter(|(place, _)| *place == here());
     let Some(process) = process.and_then(|(_, process)| process.parse::<u32>().ok()) else { return false };

@@ -1,30 +1,34 @@
 //! The head: a small perceptron over both vectors (Li et al. 2025, doi:10.1093/bib/bbaf224).
 //!
 //! Upstream: `MLPClassifier` of Li-Jing-1997/VirNucPro. softmax(W2 relu(batchnorm(W1 x + b1)) + b2), with the
-//! running statistics of training; f32 whatever the encoders compute in. Letters: N rows, D width, C hidden.
+//! running statistics of training; f32 whatever the encoders compute in. Letters: N rows, D width, C hidden. Names and
+//! shapes of the weights: `schema::head`.
 
 use tch::{Device, Kind, Tensor};
 
+use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
 use crate::model::nn::Linear;
-use crate::model::parameters::Parameters;
+use crate::model::parameters::{Parameters, tensors_of};
+use crate::model::schema::head::{CLASSES, Config};
 use crate::model::{Head, Score, input};
+use crate::weights::Safetensors;
 
 /// Added to the variance by the BatchNorm of upstream, which leaves torch's default.
 const BATCH_NORM_EPS: f64 = 1e-5;
 
-/// Classes: 0 others, 1 virus.
-const CLASSES: usize = 2;
-
 /// The head. Load it with [`Classifier::load`]; widths are those of its tensors.
 pub struct Classifier {
+    /// [C, D]
     hidden: Linear,
     norm: BatchNorm,
+    /// [2, C]
     output: Linear,
     dim: usize,
     device: Device,
 }
 
+/// All [C].
 struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
@@ -33,21 +37,12 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn load(parameters: &Parameters<'_>, width: usize) -> Result<Self> {
-        let variance = parameters.get("running_var", &[width])?;
-        let smallest = variance.f_min()?.f_double_value(&[])?;
-        if smallest < 0.0 {
-            return Err(Error::new(Fault::ModelMismatch, "the head has a variance below zero")
-                .record("bn1.running_var")
-                .expected("0 or more")
-                .found(smallest.to_string())
-                .advice("the file is damaged: import or fetch the head again"));
-        }
+    fn load(parameters: &Parameters<'_>) -> Result<Self> {
         Ok(Self {
-            weight: parameters.get("weight", &[width])?,
-            bias: parameters.get("bias", &[width])?,
-            mean: parameters.get("running_mean", &[width])?,
-            variance,
+            weight: parameters.get("weight")?,
+            bias: parameters.get("bias")?,
+            mean: parameters.get("running_mean")?,
+            variance: parameters.get("running_var")?,
         })
     }
 
@@ -60,31 +55,22 @@ impl BatchNorm {
 }
 
 impl Classifier {
-    /// Takes every tensor out of `weights`.
+    /// Loads the weights of `file` to a device.
     ///
     /// # Errors
-    /// Tensors missing, left over, of shapes that do not fit together, or not finite.
-    pub fn load(parameters: &Parameters<'_>) -> Result<Self> {
+    /// Tensors missing, left over, of shapes that do not fit together, not finite, or a variance below zero.
+    pub fn load(file: &Safetensors, placement: &Placement) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
-        let all = parameters.in_f32();
-        let (hidden, output) = (all.sub("hidden_layer"), all.sub("output_layer"));
-        let shape = hidden.shape("weight")?;
-        let &[width, dim] = shape.as_slice() else {
-            return Err(Error::new(Fault::ModelShape, "the head's first layer is no matrix")
-                .record("hidden_layer.weight")
-                .expected("[hidden, inputs]")
-                .found(format!("{shape:?}"))
-                .advice("the file is not a head of this kind: import the original's .pth file"));
-        };
-        let model = Self {
-            hidden: Linear::load(&hidden, dim, width)?,
-            norm: BatchNorm::load(&all.sub("bn1"), width)?,
-            output: Linear::load(&output, width, CLASSES)?,
-            dim,
-            device: parameters.device(),
-        };
-        parameters.finish()?;
-        Ok(model)
+        let config = Config::of(&tensors_of(file)).map_err(|error| error.file(file.path()))?;
+        let schema = config.tensors();
+        let parameters = Parameters::open(file, &schema, placement, &|| Ok(()))?.in_f32();
+        Ok(Self {
+            hidden: Linear::load(&parameters.sub("hidden_layer"))?,
+            norm: BatchNorm::load(&parameters.sub("bn1"))?,
+            output: Linear::load(&parameters.sub("output_layer"))?,
+            dim: config.inputs,
+            device: placement.device,
+        })
     }
 }
 

@@ -3,74 +3,27 @@
 //!
 //! Upstream: `bert_layers.py` of MAGICS-LAB/DNABERT_S at ac01b55, without triton. Any size.
 //!
-//! Letters: B sequences, T tokens, D width, H heads, K = D / H. Numerical choices: LayerNorm after each half
-//! layer, eps from the configuration (1e-12 as published); exact GELU; no position embedding but ALiBi,
-//! computed for the length at hand; softmax in f32. Token type 0 is added always.
+//! Letters: B sequences, T tokens, D width, H heads, K = D / H, F inner width. Numerical choices: LayerNorm after
+//! each half layer, eps from the configuration (1e-12 as published); exact GELU; no position embedding but ALiBi,
+//! computed for the length at hand; softmax in f32. Token type 0 is always added. Names and shapes of the weights:
+//! `schema::dnabert`.
 
 use std::cell::RefCell;
 
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::device::Placement;
 use crate::error::Result;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
 use crate::model::parameters::Parameters;
-use crate::model::{Encoder, config, input};
+use crate::model::{Encoder, input};
 use crate::pack::{Run, TokenBatch};
+use crate::weights::Safetensors;
+
+pub use crate::model::schema::dnabert::Config;
 
 /// Rows of an attention bias start at multiples of this many values, as the CUDA kernels want them.
 const BIAS_ALIGNMENT: i64 = 16;
-
-/// Hugging Face's `config.json` of a DNABERT-2 model.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Config {
-    /// Rows of the token table.
-    pub vocab_size: usize,
-    /// Rows of the token type table; only row 0 is used.
-    pub type_vocab_size: usize,
-    /// Width D.
-    pub hidden_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Number of heads H.
-    pub num_attention_heads: usize,
-    /// Width of each half of the gated unit.
-    pub intermediate_size: usize,
-    /// Added to the variance in each LayerNorm; 1e-12 as published.
-    pub layer_norm_eps: f64,
-    /// `gelu`, nothing else.
-    #[serde(default = "config::gelu")]
-    pub hidden_act: String,
-    /// Upstream's first size of its ALiBi table, which has no effect on numbers; a model without it is
-    /// a plain BERT.
-    pub alibi_starting_size: usize,
-}
-
-impl Config {
-    /// Reads and checks the text of a `config.json`.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for anything this file does not follow exactly.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = config::parse(json)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    fn check(&self) -> Result<()> {
-        config::check_sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("type_vocab_size", self.type_vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-        ])?;
-        config::check_eps(self.layer_norm_eps)?;
-        config::check_activation(&self.hidden_act)?;
-        config::head_width(self.hidden_size, self.num_attention_heads).map(|_| ())
-    }
-}
 
 /// Slope of each head, f32 `[H]` (Press et al. 2022, arXiv:2108.12409): a geometric series for a power of two,
 /// else the series of the next smaller power followed by every second slope of the next larger.
@@ -117,7 +70,9 @@ impl Alibi {
 }
 
 struct SelfAttention {
+    /// [3D, D]
     query_key_value: Linear,
+    /// [D, D]
     output: Linear,
     norm: LayerNorm,
     heads: i64,
@@ -125,11 +80,10 @@ struct SelfAttention {
 
 impl SelfAttention {
     fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
-        let width = config.hidden_size;
         Ok(Self {
-            query_key_value: Linear::load(&parameters.sub("self.Wqkv"), width, 3 * width)?,
-            output: Linear::load(&parameters.sub("output.dense"), width, width)?,
-            norm: LayerNorm::load(&parameters.sub("output.LayerNorm"), width, config.layer_norm_eps)?,
+            query_key_value: Linear::load(&parameters.sub("self.Wqkv"))?,
+            output: Linear::load(&parameters.sub("output.dense"))?,
+            norm: LayerNorm::load(&parameters.sub("output.LayerNorm"), config.layer_norm_eps)?,
             heads: config.num_attention_heads as i64,
         })
     }
@@ -148,26 +102,27 @@ impl SelfAttention {
 
 /// Gated linear unit: the first half of the inner width is activated, the second multiplies it.
 struct FeedForward {
+    /// [2F, D], without bias
     gated: Linear,
+    /// [D, F]
     output: Linear,
     norm: LayerNorm,
 }
 
 impl FeedForward {
     fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
-        let (width, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
-            gated: Linear::load_without_bias(&parameters.sub("gated_layers"), width, 2 * inner)?,
-            output: Linear::load(&parameters.sub("wo"), inner, width)?,
-            norm: LayerNorm::load(&parameters.sub("layernorm"), width, config.layer_norm_eps)?,
+            gated: Linear::load(&parameters.sub("gated_layers"))?,
+            output: Linear::load(&parameters.sub("wo"))?,
+            norm: LayerNorm::load(&parameters.sub("layernorm"), config.layer_norm_eps)?,
         })
     }
 
     /// [B, T, D] to [B, T, D], residual and LayerNorm included.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let both = self.gated.forward(x)?; // [B, T, 2I]
+        let both = self.gated.forward(x)?; // [B, T, 2F]
         let inner = both.size3()?.2 / 2;
-        let (gate, up) = (both.f_narrow(2, 0, inner)?, both.f_narrow(2, inner, inner)?); // [B, T, I]
+        let (gate, up) = (both.f_narrow(2, 0, inner)?, both.f_narrow(2, inner, inner)?); // [B, T, F]
         let down = self.output.forward(&gelu(&gate)?.f_mul(&up)?)?;
         self.norm.forward(&x.f_add(&down)?)
     }
@@ -190,17 +145,22 @@ pub struct Dnabert {
 }
 
 impl Dnabert {
-    /// Takes every tensor out of `weights`.
+    /// Loads the weights of `file` to a device. `proceed` is asked all the while; its error ends the loading.
     ///
     /// # Errors
-    /// A configuration that is not followed, tensors missing, left over, of another shape or not finite.
-    pub fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
+    /// A configuration that is not followed; tensors missing, left over, of another shape or not finite; those of
+    /// `proceed`.
+    pub fn load(
+        file: &Safetensors,
+        config: &Config,
+        placement: &Placement,
+        proceed: &dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
-        let parameters = &parameters.sensitive();
-        let (width, device) = (config.hidden_size, parameters.device());
+        let schema = config.tensors();
+        let parameters = Parameters::open(file, &schema, placement, proceed)?.sensitive();
         let first = parameters.sub("embeddings");
-        let types = Embedding::load(&first.sub("token_type_embeddings"), config.type_vocab_size, width)?;
         let layers = (0..config.num_hidden_layers).map(|index| {
             let parameters = parameters.sub("encoder.layer").sub(index);
             Ok(Layer {
@@ -208,22 +168,17 @@ impl Dnabert {
                 feed_forward: FeedForward::load(&parameters.sub("mlp"), config)?,
             })
         });
-        let model = Self {
-            embeddings: Embedding::load(&first.sub("word_embeddings"), config.vocab_size, width)?,
-            token_type: types.row(0)?,
-            norm: LayerNorm::load(&first.sub("LayerNorm"), width, config.layer_norm_eps)?,
+        // The CPU kernel takes an f32 bias for any queries, the CUDA kernels one of their own format.
+        let bias_kind = if placement.device == Device::Cpu { Kind::Float } else { parameters.kind() };
+        Ok(Self {
+            embeddings: Embedding::load(&first.sub("word_embeddings"))?,
+            token_type: Embedding::load(&first.sub("token_type_embeddings"))?.row(0)?,
+            norm: LayerNorm::load(&first.sub("LayerNorm"), config.layer_norm_eps)?,
             layers: layers.collect::<Result<_>>()?,
-            // The CPU kernel takes an f32 bias for any queries, the CUDA kernels one of their own format.
-            alibi: Alibi::new(
-                config.num_attention_heads,
-                device,
-                if device == Device::Cpu { Kind::Float } else { parameters.kind() },
-            )?,
+            alibi: Alibi::new(config.num_attention_heads, placement.device, bias_kind)?,
             config: config.clone(),
-            device,
-        };
-        parameters.finish()?;
-        Ok(model)
+            device: placement.device,
+        })
     }
 
     /// Hidden states of every token after the last layer, f32 [B, T, D].

@@ -4,19 +4,23 @@
 //! `esm/multihead_attention.py` of facebookresearch/esm (fair-esm 2.0.0); names as in Hugging Face's
 //! `modeling_esm.py`. Any size from 8 million to 15 billion parameters.
 //!
-//! Letters: B sequences, T tokens, D width, H heads, K = D / H. Numerical choices: LayerNorm before each
-//! half layer and after the last, eps from the configuration; exact GELU; queries scaled before the rotary
+//! Letters: B sequences, T tokens, D width, H heads, K = D / H, F inner width. Numerical choices: LayerNorm before
+//! each half layer and after the last, eps from the configuration; exact GELU; queries scaled before the rotary
 //! turn; rotary frequencies from the weights file, angles and turn in f32; softmax in f32; with bf16, the
-//! feed-forward half of a layer is bf16 (two thirds of the weights) and attention f32.
+//! feed-forward half of a layer is bf16 (two thirds of the weights) and attention f32. Names and shapes of the
+//! weights: `schema::esm2`.
 
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
-use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, SideBySide, attention, gelu};
+use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
 use crate::model::parameters::Parameters;
-use crate::model::{Encoder, config, input};
+use crate::model::{Encoder, input};
 use crate::pack::{Run, TokenBatch};
+use crate::weights::Safetensors;
+
+pub use crate::model::schema::esm2::Config;
 
 /// Residues that enter the mean, as in VirNucPro: the first 1024.
 pub const POOLED_RESIDUES: usize = 1024;
@@ -24,85 +28,6 @@ pub const POOLED_RESIDUES: usize = 1024;
 /// Part of the tokens hidden in training, and part of those shown as `<mask>`. Embeddings are scaled by
 /// what was left on average, 0.88, in use as well.
 const TRAINED_MASK_RATIO: f64 = 0.15 * 0.8;
-
-/// Hugging Face's `config.json` of an ESM-2 model.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Config {
-    /// Rows of the token table.
-    pub vocab_size: usize,
-    /// Width D.
-    pub hidden_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Number of heads H.
-    pub num_attention_heads: usize,
-    /// Width between the two matrices of the feed-forward half.
-    pub intermediate_size: usize,
-    /// Added to the variance in each LayerNorm; 1e-5 as published.
-    pub layer_norm_eps: f64,
-    /// `rotary`, nothing else.
-    pub position_embedding_type: String,
-    /// `gelu`, nothing else.
-    #[serde(default = "config::gelu")]
-    pub hidden_act: String,
-    /// Whether embeddings are scaled for the masking in training; true as published.
-    pub token_dropout: bool,
-    /// Not supported when true.
-    #[serde(default)]
-    pub emb_layer_norm_before: Option<bool>,
-    /// Id of `<mask>`.
-    #[serde(default = "mask_token_id")]
-    pub mask_token_id: u32,
-    /// Id of `<pad>`.
-    #[serde(default = "pad_token_id")]
-    pub pad_token_id: u32,
-}
-
-fn mask_token_id() -> u32 {
-    32
-}
-
-fn pad_token_id() -> u32 {
-    1
-}
-
-impl Config {
-    /// Reads and checks the text of a `config.json`.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`] for anything this file does not follow exactly.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = config::parse(json)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    fn check(&self) -> Result<()> {
-        config::check_sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-        ])?;
-        config::check_eps(self.layer_norm_eps)?;
-        config::check_activation(&self.hidden_act)?;
-        if self.position_embedding_type != "rotary" {
-            return Err(config::refuse("position_embedding_type", "rotary", &self.position_embedding_type));
-        }
-        if self.emb_layer_norm_before == Some(true) {
-            return Err(config::refuse("emb_layer_norm_before", "false", "true"));
-        }
-        match self.head_width()? {
-            width if width % 2 == 0 => Ok(()),
-            width => Err(config::refuse("num_attention_heads", "heads of even width", format!("width {width}"))),
-        }
-    }
-
-    fn head_width(&self) -> Result<usize> {
-        config::head_width(self.hidden_size, self.num_attention_heads)
-    }
-}
 
 /// Angles by which queries and keys are turned: cosine and sine, f32 [T, K].
 struct Turn {
@@ -112,22 +37,15 @@ struct Turn {
 
 /// Rotary position embedding (Su et al. 2021, arXiv:2104.09864), halves turned against each other.
 struct Rotary {
+    /// [K/2]
     inv_freq: Tensor,
 }
 
 impl Rotary {
     /// Takes the frequencies from the weights file. ESM-2 was trained with values rounded to 16 bits:
     /// computing them anew shifts vectors by up to 2e-3.
-    fn load(parameters: &Parameters<'_>, head_width: usize) -> Result<Self> {
-        if !parameters.has("inv_freq") {
-            let error = parameters.get("inv_freq", &[head_width / 2]).map(|_| ()).err();
-            let error = error.unwrap_or_else(|| Error::new(Fault::ModelTensors, "rotary frequencies are missing"));
-            return Err(error.advice(
-                "rotary frequencies must come from the weights file, rounded as in training, and are never \
-                 recomputed: import the model from a file that holds them",
-            ));
-        }
-        Ok(Self { inv_freq: parameters.in_f32().get("inv_freq", &[head_width / 2])? })
+    fn load(parameters: &Parameters<'_>) -> Result<Self> {
+        Ok(Self { inv_freq: parameters.in_f32().get("inv_freq")? })
     }
 
     fn turn(&self, length: usize) -> Result<Turn> {
@@ -154,7 +72,9 @@ impl Turn {
 
 struct SelfAttention {
     norm: LayerNorm,
-    query_key_value: SideBySide,
+    /// [3D, D]
+    query_key_value: Linear,
+    /// [D, D]
     output: Linear,
     heads: i64,
     scale: f64,
@@ -164,14 +84,13 @@ struct SelfAttention {
 
 impl SelfAttention {
     fn load(parameters: &Parameters<'_>, config: &Config, rotary: usize) -> Result<Self> {
-        let width = config.hidden_size;
         let own = parameters.sub("self");
         Ok(Self {
-            norm: LayerNorm::load(&parameters.sub("LayerNorm"), width, config.layer_norm_eps)?,
-            query_key_value: SideBySide::load(&[own.sub("query"), own.sub("key"), own.sub("value")], width, width)?,
-            output: Linear::load(&parameters.sub("output.dense"), width, width)?,
+            norm: LayerNorm::load(&parameters.sub("LayerNorm"), config.layer_norm_eps)?,
+            query_key_value: Linear::side_by_side(&[own.sub("query"), own.sub("key"), own.sub("value")])?,
+            output: Linear::load(&parameters.sub("output.dense"))?,
             heads: config.num_attention_heads as i64,
-            scale: (config.head_width()? as f64).powf(-0.5),
+            scale: (config.head_width() as f64).powf(-0.5),
             rotary,
         })
     }
@@ -193,17 +112,18 @@ impl SelfAttention {
 
 struct FeedForward {
     norm: LayerNorm,
+    /// [F, D]
     intermediate: Linear,
+    /// [D, F]
     output: Linear,
 }
 
 impl FeedForward {
     fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
-        let (width, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
-            norm: LayerNorm::load(&parameters.sub("LayerNorm"), width, config.layer_norm_eps)?,
-            intermediate: Linear::load(&parameters.sub("intermediate.dense"), width, inner)?,
-            output: Linear::load(&parameters.sub("output.dense"), inner, width)?,
+            norm: LayerNorm::load(&parameters.sub("LayerNorm"), config.layer_norm_eps)?,
+            intermediate: Linear::load(&parameters.sub("intermediate.dense"))?,
+            output: Linear::load(&parameters.sub("output.dense"))?,
         })
     }
 
@@ -229,20 +149,27 @@ pub struct Esm2 {
 }
 
 impl Esm2 {
-    /// Takes every tensor out of `weights`.
+    /// Loads the weights of `file` to a device. `proceed` is asked all the while; its error ends the loading.
     ///
     /// # Errors
-    /// A configuration that is not followed, tensors missing, left over, of another shape or not finite.
-    pub fn load(parameters: &Parameters<'_>, config: &Config) -> Result<Self> {
+    /// A configuration that is not followed; tensors missing, left over, of another shape or not finite; those of
+    /// `proceed`.
+    pub fn load(
+        file: &Safetensors,
+        config: &Config,
+        placement: &Placement,
+        proceed: &dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
-        let embeddings = parameters.sub("embeddings.word_embeddings");
+        let schema = config.tensors();
+        let parameters = Parameters::open(file, &schema, placement, proceed)?;
         let mut rotary: Vec<Rotary> = Vec::new();
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             let parameters = parameters.sub("encoder.layer").sub(index);
             // Mostly the same in every layer: keep one table of each kind.
-            let own = Rotary::load(&parameters.sub("attention.self.rotary_embeddings"), config.head_width()?)?;
+            let own = Rotary::load(&parameters.sub("attention.self.rotary_embeddings"))?;
             let mut table = rotary.len();
             for (place, known) in rotary.iter().enumerate() {
                 if known.inv_freq.f_equal(&own.inv_freq)? {
@@ -257,20 +184,14 @@ impl Esm2 {
                 feed_forward: FeedForward::load(&parameters, config)?,
             });
         }
-        let model = Self {
-            embeddings: Embedding::load(&embeddings, config.vocab_size, config.hidden_size)?,
+        Ok(Self {
+            embeddings: Embedding::load(&parameters.sub("embeddings.word_embeddings"))?,
             rotary,
             layers,
-            norm: LayerNorm::load(
-                &parameters.sub("encoder.emb_layer_norm_after"),
-                config.hidden_size,
-                config.layer_norm_eps,
-            )?,
-            device: parameters.device(),
+            norm: LayerNorm::load(&parameters.sub("encoder.emb_layer_norm_after"), config.layer_norm_eps)?,
+            device: placement.device,
             config: config.clone(),
-        };
-        parameters.finish()?;
-        Ok(model)
+        })
     }
 
     /// Representations of every token, f32 [B, T, D]: the last layer after the final LayerNorm.
@@ -303,9 +224,6 @@ impl Esm2 {
         }
         let ids = input::ids(run, self.config.vocab_size, self.device)?;
         let x = self.embeddings.forward(&ids)?;
-        if !self.config.token_dropout {
-            return Ok(x);
-        }
         let mask = self.config.mask_token_id;
         let x = x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?;
         if !run.ids.contains(&mask) {

@@ -1,15 +1,13 @@
 //! The encoders and the head: tensors in, numbers out. No file, no sequence, no message.
 //!
-//! One model, one file: `esm2`, `dnabert`, `classifier`; what they share is in `nn`, `weights`, `config`
-//! and `input`. [`mock`] stands in for all of them where libtorch is absent.
+//! One model, one file: `esm2`, `dnabert`, `classifier`; what they share is in `nn`, `parameters` and `input`. [`schema`]
+//! says what each is made of and [`mock`] stands in for all of them, both without libtorch.
 
 use crate::error::Result;
 use crate::pack::TokenBatch;
 
 #[cfg(feature = "torch")]
 pub mod classifier;
-#[cfg(feature = "torch")]
-mod config;
 #[cfg(feature = "torch")]
 pub mod dnabert;
 #[cfg(feature = "torch")]
@@ -20,7 +18,8 @@ pub mod mock;
 #[cfg(feature = "torch")]
 pub mod nn;
 #[cfg(feature = "torch")]
-pub mod parameters;
+mod parameters;
+pub mod schema;
 
 /// Turns token ids into one vector per sequence.
 pub trait Encoder: Send {

@@ -1,8 +1,8 @@
 //! The layers that both encoders are made of.
 //!
-//! Number formats: matrix products run in the format of the weights (f32, bf16 or f16; which layers take part
-//! in bf16 is the model's choice, `Parameters::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is f32 always: `Linear` converts its input and leaves
-//! its output, and adding an output to an f32 residual gives f32.
+//! Number formats: matrix products run in the format of the weights (f32, bf16 or f16; which layers take part in bf16 is
+//! the model's choice, `Parameters::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is always
+//! f32: `Linear` converts its input and leaves its output, and adding an output to an f32 residual gives f32.
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H.
 
@@ -36,15 +36,17 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// `weight` [outputs, inputs] and `bias` [outputs].
-    pub(super) fn load(parameters: &Parameters<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        let bias = Some(parameters.get("bias", &[outputs])?);
-        Ok(Self { bias, ..Self::load_without_bias(parameters, inputs, outputs)? })
+    /// `weight` [outputs, inputs], and `bias` [outputs] where the model has one.
+    pub(super) fn load(parameters: &Parameters<'_>) -> Result<Self> {
+        Ok(Self { weight: parameters.get("weight")?, bias: parameters.find("bias")? })
     }
 
-    /// `weight` [outputs, inputs] alone.
-    pub(super) fn load_without_bias(parameters: &Parameters<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: parameters.get("weight", &[outputs, inputs])?, bias: None })
+    /// Several on one input as one, their outputs side by side: the fewest products.
+    pub(super) fn side_by_side(parts: &[Parameters<'_>]) -> Result<Self> {
+        let parts = parts.iter().map(Self::load).collect::<Result<Vec<_>>>()?;
+        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
+        Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) })
     }
 
     /// [B, T, inputs] to [B, T, outputs], in the format of the weights; in f32 for short sequences and bf16 weights.
@@ -62,39 +64,6 @@ impl Linear {
     }
 }
 
-/// Several of the same shape on one input, their outputs side by side.
-pub(super) enum SideBySide {
-    /// As one: the fewest products.
-    Joined(Linear),
-    /// Where joining would copy weights that lie in a file and are used once.
-    Apart(Vec<Linear>),
-}
-
-impl SideBySide {
-    /// Each of `parts` has a `weight` [outputs, inputs] and a `bias` [outputs].
-    pub(super) fn load(parts: &[Parameters<'_>], inputs: usize, outputs: usize) -> Result<Self> {
-        let in_place = parts.iter().any(Parameters::in_place);
-        let parts = parts.iter().map(|part| Linear::load(part, inputs, outputs)).collect::<Result<Vec<_>>>()?;
-        if in_place {
-            return Ok(Self::Apart(parts));
-        }
-        let parameters: Vec<_> = parts.iter().map(|part| &part.weight).collect();
-        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
-        Ok(Self::Joined(Linear { weight: Tensor::f_cat(&parameters, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) }))
-    }
-
-    /// [B, T, inputs] to [B, T, parts * outputs], as [`Linear::forward`].
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Joined(linear) => linear.forward(x),
-            Self::Apart(parts) => {
-                let outputs = parts.iter().map(|part| part.forward(x)).collect::<Result<Vec<_>>>()?;
-                Ok(Tensor::f_cat(&outputs, -1)?)
-            }
-        }
-    }
-}
-
 /// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 whatever comes in.
 pub(super) struct LayerNorm {
     weight: Tensor,
@@ -103,9 +72,10 @@ pub(super) struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(super) fn load(parameters: &Parameters<'_>, width: usize, eps: f64) -> Result<Self> {
+    /// `weight` and `bias` [D].
+    pub(super) fn load(parameters: &Parameters<'_>, eps: f64) -> Result<Self> {
         let parameters = parameters.in_f32();
-        Ok(Self { weight: parameters.get("weight", &[width])?, bias: parameters.get("bias", &[width])?, eps })
+        Ok(Self { weight: parameters.get("weight")?, bias: parameters.get("bias")?, eps })
     }
 
     /// [.., D] to [.., D].
@@ -121,8 +91,9 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    pub(super) fn load(parameters: &Parameters<'_>, rows: usize, width: usize) -> Result<Self> {
-        Ok(Self { table: parameters.in_f32().get("weight", &[rows, width])? })
+    /// `weight` [rows, D].
+    pub(super) fn load(parameters: &Parameters<'_>) -> Result<Self> {
+        Ok(Self { table: parameters.in_f32().get("weight")? })
     }
 
     /// Ids [B, T] to f32 [B, T, D].

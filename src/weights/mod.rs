@@ -8,7 +8,7 @@ pub mod hub_cache;
 pub(crate) mod index;
 mod pickle;
 pub mod placeholder;
-pub(crate) mod safetensors;
+mod safetensors;
 mod sharded;
 mod torch;
 mod unique_names;
@@ -21,6 +21,7 @@ use ::safetensors::Dtype;
 pub use bytes::ModelBytes;
 pub use format::read;
 pub use hub_cache::Origin;
+pub use safetensors::{Layout, Safetensors};
 
 use crate::error::Result;
 
@@ -54,6 +55,13 @@ pub struct TensorInfo {
     pub dtype: Dtype,
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
+}
+
+impl TensorInfo {
+    /// Bytes of its values.
+    pub fn bytes(&self) -> u64 {
+        self.shape.iter().map(|&length| length as u64).product::<u64>() * self.dtype.bitsize() as u64 / 8
+    }
 }
 
 /// A weights file and the folder it stands in.

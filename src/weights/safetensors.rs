@@ -1,52 +1,70 @@
-//! The safetensors format, one file: a header in JSON, then the values.
+//! The safetensors format, one file: a header in JSON, then the values. Read in place, written tensor by tensor.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use safetensors::{SafeTensorError, SafeTensors};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Metadata, TensorInfo as Entry};
 use serde::de::IgnoredAny;
 
 use super::unique_names::UniqueNames;
-use super::{ModelBytes, TensorInfo, TensorSource};
+use super::{ModelBytes, TensorInfo, TensorSource, bytes};
 use crate::error::{Error, Fault, Result};
+use crate::fs::Output;
+use crate::fs::digest::ContentHash;
 
 /// A file in the safetensors format.
-pub(super) struct Safetensors {
+pub struct Safetensors {
+    path: PathBuf,
     bytes: ModelBytes,
     tensors: Vec<TensorInfo>,
     ranges: Vec<Range<usize>>,
 }
 
-/// Bytes of the header's length, which stands before the header.
+/// Bytes of the header's length, which comes before the header.
 const LENGTH: usize = 8;
 /// The largest header of a real model, 15 billion parameters, is below 200 KB.
 const MAX_HEADER: u64 = 16 << 20;
 
 impl Safetensors {
-    /// Reads the header; the values stay where they are.
+    /// Reads the header; the values stay where they are. `path` is named in errors.
     ///
     /// # Errors
-    /// [`Fault::ModelFormat`].
-    pub(super) fn read(bytes: ModelBytes, path: &Path) -> Result<Self> {
+    /// [`Fault::ModelFormat`]; [`Fault::ModelPointer`] for a Git-LFS pointer or web page.
+    pub fn read(bytes: ModelBytes, path: &Path) -> Result<Self> {
+        bytes::refuse_pointer(&bytes, path)?;
         let refused = |found: String| {
-            Error::new(Fault::ModelFormat, "this is no complete safetensors file")
+            Error::new(Fault::ModelFormat, "this is not a complete safetensors file")
                 .file(path)
                 .expected("the safetensors format")
                 .found(found)
-                .advice("the file may be cut short or damaged: download it again and compare its size")
+                .advice("the file may be cut short or damaged: fetch it again and compare its size")
         };
         check_header(&bytes).map_err(refused)?;
         let (header, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| refused(unreadable(&bytes, error)))?;
+            SafeTensors::read_metadata(&bytes).map_err(|error| refused(format!("{} bytes: {error}", bytes.len())))?;
         let start = LENGTH + header;
-        let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
-        infos.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let ranges = infos.iter().map(|(_, info)| start + info.data_offsets.0..start + info.data_offsets.1).collect();
-        let tensors =
-            infos.into_iter().map(|(name, info)| TensorInfo { name, dtype: info.dtype, shape: info.shape.clone() });
-        let tensors = tensors.collect();
-        Ok(Self { bytes, tensors, ranges })
+        let mut entries: Vec<_> = metadata.tensors().into_iter().collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let range = |entry: &Entry| start + entry.data_offsets.0..start + entry.data_offsets.1;
+        let ranges = entries.iter().map(|(_, entry)| range(entry)).collect();
+        let tensors = entries
+            .into_iter()
+            .map(|(name, entry)| TensorInfo { name, dtype: entry.dtype, shape: entry.shape.clone() })
+            .collect();
+        Ok(Self { path: path.to_owned(), bytes, tensors, ranges })
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Place of a tensor among [`tensors`](TensorSource::tensors).
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()
     }
 }
 
@@ -76,14 +94,65 @@ impl TensorSource for Safetensors {
     }
 }
 
-/// The tensors of a file whose content is `bytes`: all of it, each byte of one tensor.
-///
-/// # Errors
-/// What was found instead.
-#[cfg(feature = "torch")]
-pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
-    check_header(bytes)?;
-    SafeTensors::deserialize(bytes).map_err(|error| unreadable(bytes, error))
+/// A file about to be written: the widest numbers first, then by name, so that the same tensors give the same bytes.
+pub struct Layout {
+    header: Vec<u8>,
+    tensors: Vec<TensorInfo>,
+}
+
+impl Layout {
+    /// The layout of a file with these tensors.
+    ///
+    /// # Errors
+    /// None but a defect of this program.
+    pub fn of(mut tensors: Vec<TensorInfo>) -> Result<Self> {
+        tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
+        let mut end = 0;
+        let entry = |tensor: &TensorInfo| {
+            let start = end;
+            end += tensor.bytes();
+            let data_offsets = (start as usize, end as usize);
+            (tensor.name.clone(), Entry { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets })
+        };
+        let entries = tensors.iter().map(entry).collect();
+        let defect = |error: String| Error::new(Fault::Bug, "tensors cannot be written").found(error);
+        let metadata = Metadata::new(None, entries).map_err(|error| defect(error.to_string()))?;
+        let mut json = serde_json::to_vec(&metadata).map_err(|error| defect(error.to_string()))?;
+        json.resize(json.len().next_multiple_of(LENGTH), b' ');
+        Ok(Self { header: [&(json.len() as u64).to_le_bytes()[..], &json].concat(), tensors })
+    }
+
+    /// The tensors, in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.header.len() as u64 + self.tensors.iter().map(TensorInfo::bytes).sum::<u64>()
+    }
+
+    /// Writes the file. `values` appends those of a tensor, little-endian and row-major.
+    ///
+    /// # Errors
+    /// Those of `values` and of writing.
+    pub fn write<H: ContentHash>(
+        &self,
+        out: &mut Output<H>,
+        mut values: impl FnMut(&TensorInfo, &mut Output<H>) -> Result<()>,
+    ) -> Result<()> {
+        out.reserve(self.bytes())?;
+        out.append(&self.header)?;
+        for tensor in &self.tensors {
+            let end = out.bytes() + tensor.bytes();
+            values(tensor, out)?;
+            if out.bytes() != end {
+                return Err(Error::new(Fault::Bug, "a tensor was written with another size than its shape has")
+                    .record(&tensor.name));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bounds the work a header can cause before it is parsed, and refuses names that stand twice, which the format
@@ -101,13 +170,13 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
     entries.map(drop).map_err(|error| found(format!("a header that cannot be read: {error}")))
 }
 
-fn unreadable(bytes: &[u8], error: SafeTensorError) -> String {
-    format!("{} bytes: {error}", bytes.len())
-}
-
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
     use super::*;
+    use crate::fs::StagedFolder;
 
     fn open(content: &[u8]) -> Result<Safetensors> {
         let folder = tempfile::tempdir().unwrap();
@@ -131,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_safetensors_file_is_refused() {
+    fn anything_but_a_whole_safetensors_file_is_refused() {
         let twice = HEADER.replace("\"a\"", "\"b\"");
         // Covers the data without a hole whichever of the two entries is taken.
         let again = HEADER.replace("}}", r#"},"b":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#);
@@ -146,12 +215,66 @@ mod tests {
             (with_header(&again, b"bbbbaaaa"), Fault::ModelFormat),
             (with_header("[]", b""), Fault::ModelFormat),
             (with_header(&"[".repeat(100_000), b""), Fault::ModelFormat),
+            ([&(17u64 << 20).to_le_bytes()[..], &[b'{'; 64]].concat(), Fault::ModelFormat),
             ((1u64 << 63).to_le_bytes().to_vec(), Fault::ModelFormat),
+            ([&u64::MAX.to_le_bytes()[..], &[b'{'; 64]].concat(), Fault::ModelFormat),
+            (vec![0; 40], Fault::ModelFormat),
+            (b"{\"error\":\"Repository not found\"}".to_vec(), Fault::ModelFormat),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".to_vec(), Fault::ModelPointer),
+            (b"<!DOCTYPE html><html></html>".to_vec(), Fault::ModelPointer),
+            (b"\n\n  <html><head></head></html>".to_vec(), Fault::ModelPointer),
         ];
         for (content, fault) in cases {
             let error = open(&content).err().unwrap_or_else(|| panic!("{content:?} is accepted"));
             assert_eq!(error.fault(), fault, "{}", String::from_utf8_lossy(&content[..content.len().min(40)]));
         }
+    }
+
+    #[test]
+    fn a_tensor_is_found_by_its_name() {
+        let source = open(&with_header(HEADER, b"bbbbaaaa")).unwrap();
+        assert_eq!((source.find("a"), source.find("b"), source.find("c")), (Some(0), Some(1), None));
+    }
+
+    fn info(name: &str, dtype: Dtype, shape: &[usize]) -> TensorInfo {
+        TensorInfo { name: name.to_owned(), dtype, shape: shape.to_vec() }
+    }
+
+    fn written(layout: &Layout, value: u8) -> Result<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folder = StagedFolder::create(&folder.path().join("f")).unwrap();
+        folder.write("a", |out| {
+            layout.write(out, |tensor, out| out.append(&vec![value; tensor.name.len() * tensor.bytes() as usize]))
+        })?;
+        Ok(std::fs::read(folder.path().join("a")).unwrap())
+    }
+
+    #[test]
+    fn a_file_is_written_as_the_library_writes_it_whatever_the_order_of_the_tensors() {
+        let tensors = [
+            info("z", Dtype::F16, &[3, 2]),
+            info("y", Dtype::F32, &[]),
+            info("x", Dtype::F32, &[5]),
+            info("w", Dtype::F64, &[0]),
+        ];
+        let data: Vec<_> = tensors.iter().map(|tensor| vec![7; tensor.bytes() as usize]).collect();
+        let views = tensors.iter().zip(&data).map(|(tensor, data)| {
+            (tensor.name.clone(), TensorView::new(tensor.dtype, tensor.shape.clone(), data).unwrap())
+        });
+        let expected = safetensors::serialize(views, None).unwrap();
+        for rotation in 0..tensors.len() {
+            let mut tensors = tensors.to_vec();
+            tensors.rotate_left(rotation);
+            let layout = Layout::of(tensors).unwrap();
+            assert_eq!(layout.bytes() as usize, expected.len());
+            assert_eq!(written(&layout, 7).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn values_of_another_size_than_the_shape_are_a_defect() {
+        let layout = Layout::of(vec![info("two", Dtype::F32, &[2])]).unwrap();
+        assert_eq!(written(&layout, 7).unwrap_err().fault(), Fault::Bug);
     }
 
     #[test]

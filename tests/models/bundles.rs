@@ -28,7 +28,7 @@ fn every_naming_of_one_model_gives_the_same_bundle_to_the_byte() {
         parts.change_tensors(file, |tensors| tensors.renamed(rename).with(unneeded, &[3]));
         let report = parts.import().unwrap();
         assert_same_as_mini(&report);
-        let dropped: Vec<_> = report.parts.iter().flat_map(|part| &part.dropped).collect();
+        let dropped: Vec<_> = report.models.iter().flat_map(|model| &model.dropped).collect();
         assert_eq!(dropped, [unneeded]);
     }
 }
@@ -39,11 +39,8 @@ fn without_a_configuration_that_of_esm_is_derived_from_the_tensors() {
     fs::remove_file(parts.path("esm/config.json")).unwrap();
     let report = parts.import().unwrap();
     assert_same_as_mini(&report);
-    let esm = &report.parts[1];
-    assert_eq!(
-        (esm.dims.layers, esm.dims.width, esm.dims.heads, esm.dims.vocabulary),
-        (Some(3), 64, Some(4), Some(33))
-    );
+    let esm = &report.models[1];
+    assert_eq!(esm.size, "3 layers, width 64, 4 heads, vocabulary 33");
     assert_eq!((esm.kept, esm.dtype.as_str()), (54, "f32"));
 }
 
@@ -75,7 +72,7 @@ fn half_precision_tensors_stay_as_they_are() {
     });
     let before = parts.tensors(ESM);
     let report = parts.import().unwrap();
-    assert_eq!(report.parts[1].dtype, "bf16");
+    assert_eq!(report.models[1].dtype, "bf16");
     let after = Tensors::read(&report.folder.join(ESM));
     assert_eq!(after.0, before.0);
 }
@@ -119,7 +116,12 @@ fn tensors_that_are_not_those_of_the_model_are_refused() {
         ),
         (DNABERT, |t| t.with("encoder.layer.0.mlp.gated_layers.weight", &[96, 48]), Fault::ModelShape, "[192, 48]"),
         (HEAD, |t| t.with("output_layer.weight", &[3, 16]), Fault::ModelShape, "[2, 16]"),
-        (HEAD, |t| t.value("bn1.running_var", 3, -0.5), Fault::ModelNonFinite, "bn1.running_var[3]"),
+        (
+            HEAD,
+            |t| t.value("bn1.running_var", 3, -0.5),
+            Fault::ModelNonFinite,
+            "bn1.running_var, value 3 of shape [16]",
+        ),
         (HEAD, |t| t.without("bn1.running_mean"), Fault::ModelTensors, "bn1.running_mean"),
     ];
     for (file, change, fault, named) in cases {
@@ -160,7 +162,7 @@ fn encoders_given_for_each_other_are_refused() {
 
 #[test]
 fn a_configuration_that_contradicts_the_tensors_is_refused() {
-    let cases: [(&str, &str, Value); 17] = [
+    let cases: [(&str, &str, Value); 21] = [
         ("esm", "num_hidden_layers", json!(4)),
         ("esm", "hidden_size", json!(128)),
         ("esm", "num_attention_heads", json!(8)),
@@ -171,6 +173,10 @@ fn a_configuration_that_contradicts_the_tensors_is_refused() {
         ("esm", "position_embedding_type", json!("absolute")),
         ("esm", "emb_layer_norm_before", json!(true)),
         ("esm", "token_dropout", json!(false)),
+        ("esm", "hidden_act", json!("relu")),
+        ("esm", "mask_token_id", json!(31)),
+        ("esm", "layer_norm_eps", json!(0.1)),
+        ("dnabert", "layer_norm_eps", json!(null)),
         ("esm", "hidden_size", json!("64")),
         ("dnabert", "num_hidden_layers", json!(12)),
         ("dnabert", "hidden_act", json!("relu")),

@@ -1,4 +1,6 @@
-//! Values from one number format to another, and the check that they are finite.
+//! Values from one number format to another, and the checks of them.
+
+use std::borrow::Cow;
 
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
@@ -18,47 +20,43 @@ pub(super) fn target(name: &str, stored: Dtype, wanted: WeightFormat) -> Dtype {
     }
 }
 
-/// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Wrong {
-    /// NaN or infinite.
-    NotFinite,
-    /// Finite, and infinite in the other format.
-    TooLarge(f64),
-}
-
-/// Converts values, each rounded once to the nearest, ties to even; what `bytes` holds in `from` is added to `out` in
-/// `to`. Both must be floating-point formats, `to` no wider than f32 unless they are the same.
+/// Converts values, each rounded once to the nearest, ties to even. Both must be floating-point formats, `to` no wider than
+/// f32 unless they are the same.
 ///
 /// # Errors
-/// Place and kind of the first value that is not finite, or would not be.
-pub(super) fn convert(bytes: &[u8], from: Dtype, to: Dtype, out: &mut Vec<u8>) -> Result<(), (usize, Wrong)> {
+/// Place of the first value that is not finite, or would not be, and the value.
+pub(super) fn convert(bytes: &[u8], from: Dtype, to: Dtype) -> Result<Cow<'_, [u8]>, (usize, f64)> {
+    let refused = |place| (place, value(from, bytes, place));
     if let Some(place) = first_non_finite(from, bytes) {
-        return Err((place, Wrong::NotFinite));
+        return Err(refused(place));
     }
     if from == to {
-        out.extend_from_slice(bytes);
-        return Ok(());
+        return Ok(Cow::Borrowed(bytes));
     }
-    let start = out.len();
     let values = to_f32(from, bytes, to);
-    match to {
-        Dtype::F32 => extend(out, values.into_iter().map(f32::to_le_bytes)),
+    let converted: Vec<u8> = match to {
+        Dtype::F32 => flat(values.into_iter().map(f32::to_le_bytes)),
         Dtype::BF16 => {
             let mut narrow = vec![bf16::ZERO; values.len()];
             narrow.convert_from_f32_slice(&values);
-            extend(out, narrow.into_iter().map(bf16::to_le_bytes));
+            flat(narrow.into_iter().map(bf16::to_le_bytes))
         }
         _ => {
             let mut narrow = vec![f16::ZERO; values.len()];
             narrow.convert_from_f32_slice(&values);
-            extend(out, narrow.into_iter().map(f16::to_le_bytes));
+            flat(narrow.into_iter().map(f16::to_le_bytes))
         }
+    };
+    match first_non_finite(to, &converted) {
+        None => Ok(Cow::Owned(converted)),
+        Some(place) => Err(refused(place)),
     }
-    match first_non_finite(to, out.get(start..).unwrap_or_default()) {
-        None => Ok(()),
-        Some(place) => Err((place, Wrong::TooLarge(value(from, bytes, place)))),
-    }
+}
+
+/// Place of the first value below zero, and the value.
+pub(super) fn first_below_zero(bytes: &[u8], dtype: Dtype) -> Option<(usize, f64)> {
+    let values = (0..bytes.len() * 8 / dtype.bitsize()).map(|place| (place, value(dtype, bytes, place)));
+    values.into_iter().find(|(_, value)| *value < 0.0)
 }
 
 /// Values as f32, from which they go `to` the format that is wanted. Those of f64 are rounded to it, or in a way that
@@ -87,11 +85,10 @@ fn to_odd(value: f64) -> f32 {
     f32::from_bits(towards_zero | 1)
 }
 
-fn extend<const N: usize>(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = [u8; N]>) {
-    let start = out.len();
-    out.resize(start + values.len() * N, 0);
-    let places = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<N>().0;
-    places.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+fn flat<const N: usize>(values: impl ExactSizeIterator<Item = [u8; N]>) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * N];
+    bytes.as_chunks_mut::<N>().0.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+    bytes
 }
 
 fn value(dtype: Dtype, bytes: &[u8], place: usize) -> f64 {
@@ -150,9 +147,8 @@ mod tests {
         }
     }
 
-    fn converted(values: &[f64], from: Dtype, to: Dtype) -> Result<Vec<u8>, (usize, Wrong)> {
-        let mut out = vec![7];
-        convert(&stored(values, from), from, to, &mut out).map(|()| out.split_off(1))
+    fn converted(values: &[f64], from: Dtype, to: Dtype) -> Result<Vec<u8>, (usize, f64)> {
+        convert(&stored(values, from), from, to).map(Cow::into_owned)
     }
 
     fn stored(values: &[f64], dtype: Dtype) -> Vec<u8> {
@@ -206,10 +202,19 @@ mod tests {
             (f64::from(f32::MAX), Dtype::F32, Dtype::BF16),
             (1e300, Dtype::F64, Dtype::F32),
         ] {
-            assert_eq!(converted(&[1.0, value], from, to), Err((1, Wrong::TooLarge(value))));
+            assert_eq!(converted(&[1.0, value], from, to), Err((1, value)));
         }
         assert!(converted(&[65519.0, 1e-30], Dtype::F32, Dtype::F16).is_ok());
-        assert_eq!(converted(&[f64::NAN], Dtype::F32, Dtype::F16), Err((0, Wrong::NotFinite)));
+        assert!(matches!(converted(&[f64::NAN], Dtype::F32, Dtype::F16), Err((0, value)) if value.is_nan()));
+    }
+
+    #[test]
+    fn a_value_below_zero_is_found_in_every_format() {
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::BF16, Dtype::F16] {
+            let found = |values: &[f64]| first_below_zero(&stored(values, dtype), dtype);
+            assert_eq!(found(&[0.0, -0.0, 1.5, -0.5, -1.0]), Some((3, -0.5)), "{dtype:?}");
+            assert_eq!((found(&[0.0, -0.0, 96.0]), found(&[])), (None, None), "{dtype:?}");
+        }
     }
 
     #[test]

@@ -1,24 +1,26 @@
-//! Licence and source of a bundle, made of what its parts say.
+//! Licence and source of a bundle, made of what is known of its models.
 
+use crate::bundle::Component;
 use crate::weights::Weights;
 
 const NOT_STATED: &str = "not stated";
 
-/// Licence or source of a bundle: that of its parts, once where they agree; else at most 250 bytes of each, so that
+/// Licence or source of a bundle: that of its models, once where they agree; else at most 250 bytes of each, so that
 /// they fit into one field together.
-pub(super) fn of_all(parts: [(&str, Option<&str>); 3]) -> String {
+pub(super) fn of_all(models: [(Component, Option<&str>); 3]) -> String {
     let stated = |text: Option<&str>| text.unwrap_or(NOT_STATED).to_owned();
-    match parts {
+    match models {
         [(_, first), (_, second), (_, third)] if first == second && second == third => stated(first),
-        parts => parts.map(|(part, text)| format!("{part}: {}", one_line(&stated(text)))).join("; "),
+        models => models.map(|(model, text)| format!("{}: {}", model.key(), one_line(&stated(text)))).join("; "),
     }
 }
 
-/// What [`of_all`] was made of, for one part.
-pub(super) fn of_part(all: &str, part: &str) -> Option<String> {
+/// What [`of_all`] was made of, for one model.
+pub(super) fn of_component(all: &str, component: Component) -> Option<String> {
     let pieces: Vec<_> = all.split("; ").collect();
-    let of = |part: &str| pieces.iter().find_map(|piece| piece.strip_prefix(&format!("{part}: ")));
-    let own = if pieces.len() == 3 && of("dnabert").is_some() && of("esm").is_some() { of(part) } else { None };
+    let of = |model: Component| pieces.iter().find_map(|piece| piece.strip_prefix(&format!("{}: ", model.key())));
+    let several = pieces.len() == 3 && of(Component::Dnabert).is_some() && of(Component::Esm).is_some();
+    let own = if several { of(component) } else { None };
     Some(own.unwrap_or(all).to_owned()).filter(|text| text != NOT_STATED)
 }
 
@@ -40,12 +42,12 @@ fn licence_in(readme: &str) -> Option<String> {
         let value = value.split(" #").next()?.trim().trim_matches(['"', '\'']);
         Some(one_line(value)).filter(|value| !value.is_empty())
     };
-    // A licence that the hub does not know stands there as "other", its name beside it.
+    // A licence that the hub does not know is given as "other", with its name beside it.
     value("license")
         .and_then(|licence| if licence == "other" { value("license_name").or(Some(licence)) } else { Some(licence) })
 }
 
-/// Text that may stand in a bundle.yaml, at most 250 bytes of it.
+/// Text as a bundle.yaml may hold it, at most 250 bytes.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 250;
     let mut line = String::new();
@@ -61,6 +63,7 @@ pub(super) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Component::{Dnabert, Esm, Head};
 
     #[test]
     fn a_licence_is_read_from_the_first_lines_of_a_readme() {
@@ -81,19 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn what_parts_agree_on_is_said_once_and_else_for_each() {
-        let parts = |d, e, h| of_all([("dnabert", d), ("esm", e), ("head", h)]);
-        assert_eq!(parts(Some("MIT"), Some("MIT"), Some("MIT")), "MIT");
-        assert_eq!(parts(None, None, None), "not stated");
-        let all = parts(Some("a; b: c"), Some("mit"), None);
+    fn what_models_agree_on_is_said_once_and_else_for_each() {
+        let models = |d, e, h| of_all([(Dnabert, d), (Esm, e), (Head, h)]);
+        assert_eq!(models(Some("MIT"), Some("MIT"), Some("MIT")), "MIT");
+        assert_eq!(models(None, None, None), "not stated");
+        let all = models(Some("a; b: c"), Some("mit"), None);
         assert_eq!(all, "dnabert: a; b: c; esm: mit; head: not stated");
         let long = "x".repeat(900);
-        let all = parts(Some(&long), Some(&long), Some("mit"));
+        let all = models(Some(&long), Some(&long), Some("mit"));
         assert!(all.len() < 1000 && all.ends_with("; head: mit"), "{}", all.len());
-        let all = parts(Some("apache-2.0"), Some("mit"), None);
-        assert_eq!(of_part(&all, "esm").as_deref(), Some("mit"));
-        assert_eq!(of_part(&all, "head"), None);
-        assert_eq!(of_part("MIT", "head").as_deref(), Some("MIT"));
-        assert_eq!(of_part("a; b; c", "head").as_deref(), Some("a; b; c"));
+        let all = models(Some("apache-2.0"), Some("mit"), None);
+        assert_eq!(of_component(&all, Esm).as_deref(), Some("mit"));
+        assert_eq!(of_component(&all, Head), None);
+        assert_eq!(of_component("MIT", Head).as_deref(), Some("MIT"));
+        assert_eq!(of_component("a; b; c", Head).as_deref(), Some("a; b; c"));
     }
 }

@@ -1,79 +1,71 @@
-//! Files of a bundle as bytes: tensors in the safetensors format, configurations as JSON.
+//! A checked model into the folder of a bundle.
 
-use safetensors::tensor::{Metadata, TensorInfo};
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::Model;
-use super::convert::{self, Wrong};
-use super::hashing::PIECE;
-use super::staging::Output;
-use crate::error::{Error, Fault, Result};
+use super::Step;
+use super::convert;
+use super::model::CheckedModel;
+use crate::bundle::spec::FileRecord;
+use crate::error::Result;
+use crate::fs::digest::Hasher;
+use crate::fs::{Output, StagedFolder};
+use crate::model::schema::Values;
+use crate::weights::TensorInfo;
 
-/// Writes the tensors, the widest numbers first and then by name: the same tensors give the same bytes. `proceed` is
-/// asked before each.
-///
-/// # Errors
-/// [`Fault::ModelNonFinite`] for a tensor with values that are not finite, or would not be in the format that is asked
-/// for; those of reading, of writing and of `proceed`.
-pub(super) fn safetensors(model: &Model<'_>, out: &mut Output, proceed: &dyn Fn() -> Result<()>) -> Result<()> {
-    let tensors = &model.tensors;
-    let target = |name: &str, stored| convert::target(name, stored, model.dtype);
-    let mut ordered: Vec<_> = tensors.iter().map(|(name, tensor)| (name, tensor, target(name, tensor.dtype))).collect();
-    ordered.sort_by_key(|&(name, _, dtype)| (std::cmp::Reverse(dtype), name));
-    let (mut header, mut end) = (Vec::new(), 0);
-    for &(name, tensor, dtype) in &ordered {
-        let start = end;
-        end += tensor.shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        header.push((name.to_owned(), TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) }));
-    }
-    let defect = |error: String| Error::new(Fault::Bug, "tensors cannot be written").file(tensors.path()).found(error);
-    let header = Metadata::new(None, header).map_err(|error| defect(error.to_string()))?;
-    let mut header = serde_json::to_vec(&header).map_err(|error| defect(error.to_string()))?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    out.reserve((8 + header.len() + end) as u64)?;
-    out.write(&(header.len() as u64).to_le_bytes())?;
-    out.write(&header)?;
-    for (name, tensor, dtype) in ordered {
-        proceed()?;
-        let values = tensors.bytes(name)?;
-        let size = tensor.dtype.bitsize() / 8;
-        if values.len() != tensor.shape.iter().product::<usize>() * size {
-            return Err(defect(format!("{} bytes for {}", values.len(), tensor.name)));
+/// Bytes that are checked, converted and written in one go: few enough to stay in a processor's cache meanwhile.
+const PIECE: usize = 1 << 20;
+
+impl CheckedModel<'_> {
+    /// Writes the files of the model. `proceed` is told all the while how far the work is; its error ends the work.
+    ///
+    /// # Errors
+    /// [`Fault::ModelNonFinite`](crate::error::Fault::ModelNonFinite) for values that the schema does not allow, or that the
+    /// number format asked for cannot hold; those of reading, of writing and of `proceed`.
+    pub(super) fn write(
+        &self,
+        folder: &mut StagedFolder,
+        proceed: &dyn Fn(Step) -> Result<()>,
+    ) -> Result<BTreeMap<String, FileRecord>> {
+        let (component, total) = (self.source.component, self.layout.bytes());
+        let mut records = BTreeMap::new();
+        for (name, content) in &self.beside {
+            let path = component.file(name);
+            let (bytes, sha256) = folder.write(&path, |out| out.append(content))?;
+            records.insert(path, FileRecord { bytes, sha256 });
         }
-        for (piece, bytes) in values.chunks(PIECE).enumerate() {
-            let written = out.append(|piece| convert::convert(bytes, tensor.dtype, dtype, piece))?;
-            written.map_err(|(place, wrong)| {
-                let refused = match wrong {
-                    Wrong::NotFinite => Error::new(Fault::ModelNonFinite, "a tensor holds a value that is not finite")
-                        .expected("finite numbers")
-                        .advice("the weights file is damaged or its training failed: take another"),
-                    Wrong::TooLarge(value) => {
-                        let format = format!("{dtype:?}").to_lowercase();
-                        Error::new(Fault::ModelNonFinite, format!("a tensor holds a value that {format} cannot hold"))
-                            .expected(format!("numbers that stay finite in {format}"))
-                            .found(value.to_string())
-                            .advice("leave out --dtype, or choose a wider format: bf16 reaches as far as f32")
-                    }
-                };
-                let place = piece * PIECE / size + place;
-                refused
-                    .file(tensors.path())
-                    .record(format!("{}, value {place} of shape {:?}", tensor.name, tensor.shape))
-            })?;
-        }
-        drop(values);
-        tensors.release(name);
+        let (bytes, sha256) = folder.write(&component.weights(), |out| {
+            self.layout.write(out, |tensor, out| {
+                self.write_values(tensor, out, &|written| proceed(Step { component, written, total }))
+            })
+        })?;
+        records.insert(component.weights(), FileRecord { bytes, sha256 });
+        Ok(records)
     }
-    Ok(())
-}
 
-/// JSON in lines, a line end last.
-///
-/// # Errors
-/// None but a defect of this program.
-pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::new(Fault::Bug, "a configuration cannot be written").caused_by(error))?;
-    text.push(b'\n');
-    Ok(text)
+    fn write_values(
+        &self,
+        target: &TensorInfo,
+        out: &mut Output<Hasher>,
+        proceed: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<()> {
+        let rule = self.schema.get(&target.name).map_or(Values::Finite, |spec| spec.values);
+        self.tensors.with_values(&target.name, |stored, values| {
+            let format = format!("{:?}", target.dtype).to_lowercase();
+            let refused = |piece: usize, (place, value): (usize, f64)| {
+                let place = piece * PIECE * 8 / stored.dtype.bitsize() + place;
+                rule.refuse(value, &format, stored, place).file(self.source.weights.path())
+            };
+            for (piece, bytes) in values.chunks(PIECE).enumerate() {
+                proceed(out.bytes())?;
+                let converted = convert::convert(bytes, stored.dtype, target.dtype);
+                out.append(&converted.map_err(|wrong| refused(piece, wrong))?)?;
+                if rule == Values::Variance
+                    && let Some(wrong) = convert::first_below_zero(bytes, stored.dtype)
+                {
+                    return Err(refused(piece, wrong));
+                }
+            }
+            Ok(())
+        })
+    }
 }

@@ -41,7 +41,7 @@ fn a_word_that_is_no_model_is_told_as_such() {
     let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
     let ran = import(&sandbox, &workshop, &["--esm", "esm2-3bb", "-o", "out"]);
     assert_eq!(ran.code, 78, "{}", ran.stderr);
-    assert!(ran.stderr.contains("no file, bundle or fetched model named 'esm2-3bb'"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no file, bundle or fetched model is named 'esm2-3bb'"), "{}", ran.stderr);
     assert!(ran.stderr.contains("models list") && ran.stderr.contains("models fetch"), "{}", ran.stderr);
     let ran = import(&sandbox, &workshop, &["--dnabert", "mini", "-o", "out"]);
     assert_eq!(ran.code, 78, "{}", ran.stderr);

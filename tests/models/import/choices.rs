@@ -8,7 +8,7 @@ use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, Tensors};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use virnucpro::bundle::Bundle;
-use virnucpro::bundle::import::{ImportRequest, Staged, import};
+use virnucpro::bundle::import::{ImportRequest, StagedBundle, import};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::units::{Precision, WeightFormat};
 
@@ -25,7 +25,7 @@ fn encoders_are_converted_and_frequencies_and_heads_are_not() {
     for (precision, dtype, name) in [(Precision::F16, Dtype::F16, "f16"), (Precision::Bf16, Dtype::BF16, "bf16")] {
         let workshop = BundleParts::new();
         let report = import(&ImportRequest { dtype: WeightFormat::To(precision), ..workshop.request() }).unwrap();
-        for (part, file) in report.parts.iter().zip([DNABERT, ESM, HEAD]) {
+        for (model, file) in report.models.iter().zip([DNABERT, ESM, HEAD]) {
             let (before, after) = (workshop.tensors(file), Tensors::read(&report.folder.join(file)));
             assert_eq!(before.0.keys().collect::<Vec<_>>(), after.0.keys().collect::<Vec<_>>());
             for (tensor, (stored, shape, bytes)) in before.0 {
@@ -34,8 +34,8 @@ fn encoders_are_converted_and_frequencies_and_heads_are_not() {
                 assert!(after.0[&tensor] == expected, "{tensor} of {file}");
             }
             let told = if file == HEAD { "f32" } else { name };
-            assert_eq!((part.stored.as_str(), part.dtype.as_str()), ("f32", told));
-            assert_eq!(part.frequencies.as_deref(), (file == ESM).then_some("f32"));
+            assert_eq!((model.stored.as_str(), model.dtype.as_str()), ("f32", told));
+            assert_eq!(model.frequencies.as_deref(), (file == ESM).then_some("f32"));
         }
         Bundle::open_folder(&report.folder).unwrap().verify(&|| Ok(())).unwrap();
         // Widened again, nothing is lost: the same numbers, and so a third digest.
@@ -150,7 +150,7 @@ fn work_that_is_stopped_leaves_nothing_behind() {
     for tensors in [0, 1, 60] {
         let (workshop, left) = (BundleParts::new(), std::cell::Cell::new(tensors));
         let before = workshop.folder.path().read_dir().unwrap().count();
-        let stopped = Staged::new(&workshop.request(), &|_| match left.replace(left.get() - 1) {
+        let stopped = StagedBundle::write(&workshop.request(), &|_| match left.replace(left.get() - 1) {
             0 => Err(Error::new(Fault::Interrupted, "stopped by SIGINT")),
             _ => Ok(()),
         });

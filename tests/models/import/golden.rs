@@ -59,7 +59,7 @@ fn every_published_form_gives_the_embedded_bundle_to_the_byte() {
         println!("{} {} {}", esm.display(), dnabert.display(), head.display());
         let report = import(&ImportRequest { dnabert, esm, head, ..parts.request() }).unwrap();
         assert_same_as_mini(&report);
-        assert!(report.parts[1].format.starts_with(format), "{}", report.parts[1].format);
+        assert!(report.models[1].format.starts_with(format), "{}", report.models[1].format);
     }
 }
 
@@ -74,7 +74,7 @@ fn a_folder_with_a_model_and_its_contact_regression_is_one_model() {
     }
     let report = import(&ImportRequest { esm: folder.clone(), ..parts.request() }).unwrap();
     assert_same_as_mini(&report);
-    assert_eq!(report.parts[1].weights, folder.join("esm2_tiny.pt"));
+    assert_eq!(report.models[1].weights, folder.join("esm2_tiny.pt"));
 
     let esm = folder.join("esm2_tiny-contact-regression.pt");
     let error = import(&ImportRequest { esm, out: parts.path("other"), ..parts.request() }).unwrap_err();
@@ -87,7 +87,7 @@ fn a_model_published_in_half_precision_stays_so() {
     let parts = BundleParts::new();
     let Some(esm) = shared("golden/esm/esm2_tiny_fp16.pt") else { return };
     let report = import(&ImportRequest { esm, ..parts.request() }).unwrap();
-    assert_eq!((report.parts[1].stored.as_str(), report.parts[1].dtype.as_str()), ("f16", "f16"));
+    assert_eq!((report.models[1].stored.as_str(), report.models[1].dtype.as_str()), ("f16", "f16"));
     Bundle::open_folder(&report.folder).unwrap().verify(&|| Ok(())).unwrap();
 }
 

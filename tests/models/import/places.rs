@@ -80,7 +80,7 @@ fn an_entry_of_a_hubs_cache_is_read_and_told_as_the_source() {
         let expected = format!("dnabert: zhihan1996/DNABERT-S@{COMMIT}; esm: not stated; head: not stated");
         assert_eq!(source, expected);
         let same = Bundle::mini().unwrap();
-        assert_eq!(report.parts[0].file.sha256, same.spec().files[DNABERT].sha256);
+        assert_eq!(report.spec.files[DNABERT].sha256, same.spec().files[DNABERT].sha256);
     }
     cache.read_only(false);
 }

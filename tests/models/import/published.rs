@@ -1,12 +1,13 @@
 //! Weights files as they lie on users' disks: shards with their index, folders with one weights file or several.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, Tensors, assert_same_as_mini};
 use serde_json::{Value, json};
+use virnucpro::bundle::Component;
 use virnucpro::bundle::import::{ImportRequest, import};
 use virnucpro::error::Fault;
 use virnucpro::fs::digest::Digest;
@@ -41,7 +42,7 @@ fn shards_give_the_same_bundle_from_their_folder_and_from_their_index() {
     let parts = sharded();
     let report = parts.import().unwrap();
     assert_same_as_mini(&report);
-    let esm = &report.parts[1];
+    let esm = &report.models[1];
     assert_eq!((esm.format.as_str(), esm.sources.len()), ("safetensors, 3 shards", 3));
     for source in &esm.sources {
         let bytes = fs::read(&source.path).unwrap();
@@ -175,7 +176,7 @@ fn a_folder_gives_its_only_weights_file_whatever_the_name() {
     let request = ImportRequest { head: parts.path("heads"), ..parts.request() };
     let report = import(&request).unwrap();
     assert_same_as_mini(&report);
-    assert_eq!(report.parts[1].weights, parts.path("esm/esm2_t3.pt"));
+    assert_eq!(report.models[1].weights, parts.path("esm/esm2_t3.pt"));
 
     // Two of them are a choice, which is the user's.
     fs::copy(parts.path("heads/weights"), parts.path("heads/more.safetensors")).unwrap();
@@ -207,17 +208,17 @@ fn what_a_part_is_instead_is_said() {
 }
 
 #[test]
-fn every_part_tells_the_digest_of_what_was_read_and_of_what_was_written() {
+fn every_model_tells_the_digest_of_what_was_read_and_of_what_was_written() {
     let parts = BundleParts::new();
     parts.change_tensors(HEAD, |tensors| tensors.with("bn1.num_batches_tracked", &[1]));
     let report = parts.import().unwrap();
-    let names: BTreeSet<_> = report.parts.iter().map(|part| part.name).collect();
-    assert_eq!(names, BTreeSet::from(["dnabert", "esm", "head"]));
-    for part in &report.parts {
-        let file = if part.name == "head" { HEAD.to_owned() } else { format!("{}/model.safetensors", part.name) };
+    assert_eq!(report.models.iter().map(|model| model.component).collect::<Vec<_>>(), Component::ALL);
+    for model in &report.models {
+        let file = model.component.weights();
         let digest = |path: PathBuf| Digest::of(&fs::read(path).unwrap());
-        assert_eq!(part.sources[0].sha256, Some(digest(parts.path(&file))), "{file}");
-        assert_eq!(part.file.sha256, digest(report.folder.join(&file)), "{file}");
-        assert_eq!((part.sources[0].sha256 == Some(part.file.sha256)), part.name != "head");
+        let written = report.spec.files[&file].sha256;
+        assert_eq!(model.sources[0].sha256, Some(digest(parts.path(&file))), "{file}");
+        assert_eq!(written, digest(report.folder.join(&file)), "{file}");
+        assert_eq!(model.sources[0].sha256 == Some(written), model.component != Component::Head);
     }
 }

@@ -11,9 +11,8 @@ use serde_json::Value;
 use virnucpro::device::Placement;
 use virnucpro::model::Head;
 use virnucpro::model::classifier::Classifier;
-use virnucpro::model::parameters::Parameters;
 use virnucpro::store::VectorReader;
-use virnucpro::weights::Weights;
+use virnucpro::weights::{ModelBytes, Safetensors, Weights};
 
 /// Between pooled vectors of this program and of fair-esm.
 const VECTOR_TOLERANCE: f32 = 2e-5;
@@ -103,14 +102,14 @@ fn an_imported_model_gives_the_vectors_of_the_reference_program() {
 }
 
 /// The tensors of a weights file as a bundle holds them.
-fn as_safetensors(weights: &Weights) -> Vec<u8> {
+fn as_safetensors(weights: &Weights) -> Safetensors {
     let source = weights.tensors();
     let tensors: Vec<_> = source.tensors().iter().enumerate().filter(|(_, t)| t.dtype == Dtype::F32).collect();
     let bytes: Vec<_> = tensors.iter().map(|(index, _)| source.bytes(*index).unwrap()).collect();
     let views = tensors.iter().zip(&bytes).map(|((_, tensor), bytes)| {
         (tensor.name.clone(), TensorView::new(tensor.dtype, tensor.shape.clone(), bytes).unwrap())
     });
-    serialize(views, None).unwrap()
+    Safetensors::read(ModelBytes::from(serialize(views, None).unwrap()), weights.path()).unwrap()
 }
 
 #[test]
@@ -119,8 +118,8 @@ fn a_head_of_every_form_gives_the_scores_of_torch() {
     let stored = SafeTensors::deserialize(&stored).unwrap();
     for (form, model) in HEADS {
         let Some(path) = shared(&format!("golden/mlp/{form}")) else { return };
-        let bytes = as_safetensors(&Weights::open(Path::new(&path)).unwrap());
-        let head = Classifier::load(&Parameters::parse(&bytes, form, &Placement::CPU).unwrap()).unwrap();
+        let file = as_safetensors(&Weights::open(Path::new(&path)).unwrap());
+        let head = Classifier::load(&file, &Placement::CPU).unwrap();
         let scores = head.score(&floats(&stored, &format!("{model}/x"))).unwrap();
         let scores: Vec<f32> = scores.iter().flat_map(|score| [score.others, score.virus]).collect();
         let apart = furthest(&scores, &floats(&stored, &format!("{model}/probs")));

@@ -5,7 +5,6 @@ use virnucpro::error::Fault;
 use virnucpro::model::Encoder;
 use virnucpro::model::dnabert::{Config, Dnabert, alibi_slopes};
 use virnucpro::model::nn::Point;
-use virnucpro::model::parameters::Parameters;
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};
@@ -25,7 +24,7 @@ pub fn weights() -> Stored {
 }
 
 pub fn load(weights: &Stored, config: &Config, compute: &Placement) -> Dnabert {
-    Dnabert::load(&Parameters::parse(&weights.bytes(), "model.safetensors", compute).unwrap(), config).unwrap()
+    Dnabert::load(&weights.file(), config, compute, &|| Ok(())).unwrap()
 }
 
 pub fn published() -> Dnabert {
@@ -155,9 +154,8 @@ fn a_configuration_that_is_not_followed_is_refused() {
 #[test]
 fn a_missing_tensor_is_named() {
     let name = "encoder.layer.2.mlp.layernorm.bias";
-    let bytes = weights().without(name).bytes();
-    let parameters = Parameters::parse(&bytes, "model.safetensors", &Placement::CPU).unwrap();
-    let error = Dnabert::load(&parameters, &config()).map(|_| ()).unwrap_err();
+    let file = weights().without(name).file();
+    let error = Dnabert::load(&file, &config(), &Placement::CPU, &|| Ok(())).map(|_| ()).unwrap_err();
     assert_eq!(error.fault(), Fault::ModelTensors);
     assert!(error.to_string().contains(name), "{error}");
 }

@@ -7,7 +7,6 @@ use virnucpro::error::Fault;
 use virnucpro::model::Encoder;
 use virnucpro::model::esm2::{Config, Esm2};
 use virnucpro::model::nn::Point;
-use virnucpro::model::parameters::Parameters;
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};
@@ -31,7 +30,7 @@ pub fn weights() -> Stored {
 }
 
 pub fn load(weights: &Stored, config: &Config, compute: &Placement) -> Esm2 {
-    Esm2::load(&Parameters::parse(&weights.bytes(), "model.safetensors", compute).unwrap(), config).unwrap()
+    Esm2::load(&weights.file(), config, compute, &|| Ok(())).unwrap()
 }
 
 pub fn published() -> Esm2 {
@@ -184,9 +183,8 @@ fn sequences_the_model_cannot_take_are_errors() {
 #[test]
 fn missing_rotary_frequencies_are_never_recomputed() {
     let name = "encoder.layer.1.attention.self.rotary_embeddings.inv_freq";
-    let bytes = weights().without(name).bytes();
-    let parameters = Parameters::parse(&bytes, "model.safetensors", &Placement::CPU).unwrap();
-    let error = Esm2::load(&parameters, &config()).map(|_| ()).unwrap_err();
+    let file = weights().without(name).file();
+    let error = Esm2::load(&file, &config(), &Placement::CPU, &|| Ok(())).map(|_| ()).unwrap_err();
     assert_eq!(error.fault(), Fault::ModelTensors);
     let report = error.report("virnucpro");
     assert!(report.contains(name) && report.contains("never recomputed"), "{report}");
@@ -194,11 +192,10 @@ fn missing_rotary_frequencies_are_never_recomputed() {
 
 #[test]
 fn a_tensor_left_over_is_refused() {
-    let bytes = weights().rename(|name| Some(name.to_owned())).bytes();
+    let file = weights().rename(|name| Some(name.to_owned())).file();
     let mut config = config();
     config.num_hidden_layers -= 1;
-    let parameters = Parameters::parse(&bytes, "model.safetensors", &Placement::CPU).unwrap();
-    let error = Esm2::load(&parameters, &config).map(|_| ()).unwrap_err();
+    let error = Esm2::load(&file, &config, &Placement::CPU, &|| Ok(())).map(|_| ()).unwrap_err();
     assert_eq!(error.fault(), Fault::ModelTensors);
     assert!(error.report("virnucpro").contains("encoder.layer.2."), "{}", error.report("virnucpro"));
 }
@@ -217,6 +214,12 @@ fn a_configuration_that_is_not_followed_is_refused() {
         ("layer_norm_eps", 0.0.into()),
         ("layer_norm_eps", serde_json::Value::Null),
         ("token_dropout", serde_json::Value::Null),
+        ("token_dropout", false.into()),
+        ("is_folding_model", true.into()),
+        ("mask_token_id", 31.into()),
+        ("pad_token_id", 0.into()),
+        ("layer_norm_eps", 0.1.into()),
+        ("num_hidden_layers", 1025.into()),
         ("hidden_size", "wide".into()),
         ("vocab_size", u64::MAX.into()),
     ] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{TensorView, serialize};
 use safetensors::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
+use virnucpro::weights::{ModelBytes, Safetensors};
 
 /// A file of `tests/golden`.
 pub fn golden(path: &str) -> PathBuf {
@@ -40,7 +41,11 @@ impl Stored {
     }
 
     /// The file as a model loads it.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub fn file(&self) -> Safetensors {
+        Safetensors::read(ModelBytes::from(self.bytes()), Path::new("model.safetensors")).unwrap()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
         let views = self
             .0
             .iter()
