@@ -103,11 +103,14 @@ impl LegacyFile {
 /// Bytes of rows that are sorted at a time.
 const SORTED_BYTES: usize = 64 << 20;
 
+/// Identifier of a window, and whether it is viral, in the original's words.
+type Row = (String, &'static str);
+
 /// Verdicts of windows on their way to `prediction_results_highestscore.csv`, whose rows are sorted as text. What exceeds
 /// the memory set aside is sorted piece by piece into unnamed files, which are merged in the end.
 pub struct WindowVerdicts {
     folder: PathBuf,
-    rows: Vec<(String, &'static str)>,
+    rows: Vec<Row>,
     bytes: usize,
     limit: usize,
     pieces: Vec<Lines<BufReader<File>>>,
@@ -152,7 +155,7 @@ impl WindowVerdicts {
     /// A piece cannot be read, or the file cannot be written.
     pub fn write(mut self, file: &mut LegacyFile) -> Result<()> {
         self.rows.sort_unstable();
-        let mut sources: Vec<Box<dyn Iterator<Item = io::Result<(String, &'static str)>>>> = Vec::new();
+        let mut sources: Vec<Box<dyn Iterator<Item = io::Result<Row>>>> = Vec::new();
         for piece in self.pieces {
             sources.push(Box::new(piece.map(|line| line.map(row))));
         }
@@ -171,7 +174,7 @@ impl WindowVerdicts {
 }
 
 /// A line of a piece.
-fn row(mut line: String) -> (String, &'static str) {
+fn row(mut line: String) -> Row {
     let viral = if line.ends_with("\tTrue") { "True" } else { "False" };
     line.truncate(line.len() - viral.len() - 1);
     (line, viral)

@@ -18,7 +18,7 @@ const VERSION: usize = 1001;
 /// [`Fault::ModelFormat`](crate::error::Fault::ModelFormat), [`Fault::ModelPickle`](crate::error::Fault::ModelPickle).
 pub(super) fn read(bytes: &[u8]) -> Result<(Tensors, Vec<Storage>)> {
     let mut at = 0;
-    let mut next = || {
+    let mut next = || -> Result<_> {
         let pickle = Pickle::read(bytes.get(at..).unwrap_or_default())?;
         at += pickle.length;
         Ok(pickle)
