@@ -16,12 +16,14 @@ pub(super) enum Mapping {
 
 /// What becomes of a tensor of this name in a weights file of `component`; none for an unknown name.
 pub(super) fn mapping(component: Component, name: &str) -> Option<Mapping> {
-    let (prefixes, bare): (&[&str], fn(&str) -> Option<Mapping>) = match component {
-        Component::Dnabert => (&["", "bert."], dnabert),
-        Component::Esm => (&["", "esm.", "encoder.sentence_encoder.", "encoder."], esm),
-        Component::Head => (&[""], head),
+    let without = |prefixes: &[&str], mapping: fn(&str) -> Option<Mapping>| {
+        prefixes.iter().find_map(|prefix| mapping(name.strip_prefix(prefix)?))
     };
-    prefixes.iter().find_map(|prefix| bare(name.strip_prefix(prefix)?))
+    match component {
+        Component::Dnabert => without(&["", "bert."], dnabert),
+        Component::Esm => without(&["", "esm.", "encoder.sentence_encoder.", "encoder."], esm),
+        Component::Head => head(name),
+    }
 }
 
 /// What a weights file of `component` is called in messages.
