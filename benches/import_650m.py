@@ -3,11 +3,11 @@
 
     python3 benches/import_650m.py [--binary target/release/virnucpro] [--folder /tmp] [--rounds 3] [--dtype keep]
 
-Makes a checkpoint with the shapes and Hugging Face's names of ESM-2 650M (2.6 GB in f32, random weights), a head for it
+Makes a weights file with the shapes and Hugging Face's names of ESM-2 650M (2.6 GB in f32, random weights), a head for it
 and the small DNABERT-S of the repository, all removed at the end. A durable copy is `cp` and a flush to the disk. The
 import is timed to its end, stored vectors and flush to the disk included, and, apart, to its first message, which comes
 when all files are written and vectors begin to be computed. Bounds: twice the time of the copy, peak memory 1.5 times the
-size of the checkpoint. `--cold` empties the page cache first, which only root can.
+size of the weights file. `--cold` empties the page cache first, which only root can.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def main():
         write(esm, esm_tensors(), pool)
         write(head, head_tensors(), pool)
         size = esm.stat().st_size
-        print(f"checkpoint of {size / 1e9:.2f} GB, on {os.cpu_count()} processors")
+        print(f"weights file of {size / 1e9:.2f} GB, on {os.cpu_count()} processors")
         for number in range(1, options.rounds + 1):
             begin(options.cold)
             copy = durable_copy(esm, folder / "copy")
