@@ -123,11 +123,11 @@ fn a_range_that_the_server_refuses_is_not_asked_for_again() {
 }
 
 /// Waits until some of the weights are on the disk.
-fn wait_for_bytes(world: &World, child: &mut Child) {
+fn wait_for_bytes(world: &World, child: &mut Child, count: u64) {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         let bytes = |name: String| fs::metadata(world.folder().join("blobs").join(name)).map_or(0, |m| m.len());
-        if world.unfinished().into_iter().map(bytes).any(|bytes| bytes >= 100_000) {
+        if world.unfinished().into_iter().map(bytes).any(|bytes| bytes >= count) {
             return;
         }
         assert!(child.try_wait().unwrap().is_none() && Instant::now() < until, "it never came to the weights");
@@ -139,7 +139,7 @@ fn wait_for_bytes(world: &World, child: &mut Child) {
 fn what_a_killed_process_left_is_resumed() {
     let world = World::large(first(|reply| reply.paced(20_000, Duration::from_millis(25))));
     let mut child = world.start();
-    wait_for_bytes(&world, &mut child);
+    wait_for_bytes(&world, &mut child, 100_000);
     child.kill().unwrap();
     child.wait().unwrap();
     world.nothing_is_wrong();
@@ -153,7 +153,7 @@ fn what_a_killed_process_left_is_resumed() {
 fn wrong_bytes_of_a_killed_process_do_no_harm() {
     let world = World::large(first(|reply| reply.paced(20_000, Duration::from_millis(25))));
     let mut child = world.start();
-    wait_for_bytes(&world, &mut child);
+    wait_for_bytes(&world, &mut child, 100_000);
     child.kill().unwrap();
     child.wait().unwrap();
     let partial = world.folder().join("blobs").join(&world.unfinished()[0]);
@@ -171,7 +171,7 @@ fn a_signal_ends_it_at_once_and_the_rest_comes_later() {
         let silent = |reply: Reply| Reply { silence: Duration::from_secs(20), ..reply.cut(200_000) };
         let world = World::large(first(silent));
         let mut child = world.start();
-        wait_for_bytes(&world, &mut child);
+        wait_for_bytes(&world, &mut child, 200_000);
         send(&child, signal);
         let sent = Instant::now();
         let ran = tight(Ran::from_output("fetch".to_owned(), child.wait_with_output().unwrap()));
