@@ -149,6 +149,7 @@ mod torch {
     use crate::model::classifier::Classifier;
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
+    use crate::model::schema::Configuration;
     use crate::pack::TokenBatch;
     use crate::units::Auto;
     use crate::weights::{Safetensors, bytes};

@@ -16,6 +16,7 @@ use crate::device::Placement;
 use crate::error::Result;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
 use crate::model::parameters::Parameters;
+use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
 use crate::pack::{Run, TokenBatch};
 use crate::weights::Safetensors;

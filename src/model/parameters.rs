@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
-use crate::model::schema::{Schema, TensorSpec, Tensors, Values};
+use crate::model::schema::{Schema, TensorSpec, Tensors};
 use crate::weights::{Safetensors, TensorSource};
 
 /// A place in the name tree of a weights file, as `encoder.layer.3.`.
@@ -97,10 +97,10 @@ impl<'a> Parameters<'a> {
             Device::Cpu => raw.f_to_dtype(self.kind, false, true),
             device => raw.f_to_device(device)?.f_to_kind(self.kind),
         })?;
-        if let Some(place) = first_wrong(&tensor, spec.values)? {
+        if let Some(place) = first_wrong(&tensor, spec.is_variance)? {
             let value = with_tensor(&data, &size, stored, |raw| raw.f_reshape([-1])?.f_double_value(&[place]))?;
             let format = precision_name(self.kind);
-            return Err(spec.values.refuse(value, format, info, place as usize).file(self.file.path()));
+            return Err(spec.refuse(value, format, info, place as usize).file(self.file.path()));
         }
         self.file.release(index);
         Ok(tensor)
@@ -154,14 +154,14 @@ fn precision_name(kind: Kind) -> &'static str {
 }
 
 /// Place in row-major order of the first value that is not allowed.
-fn first_wrong(tensor: &Tensor, values: Values) -> Result<Option<i64>> {
+fn first_wrong(tensor: &Tensor, is_variance: bool) -> Result<Option<i64>> {
     if tensor.numel() == 0 {
         return Ok(None);
     }
     // One pass; either end is NaN or infinite if any value is.
     let (least, greatest) = tensor.f_aminmax(None, false)?;
     let (least, greatest) = (least.f_double_value(&[])?, greatest.f_double_value(&[])?);
-    let least_allowed = if values == Values::Variance { 0.0 } else { f64::MIN };
+    let least_allowed = if is_variance { 0.0 } else { f64::MIN };
     if least >= least_allowed && greatest.is_finite() {
         return Ok(None);
     }

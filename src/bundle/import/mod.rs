@@ -164,10 +164,12 @@ fn spec(request: &ImportRequest, sources: &[ImportSource; 3], models: &[CheckedM
     let stated = |of: fn(&ImportSource) -> Option<&str>| {
         provenance::of_all(sources.each_ref().map(|source| (source.component, of(source))))
     };
+    // The schema has bounded every size.
+    let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let encoder = |model: &CheckedModel<'_>, pooling| EncoderSpec {
         family: model.source.component.family(),
-        dim: model.width,
-        layer: model.layers,
+        dim: number(model.description.width),
+        layer: number(model.description.layers),
         pooling,
     };
     let spec = Spec {
@@ -180,7 +182,7 @@ fn spec(request: &ImportRequest, sources: &[ImportSource; 3], models: &[CheckedM
         window: window::choose(request.window, classifier.window, classifier.weights.path())?,
         dnabert: encoder(dnabert, Pooling::AllTokens),
         esm: encoder(esm, Pooling::First1024Residues),
-        head: HeadSpec { family: Component::Head.family(), dim: head.width },
+        head: HeadSpec { family: Component::Head.family(), dim: number(head.description.width) },
         files: BTreeMap::new(),
     };
     spec.check_models().map_err(|error| error.file(classifier.weights.path()))?;

@@ -7,7 +7,7 @@ use super::selection::Selection;
 use super::source::ImportSource;
 use crate::bundle::component::{CONFIG_JSON, Component, TOKENIZER_JSON};
 use crate::error::{Error, Fault, Result};
-use crate::model::schema::{self, Schema, dnabert, esm2, head};
+use crate::model::schema::{Configuration, Schema, Tensors, dnabert, esm2, head};
 use crate::tokenize::{ALPHABET, DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::WeightFormat;
 use crate::weights::{Layout, ModelBytes, TensorInfo, Weights, bytes};
@@ -16,103 +16,101 @@ use crate::weights::{Layout, ModelBytes, TensorInfo, Weights, bytes};
 pub(super) struct CheckedModel<'a> {
     pub(super) source: &'a ImportSource,
     pub(super) tensors: Selection<'a>,
-    pub(super) schema: Schema,
     /// The tensors as they will be written.
     pub(super) layout: Layout,
+    pub(super) description: Description,
+}
+
+/// What a model is made of.
+pub(super) struct Description {
+    pub(super) schema: Schema,
     /// What is written beside the tensors, by name.
     pub(super) beside: Vec<(&'static str, Vec<u8>)>,
+    /// Transformer layers; 0 for the head.
+    pub(super) layers: usize,
+    /// Width of a vector: of the output of an encoder, of the input of the head.
+    pub(super) width: usize,
     /// Its size for people, as `3 layers, width 64, 4 heads, vocabulary 33`.
     pub(super) size: String,
-    /// Width of a vector: of the output of an encoder, of the input of the head.
-    pub(super) width: u32,
-    /// Transformer layers; 0 for the head.
-    pub(super) layers: u32,
 }
 
 impl<'a> CheckedModel<'a> {
-    /// Reads and checks a model of any size, whose encoders are to be stored in the number format `dtype`.
+    /// Reads and checks a model of any size; encoders are to be stored in the number format `dtype`.
     ///
     /// # Errors
     /// [`Fault::ModelMissing`], [`Fault::ModelTensors`], [`Fault::ModelShape`], [`Fault::ModelConfig`],
     /// [`Fault::ModelTokenizer`].
     pub(super) fn read(source: &'a ImportSource, dtype: WeightFormat) -> Result<Self> {
-        match source.component {
-            Component::Dnabert => Self::dnabert(source, dtype),
-            Component::Esm => Self::esm(source, dtype),
-            Component::Head => Self::head(source),
-        }
-    }
-
-    fn dnabert(source: &'a ImportSource, dtype: WeightFormat) -> Result<Self> {
         let (weights, tensors) = (&source.weights, Selection::of(source)?);
-        let file = weights.beside(CONFIG_JSON);
-        let json = required_beside(weights, CONFIG_JSON)?;
-        let config = dnabert::Config::from_json(bytes::text(&json, &file)?).map_err(|error| error.file(&file))?;
-        let found = config.with_sizes_of(&tensors.tensors()).map_err(|error| error.file(weights.path()))?;
-        agree(&config.sizes(), &found.sizes(), &file)?;
-        let tokenizer = ("tokenizer.json", dnabert_tokenizer(weights, config.vocab_size)?);
-        let size = [config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size];
-        let model = Self::checked(source, tensors, config.tensors(), dtype)?;
-        Ok(Self { beside: vec![(CONFIG_JSON, schema::to_json(&config)?), tokenizer], ..model.of_size(size) })
-    }
-
-    /// fair-esm publishes no configuration: it is derived from the shapes. Where Hugging Face's `config.json` is beside the
-    /// tensors, both must say the same.
-    fn esm(source: &'a ImportSource, dtype: WeightFormat) -> Result<Self> {
-        let (weights, tensors) = (&source.weights, Selection::of(source)?);
-        let found = esm2::Config::of(&tensors.tensors()).map_err(|error| error.file(weights.path()))?;
-        let model = Self::checked(source, tensors, found.tensors(), dtype)?;
-        check_alphabet(weights, found.vocab_size)?;
-        let config = match weights.read_beside(CONFIG_JSON)? {
-            None => found,
-            Some(json) => {
-                let file = weights.beside(CONFIG_JSON);
-                let config = esm2::Config::from_json(bytes::text(&json, &file)?).map_err(|error| error.file(&file))?;
-                agree(&config.sizes(), &found.sizes(), &file)?;
-                config
-            }
+        let (description, dtype) = match source.component {
+            Component::Dnabert => (Description::of_dnabert(weights, &tensors.tensors())?, dtype),
+            Component::Esm => (Description::of_esm(weights, &tensors.tensors())?, dtype),
+            Component::Head => (Description::of_head(weights, &tensors.tensors())?, WeightFormat::Keep),
         };
-        let size = [config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size];
-        Ok(Self { beside: vec![(CONFIG_JSON, schema::to_json(&config)?)], ..model.of_size(size) })
-    }
-
-    fn head(source: &'a ImportSource) -> Result<Self> {
-        let tensors = Selection::of(source)?;
-        let config = head::Config::of(&tensors.tensors()).map_err(|error| error.file(source.weights.path()))?;
-        let model = Self::checked(source, tensors, config.tensors(), WeightFormat::Keep)?;
-        Ok(Self { width: number(config.inputs), size: format!("{} inputs", config.inputs), ..model })
-    }
-
-    fn checked(source: &'a ImportSource, tensors: Selection<'a>, schema: Schema, dtype: WeightFormat) -> Result<Self> {
-        schema.check(&tensors.tensors()).map_err(|error| error.file(source.weights.path()))?;
+        description.schema.check(&tensors.tensors()).map_err(|error| error.file(weights.path()))?;
         let written = |(name, info): (&str, &TensorInfo)| TensorInfo {
             name: name.to_owned(),
             dtype: convert::target(name, info.dtype, dtype),
             shape: info.shape.clone(),
         };
         let layout = Layout::of(tensors.iter().map(written).collect())?;
-        Ok(Self { source, tensors, schema, layout, beside: Vec::new(), size: String::new(), width: 0, layers: 0 })
+        Ok(Self { source, tensors, layout, description })
+    }
+}
+
+impl Description {
+    fn of_dnabert(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+        let config: dnabert::Config = configuration(weights)?.ok_or_else(|| missing_beside(weights, CONFIG_JSON))?;
+        let found = config.with_sizes_of(tensors).map_err(|error| error.file(weights.path()))?;
+        agree(&config, &found, weights)?;
+        let tokenizer = (TOKENIZER_JSON, dnabert_tokenizer(weights, config.vocab_size)?);
+        let sizes = [config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size];
+        Self::of_encoder(&config, sizes, Some(tokenizer))
     }
 
-    fn of_size(self, [layers, width, heads, vocabulary]: [usize; 4]) -> Self {
+    /// fair-esm publishes no configuration: it is derived from the shapes. Where Hugging Face's `config.json` is beside the
+    /// tensors, both must say the same.
+    fn of_esm(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+        let found = esm2::Config::of(tensors).map_err(|error| error.file(weights.path()))?;
+        check_alphabet(weights, found.vocab_size)?;
+        let config = configuration(weights)?.unwrap_or_else(|| found.clone());
+        agree(&config, &found, weights)?;
+        let sizes = [config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size];
+        Self::of_encoder(&config, sizes, None)
+    }
+
+    fn of_head(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+        let config = head::Config::of(tensors).map_err(|error| error.file(weights.path()))?;
+        let (schema, size) = (config.tensors(), format!("{} inputs", config.inputs));
+        Ok(Self { schema, beside: Vec::new(), layers: 0, width: config.inputs, size })
+    }
+
+    fn of_encoder(
+        config: &impl Configuration,
+        [layers, width, heads, vocabulary]: [usize; 4],
+        tokenizer: Option<(&'static str, Vec<u8>)>,
+    ) -> Result<Self> {
+        let beside = [(CONFIG_JSON, config.to_json()?)].into_iter().chain(tokenizer).collect();
         let size = format!("{layers} layers, width {width}, {heads} heads, vocabulary {vocabulary}");
-        Self { size, width: number(width), layers: number(layers), ..self }
+        Ok(Self { schema: config.tensors(), beside, layers, width, size })
     }
 }
 
-/// A size, which the schema has bounded.
-fn number(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(u32::MAX)
+/// The published configuration, if there is one beside the tensors.
+fn configuration<C: Configuration>(weights: &Weights) -> Result<Option<C>> {
+    let (file, json) = (weights.beside(CONFIG_JSON), weights.read_beside(CONFIG_JSON)?);
+    let read = |json: ModelBytes| C::from_json(bytes::text(&json, &file)?).map_err(|error| error.file(&file));
+    json.map(read).transpose()
 }
 
-/// Refuses a configuration whose sizes are not those of the tensors.
-fn agree(said: &[(&str, usize)], found: &[(&str, usize)], file: &Path) -> Result<()> {
-    match said.iter().zip(found).find(|(said, found)| said != found) {
+/// Refuses a configuration whose sizes are not those found in the tensors.
+fn agree<C: Configuration>(config: &C, found: &C, weights: &Weights) -> Result<()> {
+    match config.sizes().into_iter().zip(found.sizes()).find(|(said, found)| said != found) {
         None => Ok(()),
         Some(((name, said), (_, found))) => {
             Err(Error::new(Fault::ModelConfig, format!("the configuration says another {name} than the tensors"))
-                .file(file)
-                .record(*name)
+                .file(weights.beside(CONFIG_JSON))
+                .record(name)
                 .expected(found.to_string())
                 .found(said.to_string())
                 .advice("take config.json and tensors of one and the same published model"))
@@ -123,7 +121,7 @@ fn agree(said: &[(&str, usize)], found: &[(&str, usize)], file: &Path) -> Result
 /// The tokeniser as published, if it belongs to a model of so many embedding rows.
 fn dnabert_tokenizer(weights: &Weights, rows: usize) -> Result<Vec<u8>> {
     let file = weights.beside(TOKENIZER_JSON);
-    let json = required_beside(weights, TOKENIZER_JSON)?;
+    let json = weights.read_beside(TOKENIZER_JSON)?.ok_or_else(|| missing_beside(weights, TOKENIZER_JSON))?;
     bytes::text(&json, &file)?;
     let tokenizer = DnabertTokenizer::from_bytes(&json, &file)?;
     if tokenizer.vocabulary() == rows {
@@ -136,12 +134,10 @@ fn dnabert_tokenizer(weights: &Weights, rows: usize) -> Result<Vec<u8>> {
         .advice("take tokenizer.json and tensors of one and the same published model"))
 }
 
-fn required_beside(weights: &Weights, name: &str) -> Result<ModelBytes> {
-    weights.read_beside(name)?.ok_or_else(|| {
-        Error::new(Fault::ModelMissing, format!("{name} is missing beside {}", weights.path().display()))
-            .file(weights.beside(name))
-            .advice(format!("download the {name} that was published with the model into the same folder"))
-    })
+fn missing_beside(weights: &Weights, name: &str) -> Error {
+    Error::new(Fault::ModelMissing, format!("{name} is missing beside {}", weights.path().display()))
+        .file(weights.beside(name))
+        .advice(format!("download the {name} that was published with the model into the same folder"))
 }
 
 /// The tokeniser of ESM-2 is built in, so the model must have its alphabet.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::bundle::Component;
-use crate::model::schema::{Schema, dnabert, esm2, head, numbered};
+use crate::model::schema::{Configuration, Schema, dnabert, esm2, head, numbered};
 
 /// What becomes of a published tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +49,15 @@ pub(super) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Opt
 }
 
 fn dnabert(name: &str) -> Option<Mapping> {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| dnabert::Config::default().tensors());
+    static SCHEMA: LazyLock<Schema> =
+        LazyLock::new(|| dnabert::Config { num_hidden_layers: 1, ..Default::default() }.tensors());
     let unneeded = || name == "embeddings.position_ids" || starts_with_one_of(name, &["pooler.", "cls."]);
     kept(&SCHEMA, name.to_owned()).or_else(|| unneeded().then_some(Mapping::Unneeded))
 }
 
 fn esm(name: &str) -> Option<Mapping> {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| esm2::Config::default().tensors());
+    static SCHEMA: LazyLock<Schema> =
+        LazyLock::new(|| esm2::Config { num_hidden_layers: 1, ..Default::default() }.tensors());
     let unneeded = || {
         // With rotary positions, the learned ones that Hugging Face allocates are never looked at.
         matches!(name, "embeddings.position_ids" | "embeddings.position_embeddings.weight")

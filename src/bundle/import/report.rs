@@ -76,7 +76,7 @@ impl ImportedModel {
             dtype: formats(written.iter().filter(|tensor| !is_frequency(&tensor.name)).map(|tensor| tensor.dtype)),
             frequencies: Some(of_read(true)).filter(|formats| !formats.is_empty()),
             kept: written.len(),
-            size: model.size,
+            size: model.description.size,
             dropped: model.tensors.dropped,
         }
     }

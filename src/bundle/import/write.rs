@@ -6,10 +6,9 @@ use super::Step;
 use super::convert;
 use super::model::CheckedModel;
 use crate::bundle::spec::FileRecord;
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Hasher;
 use crate::fs::{Output, StagedFolder};
-use crate::model::schema::Values;
 use crate::weights::TensorInfo;
 
 /// Bytes that are checked, converted and written in one go: few enough to stay in a processor's cache meanwhile.
@@ -28,7 +27,7 @@ impl CheckedModel<'_> {
     ) -> Result<BTreeMap<String, FileRecord>> {
         let (component, total) = (self.source.component, self.layout.bytes());
         let mut records = BTreeMap::new();
-        for (name, content) in &self.beside {
+        for (name, content) in &self.description.beside {
             let path = component.file(name);
             let (bytes, sha256) = folder.write(&path, |out| out.append(content))?;
             records.insert(path, FileRecord { bytes, sha256 });
@@ -48,18 +47,20 @@ impl CheckedModel<'_> {
         out: &mut Output<Hasher>,
         proceed: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
-        let rule = self.schema.get(&target.name).map_or(Values::Finite, |spec| spec.values);
+        let Some(spec) = self.description.schema.get(&target.name) else {
+            return Err(Error::new(Fault::Bug, "a tensor is written that the schema lacks").record(&target.name));
+        };
         self.tensors.with_values(&target.name, |stored, values| {
             let format = format!("{:?}", target.dtype).to_lowercase();
             let refused = |piece: usize, (place, value): (usize, f64)| {
                 let place = piece * PIECE * 8 / stored.dtype.bitsize() + place;
-                rule.refuse(value, &format, stored, place).file(self.source.weights.path())
+                spec.refuse(value, &format, stored, place).file(self.source.weights.path())
             };
             for (piece, bytes) in values.chunks(PIECE).enumerate() {
                 proceed(out.bytes())?;
                 let converted = convert::convert(bytes, stored.dtype, target.dtype);
                 out.append(&converted.map_err(|wrong| refused(piece, wrong))?)?;
-                if rule == Values::Variance
+                if spec.is_variance
                     && let Some(wrong) = convert::first_below_zero(bytes, stored.dtype)
                 {
                     return Err(refused(piece, wrong));

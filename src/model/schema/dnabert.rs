@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{GELU, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width, parse};
+use super::{Configuration, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width};
 use crate::error::Result;
 
-/// Hugging Face's `config.json` of a DNABERT-2 model, as far as it matters.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Settings of a DNABERT-2 model. By default it has none and no sizes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
     /// Written as `bert`, never read.
     #[serde(skip_deserializing, default = "model_type")]
@@ -36,51 +36,26 @@ fn model_type() -> &'static str {
     "bert"
 }
 
-impl Default for Config {
-    /// The settings of the published models, with sizes of 1 where only the model knows them.
-    fn default() -> Self {
-        Self {
-            model_type: model_type(),
-            vocab_size: 1,
-            type_vocab_size: 1,
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
-            hidden_act: gelu(),
-            layer_norm_eps: 1e-12,
-            alibi_starting_size: 512,
-        }
-    }
-}
-
 impl Config {
-    /// Reads and checks the text of a `config.json`.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for anything this program does not follow exactly.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = parse(json)?;
-        config.check()?;
-        Ok(config)
-    }
-
     /// The same configuration with the sizes that the shapes of the tensors tell.
     ///
     /// # Errors
     /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors),
     /// [`Fault::ModelShape`](crate::error::Fault::ModelShape).
     pub fn with_sizes_of(&self, tensors: &Tensors<'_>) -> Result<Self> {
-        let (vocab_size, hidden_size) = tensors.matrix("embeddings.word_embeddings.weight")?;
-        let (type_vocab_size, _) = tensors.matrix("embeddings.token_type_embeddings.weight")?;
-        let (_, intermediate_size) = tensors.matrix("encoder.layer.0.mlp.wo.weight")?;
-        let num_hidden_layers = tensors.layers()?;
-        let sizes = Self { vocab_size, type_vocab_size, hidden_size, num_hidden_layers, ..self.clone() };
-        Ok(Self { intermediate_size, ..sizes })
+        Ok(Self {
+            vocab_size: tensors.size("embeddings.word_embeddings.weight", 0)?,
+            type_vocab_size: tensors.size("embeddings.token_type_embeddings.weight", 0)?,
+            hidden_size: tensors.size("embeddings.word_embeddings.weight", 1)?,
+            num_hidden_layers: tensors.layers()?,
+            intermediate_size: tensors.size("encoder.layer.0.mlp.wo.weight", 1)?,
+            ..self.clone()
+        })
     }
+}
 
-    /// The sizes that the shapes of the tensors tell too, by their name in `config.json`.
-    pub fn sizes(&self) -> [(&'static str, usize); 5] {
+impl Configuration for Config {
+    fn sizes(&self) -> [(&'static str, usize); 5] {
         [
             ("vocab_size", self.vocab_size),
             ("type_vocab_size", self.type_vocab_size),
@@ -90,31 +65,26 @@ impl Config {
         ]
     }
 
-    /// Whether this program follows the configuration exactly.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig).
-    pub fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         check_sizes(&self.sizes())?;
         check_eps(self.layer_norm_eps)?;
-        check_only("hidden_act", GELU, self.hidden_act.as_str())?;
+        check_only("hidden_act", gelu(), self.hidden_act.clone())?;
         head_width(self.hidden_size, self.num_attention_heads).map(drop)
     }
 
-    /// The tensors of the model.
-    pub fn tensors(&self) -> Schema {
+    fn tensors(&self) -> Schema {
         let (d, f) = (self.hidden_size, self.intermediate_size);
         let mut layer = Schema::default();
         layer.add_linear("attention.self.Wqkv", 3 * d, d);
         layer.add_linear("attention.output.dense", d, d);
         layer.add_norm("attention.output.LayerNorm", d);
         // Two halves: the first is activated and multiplied by the second.
-        layer.add_tensor("mlp.gated_layers.weight", &[2 * f, d]);
+        layer.add("mlp.gated_layers.weight", &[2 * f, d]);
         layer.add_linear("mlp.wo", d, f);
         layer.add_norm("mlp.layernorm", d);
         let mut model = Schema::default();
-        model.add_tensor("embeddings.word_embeddings.weight", &[self.vocab_size, d]);
-        model.add_tensor("embeddings.token_type_embeddings.weight", &[self.type_vocab_size, d]);
+        model.add("embeddings.word_embeddings.weight", &[self.vocab_size, d]);
+        model.add("embeddings.token_type_embeddings.weight", &[self.type_vocab_size, d]);
         model.add_norm("embeddings.LayerNorm", d);
         model.add_layers(self.num_hidden_layers, &layer);
         model

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{GELU, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width, parse, refuse};
+use super::{Configuration, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width, refuse};
 use crate::error::{Error, Fault, Result};
 
-/// Hugging Face's `config.json` of an ESM-2 model, as far as it matters.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Settings of an ESM-2 model. By default it has none and no sizes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
     /// Written as `esm`, never read.
     #[serde(skip_deserializing, default = "model_type")]
@@ -60,16 +60,30 @@ fn null_is_false<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> 
     Ok(Option::deserialize(value)?.unwrap_or(false))
 }
 
-impl Default for Config {
-    /// The settings of every ESM-2 model, with sizes of 1 where only the model knows them.
-    fn default() -> Self {
-        Self {
+impl Config {
+    /// The configuration that the shapes of the tensors tell.
+    ///
+    /// # Errors
+    /// [`Fault::ModelTensors`], [`Fault::ModelShape`]; [`Fault::ModelConfig`] for sizes out of bounds.
+    pub fn of(tensors: &Tensors<'_>) -> Result<Self> {
+        const WORDS: &str = "embeddings.word_embeddings.weight";
+        const FREQUENCIES: &str = "encoder.layer.0.attention.self.rotary_embeddings.inv_freq";
+        let hidden_size = tensors.size(WORDS, 1)?;
+        // One frequency per pair of numbers of a head.
+        let frequencies = tensors.size(FREQUENCIES, 0)?;
+        if !hidden_size.is_multiple_of(2 * frequencies) {
+            return Err(Error::new(Fault::ModelShape, "the rotary frequencies do not fit the width of the model")
+                .record(FREQUENCIES)
+                .expected(format!("half the width of a head, of which {hidden_size} is a multiple"))
+                .found(format!("{frequencies} frequencies")));
+        }
+        let config = Self {
             model_type: model_type(),
-            vocab_size: 1,
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
+            vocab_size: tensors.size(WORDS, 0)?,
+            hidden_size,
+            num_hidden_layers: tensors.layers()?,
+            num_attention_heads: hidden_size / (2 * frequencies),
+            intermediate_size: tensors.size("encoder.layer.0.intermediate.dense.weight", 0)?,
             // fair-esm 2.0.0: the default of torch.nn.LayerNorm.
             layer_norm_eps: 1e-5,
             position_embedding_type: "rotary".to_owned(),
@@ -79,48 +93,18 @@ impl Default for Config {
             pad_token_id: pad_token_id(),
             hidden_act: gelu(),
             is_folding_model: false,
-        }
+        };
+        config.check().map(|()| config)
+    }
+
+    /// Width K of a head.
+    pub fn head_width(&self) -> usize {
+        self.hidden_size / self.num_attention_heads.max(1)
     }
 }
 
-impl Config {
-    /// Reads and checks the text of a `config.json`.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for anything this program does not follow exactly.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = parse(json)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// The configuration that the shapes of the tensors tell.
-    ///
-    /// # Errors
-    /// [`Fault::ModelTensors`], [`Fault::ModelShape`]; [`Fault::ModelConfig`] for sizes out of bounds.
-    pub fn of(tensors: &Tensors<'_>) -> Result<Self> {
-        const FREQUENCIES: &str = "encoder.layer.0.attention.self.rotary_embeddings.inv_freq";
-        let (vocab_size, hidden_size) = tensors.matrix("embeddings.word_embeddings.weight")?;
-        let num_hidden_layers = tensors.layers()?;
-        let (intermediate_size, _) = tensors.matrix("encoder.layer.0.intermediate.dense.weight")?;
-        // One frequency per pair of numbers of a head.
-        let frequencies = tensors.vector(FREQUENCIES)?;
-        let head = frequencies.saturating_mul(2);
-        if !hidden_size.is_multiple_of(head) {
-            return Err(Error::new(Fault::ModelShape, "the rotary frequencies do not fit the width of the model")
-                .record(FREQUENCIES)
-                .expected(format!("half the width of a head, of which {hidden_size} is a multiple"))
-                .found(format!("{frequencies} frequencies")));
-        }
-        let num_attention_heads = hidden_size / head;
-        let sizes = Self { vocab_size, hidden_size, num_hidden_layers, num_attention_heads, ..Self::default() };
-        let config = Self { intermediate_size, ..sizes };
-        config.check()?;
-        Ok(config)
-    }
-
-    /// The sizes that the shapes of the tensors tell too, by their name in `config.json`.
-    pub fn sizes(&self) -> [(&'static str, usize); 5] {
+impl Configuration for Config {
+    fn sizes(&self) -> [(&'static str, usize); 5] {
         [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -130,15 +114,11 @@ impl Config {
         ]
     }
 
-    /// Whether this program follows the configuration exactly.
-    ///
-    /// # Errors
-    /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig).
-    pub fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         check_sizes(&self.sizes())?;
         check_eps(self.layer_norm_eps)?;
-        check_only("hidden_act", GELU, self.hidden_act.as_str())?;
-        check_only("position_embedding_type", "rotary", self.position_embedding_type.as_str())?;
+        check_only("hidden_act", gelu(), self.hidden_act.clone())?;
+        check_only("position_embedding_type", "rotary", &self.position_embedding_type)?;
         check_only("emb_layer_norm_before", false, self.emb_layer_norm_before)?;
         check_only("is_folding_model", false, self.is_folding_model)?;
         check_only("token_dropout", true, self.token_dropout)?;
@@ -150,17 +130,11 @@ impl Config {
         }
     }
 
-    /// Width K of a head.
-    pub fn head_width(&self) -> usize {
-        self.hidden_size / self.num_attention_heads.max(1)
-    }
-
-    /// The tensors of the model.
-    pub fn tensors(&self) -> Schema {
+    fn tensors(&self) -> Schema {
         let (d, f) = (self.hidden_size, self.intermediate_size);
         let mut layer = Schema::default();
         layer.add_norm("attention.LayerNorm", d);
-        layer.add_tensor("attention.self.rotary_embeddings.inv_freq", &[self.head_width() / 2]);
+        layer.add("attention.self.rotary_embeddings.inv_freq", &[self.head_width() / 2]);
         layer.add_linear("attention.self.query", d, d);
         layer.add_linear("attention.self.key", d, d);
         layer.add_linear("attention.self.value", d, d);
@@ -169,7 +143,7 @@ impl Config {
         layer.add_linear("intermediate.dense", f, d);
         layer.add_linear("output.dense", d, f);
         let mut model = Schema::default();
-        model.add_tensor("embeddings.word_embeddings.weight", &[self.vocab_size, d]);
+        model.add("embeddings.word_embeddings.weight", &[self.vocab_size, d]);
         model.add_layers(self.num_hidden_layers, &layer);
         model.add_norm("encoder.emb_layer_norm_after", d);
         model

@@ -23,7 +23,7 @@ impl Config {
     /// [`Fault::ModelShape`](crate::error::Fault::ModelShape);
     /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for sizes out of bounds.
     pub fn of(tensors: &Tensors<'_>) -> Result<Self> {
-        let (hidden, inputs) = tensors.matrix("hidden_layer.weight")?;
+        let (hidden, inputs) = (tensors.size("hidden_layer.weight", 0)?, tensors.size("hidden_layer.weight", 1)?);
         check_sizes(&[("hidden layer", hidden), ("width", inputs)])?;
         Ok(Self { hidden, inputs })
     }
@@ -34,7 +34,7 @@ impl Config {
         let mut model = Schema::default();
         model.add_linear("hidden_layer", c, d);
         model.add_norm("bn1", c);
-        model.add_tensor("bn1.running_mean", &[c]);
+        model.add("bn1.running_mean", &[c]);
         model.add_variance("bn1.running_var", c);
         model.add_linear("output_layer", CLASSES, c);
         model

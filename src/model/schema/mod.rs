@@ -18,58 +18,19 @@ use crate::weights::{TensorInfo, first_ten};
 #[derive(Clone, Debug, Default)]
 pub struct Schema(BTreeMap<String, TensorSpec>);
 
-/// What a tensor must be.
+/// What a tensor must be. Its values are always finite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
-    /// Which values it may have.
-    pub values: Values,
+    /// Whether a root is taken of its values: none may be below zero.
+    pub is_variance: bool,
 }
 
-impl TensorSpec {
-    fn check(&self, tensor: &TensorInfo) -> Result<()> {
-        if !matches!(tensor.dtype, Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-            return Err(Error::new(Fault::ModelTensors, "a tensor does not hold floating-point numbers")
-                .record(&tensor.name)
-                .expected("f32, bf16, f16 or f64")
-                .found(format!("{:?}", tensor.dtype).to_lowercase())
-                .advice("quantised weights files are not read: take the one they were made from"));
-        }
-        if tensor.shape == self.shape { Ok(()) } else { Err(misshapen(tensor, &format!("{:?}", self.shape))) }
-    }
-}
+/// What comes before the number of a layer.
+const LAYERS: &str = "encoder.layer.";
 
-/// Which values a tensor may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Values {
-    /// Finite numbers.
-    Finite,
-    /// Finite numbers, none below zero: a root is taken of them.
-    Variance,
-}
-
-impl Values {
-    /// The error for a value that is not allowed: the one at `place`, row-major, which is to be stored or computed with in
-    /// `format`.
-    pub fn refuse(self, value: f64, format: &str, tensor: &TensorInfo, place: usize) -> Error {
-        const DAMAGED: &str = "the weights file is damaged or its training failed: take another";
-        let refused = |message: &str| {
-            Error::new(Fault::ModelNonFinite, message)
-                .record(format!("{}, value {place} of shape {:?}", tensor.name, tensor.shape))
-                .found(value.to_string())
-        };
-        if !value.is_finite() {
-            refused("a tensor holds a value that is not finite").expected("finite numbers").advice(DAMAGED)
-        } else if self == Self::Variance && value < 0.0 {
-            refused("a variance is below zero").expected("0 or more").advice(DAMAGED)
-        } else {
-            refused(&format!("a tensor holds a value that {format} cannot hold"))
-                .expected(format!("numbers that stay finite in {format}"))
-                .advice("choose a wider --dtype: bf16 reaches as far as f32")
-        }
-    }
-}
+const ADVICE: &str = "the file is damaged or belongs to another model: import or fetch the model again";
 
 impl Schema {
     /// The tensor of this name.
@@ -77,10 +38,10 @@ impl Schema {
         self.0.get(name)
     }
 
-    /// Whether a model of this kind, of whatever number of layers, can have a tensor of this name. The schema must be that
-    /// of at least one layer.
+    /// Whether a model of this kind, with any number of layers, has a tensor of this name. The schema itself needs at least
+    /// one layer.
     pub fn knows(&self, name: &str) -> bool {
-        match layer_of(name) {
+        match numbered(name, LAYERS) {
             Some((_, rest)) => self.0.contains_key(&format!("{LAYERS}0.{rest}")),
             None => self.0.contains_key(name),
         }
@@ -95,9 +56,8 @@ impl Schema {
         if !missing.is_empty() {
             return Err(missing_tensors(&missing));
         }
-        let has_place = |name: &str| self.0.contains_key(name);
-        let extra: Vec<_> =
-            tensors.0.iter().filter(|(name, _)| !has_place(name)).map(|(_, info)| &*info.name).collect();
+        let extra = tensors.0.iter().filter(|(name, _)| !self.0.contains_key(**name));
+        let extra: Vec<_> = extra.map(|(_, tensor)| tensor.name.as_str()).collect();
         if !extra.is_empty() {
             let message = format!("{} tensors of the file have no place in the model", extra.len());
             return Err(Error::new(Fault::ModelTensors, message)
@@ -108,25 +68,24 @@ impl Schema {
         self.0.iter().try_for_each(|(name, spec)| spec.check(tensors.get(name)?))
     }
 
-    fn add_tensor(&mut self, name: impl Into<String>, shape: &[usize]) {
-        self.0.insert(name.into(), TensorSpec { shape: shape.to_vec(), values: Values::Finite });
+    fn add(&mut self, name: impl Into<String>, shape: &[usize]) {
+        self.0.insert(name.into(), TensorSpec { shape: shape.to_vec(), is_variance: false });
     }
 
-    /// The variance of a BatchNorm, [width].
     fn add_variance(&mut self, name: &str, width: usize) {
-        self.0.insert(name.to_owned(), TensorSpec { shape: vec![width], values: Values::Variance });
+        self.0.insert(name.to_owned(), TensorSpec { shape: vec![width], is_variance: true });
     }
 
-    /// `weight` and `bias` [width] of a LayerNorm.
+    /// `weight` and `bias` [width] of a norm.
     fn add_norm(&mut self, name: &str, width: usize) {
-        self.add_tensor(format!("{name}.weight"), &[width]);
-        self.add_tensor(format!("{name}.bias"), &[width]);
+        self.add(format!("{name}.weight"), &[width]);
+        self.add(format!("{name}.bias"), &[width]);
     }
 
     /// `weight` [outputs, inputs] and `bias` [outputs].
     fn add_linear(&mut self, name: &str, outputs: usize, inputs: usize) {
-        self.add_tensor(format!("{name}.weight"), &[outputs, inputs]);
-        self.add_tensor(format!("{name}.bias"), &[outputs]);
+        self.add(format!("{name}.weight"), &[outputs, inputs]);
+        self.add(format!("{name}.bias"), &[outputs]);
     }
 
     /// The tensors of one layer, as many times as there are layers.
@@ -137,21 +96,37 @@ impl Schema {
     }
 }
 
-/// What stands before the number of a layer.
-const LAYERS: &str = "encoder.layer.";
+impl TensorSpec {
+    fn check(&self, tensor: &TensorInfo) -> Result<()> {
+        if !matches!(tensor.dtype, Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+            return Err(Error::new(Fault::ModelTensors, "a tensor does not hold floating-point numbers")
+                .record(&tensor.name)
+                .expected("f32, bf16, f16 or f64")
+                .found(format!("{:?}", tensor.dtype).to_lowercase())
+                .advice("quantised weights files are not read: take the one they were made from"));
+        }
+        if tensor.shape == self.shape { Ok(()) } else { Err(misshapen(tensor, &format!("{:?}", self.shape))) }
+    }
 
-const ADVICE: &str = "the file is damaged or belongs to another model: import or fetch the model again";
-
-/// Number of the layer that a tensor belongs to, and its name there.
-fn layer_of(name: &str) -> Option<(usize, &str)> {
-    numbered(name, LAYERS)
-}
-
-/// The number after `prefix`, and what follows it: 7 and `output.dense.weight` of `encoder.layer.7.output.dense.weight`.
-pub fn numbered<'a>(name: &'a str, prefix: &str) -> Option<(usize, &'a str)> {
-    let (digits, rest) = name.strip_prefix(prefix)?.split_once('.')?;
-    let number: usize = digits.parse().ok()?;
-    (number.to_string() == digits).then_some((number, rest))
+    /// The error for a value that is not allowed: the one at `place`, row-major, that is to be stored or computed with in
+    /// `format`.
+    pub fn refuse(&self, value: f64, format: &str, tensor: &TensorInfo, place: usize) -> Error {
+        const DAMAGED: &str = "the weights file is damaged or its training failed: take another";
+        let refused = |message: &str| {
+            Error::new(Fault::ModelNonFinite, message)
+                .record(format!("{}, value {place} of shape {:?}", tensor.name, tensor.shape))
+                .found(value.to_string())
+        };
+        if !value.is_finite() {
+            refused("a tensor holds a value that is not finite").expected("finite numbers").advice(DAMAGED)
+        } else if self.is_variance && value < 0.0 {
+            refused("a variance is below zero").expected("0 or more").advice(DAMAGED)
+        } else {
+            refused(&format!("a tensor holds a value that {format} cannot hold"))
+                .expected(format!("numbers that stay finite in {format}"))
+                .advice("choose a wider --dtype: bf16 reaches as far as f32")
+        }
+    }
 }
 
 /// Tensors of a file, without their values, under the names that a model gives them.
@@ -168,35 +143,31 @@ impl<'a> Tensors<'a> {
         self.0.get(name).copied().ok_or_else(|| missing_tensors(&[name]))
     }
 
-    /// Length of a tensor of one dimension.
-    fn vector(&self, name: &str) -> Result<usize> {
-        let info = self.get(name)?;
-        match *info.shape {
-            [length] if length > 0 => Ok(length),
-            _ => Err(misshapen(info, "one dimension that is not 0")),
-        }
-    }
-
-    /// Rows and columns of a tensor of two dimensions.
-    fn matrix(&self, name: &str) -> Result<(usize, usize)> {
-        let info = self.get(name)?;
-        match *info.shape {
-            [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
-            _ => Err(misshapen(info, "two dimensions, neither of them 0")),
-        }
+    /// Size of a tensor along `axis`, which must not be 0.
+    fn size(&self, name: &str, axis: usize) -> Result<usize> {
+        let tensor = self.get(name)?;
+        let size = tensor.shape.get(axis).copied().filter(|&size| size > 0);
+        size.ok_or_else(|| misshapen(tensor, &format!("at least {} dimensions, none of them 0", axis + 1)))
     }
 
     /// Number of layers: counted from 0 without a gap.
     fn layers(&self) -> Result<usize> {
-        let layers: BTreeSet<usize> = self.0.keys().filter_map(|name| Some(layer_of(name)?.0)).collect();
-        match layers.iter().enumerate().find(|&(place, &layer)| place != layer) {
-            None if !layers.is_empty() => Ok(layers.len()),
-            gap => Err(missing_tensors(&[&format!("{LAYERS}{}", gap.map_or(0, |(place, _)| place))])),
+        let layers: BTreeSet<usize> = self.0.keys().filter_map(|name| Some(numbered(name, LAYERS)?.0)).collect();
+        let missing = (0..).find(|layer| !layers.contains(layer)).unwrap_or_default();
+        match missing == layers.len() && missing > 0 {
+            true => Ok(missing),
+            false => Err(missing_tensors(&[&format!("{LAYERS}{missing}")])),
         }
     }
 }
 
-/// The error for tensors that are not there.
+/// The number after `prefix`, and what follows it: 7 and `output.dense.weight` of `encoder.layer.7.output.dense.weight`.
+pub fn numbered<'a>(name: &'a str, prefix: &str) -> Option<(usize, &'a str)> {
+    let (digits, rest) = name.strip_prefix(prefix)?.split_once('.')?;
+    let number: usize = digits.parse().ok()?;
+    (number.to_string() == digits).then_some((number, rest))
+}
+
 fn missing_tensors(names: &[&str]) -> Error {
     let advice = if names.iter().any(|name| name.ends_with("inv_freq")) {
         "rotary frequencies (inv_freq) must come from the weights file: they are rounded as in training and never \
@@ -207,37 +178,53 @@ fn missing_tensors(names: &[&str]) -> Error {
     Error::new(Fault::ModelTensors, format!("{} tensors are missing: {}", names.len(), first_ten(names))).advice(advice)
 }
 
-/// The error for a tensor of another shape.
 fn misshapen(tensor: &TensorInfo, expected: &str) -> Error {
+    let many = tensor.shape.get(..9).map(|start| format!("{} dimensions: {start:?} …", tensor.shape.len()));
     Error::new(Fault::ModelShape, "a tensor has another shape than the rest of the model asks for")
         .record(&tensor.name)
         .expected(expected)
-        .found(match tensor.shape.get(..9) {
-            Some(start) => format!("{} dimensions: {start:?} …", tensor.shape.len()),
-            None => format!("{:?}", tensor.shape),
-        })
+        .found(many.unwrap_or_else(|| format!("{:?}", tensor.shape)))
         .advice(ADVICE)
 }
 
-/// The text of a `config.json`, a line end last.
-///
-/// # Errors
-/// None but a defect of this program.
-pub fn to_json(config: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(config)
-        .map_err(|error| Error::new(Fault::Bug, "a configuration cannot be written").caused_by(error))?;
-    text.push(b'\n');
-    Ok(text)
-}
+/// The configuration of an encoder: Hugging Face's `config.json`, as far as it matters.
+pub trait Configuration: Serialize + DeserializeOwned {
+    /// The sizes that the shapes of the tensors tell too, by their name in `config.json`.
+    fn sizes(&self) -> [(&'static str, usize); 5];
 
-/// Parses the text of a `config.json`. Names that are not asked for are ignored.
-fn parse<T: DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| {
-        Error::new(Fault::ModelConfig, "the model's configuration cannot be read")
-            .line(error.line() as u64)
-            .found(error.to_string())
-            .advice("use the config.json that was published with the weights")
-    })
+    /// Whether this program follows the configuration exactly.
+    ///
+    /// # Errors
+    /// [`Fault::ModelConfig`].
+    fn check(&self) -> Result<()>;
+
+    /// The tensors of the model.
+    fn tensors(&self) -> Schema;
+
+    /// Reads and checks the text of a `config.json`. Names that are not asked for are ignored.
+    ///
+    /// # Errors
+    /// [`Fault::ModelConfig`] for anything this program does not follow exactly.
+    fn from_json(json: &str) -> Result<Self> {
+        let config: Self = serde_json::from_str(json).map_err(|error| {
+            Error::new(Fault::ModelConfig, "the model's configuration cannot be read")
+                .line(error.line() as u64)
+                .found(error.to_string())
+                .advice("use the config.json that was published with the weights")
+        })?;
+        config.check().map(|()| config)
+    }
+
+    /// The text of a `config.json`, a line end last.
+    ///
+    /// # Errors
+    /// None but a defect of this program.
+    fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Fault::Bug, "a configuration cannot be written").caused_by(error))?;
+        text.push(b'\n');
+        Ok(text)
+    }
 }
 
 /// A setting that this program cannot follow exactly.
@@ -251,6 +238,11 @@ fn refuse(name: &str, expected: &str, found: impl ToString) -> Error {
         )
 }
 
+/// A setting that must have one value.
+fn check_only<T: PartialEq + ToString>(name: &str, only: T, found: T) -> Result<()> {
+    if found == only { Ok(()) } else { Err(refuse(name, &only.to_string(), found)) }
+}
+
 /// Sizes that every shape is made of: bounded, so that arithmetic on them cannot overflow and lists of tensors stay short.
 fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
     for (name, size) in sizes {
@@ -262,9 +254,9 @@ fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
     Ok(())
 }
 
-/// A setting that must have one value.
-fn check_only<T: PartialEq + ToString>(name: &str, only: T, found: T) -> Result<()> {
-    if found == only { Ok(()) } else { Err(refuse(name, &only.to_string(), found)) }
+/// The small number that a LayerNorm adds to the variance.
+fn check_eps(eps: f64) -> Result<()> {
+    if eps > 0.0 && eps < 0.1 { Ok(()) } else { Err(refuse("layer_norm_eps", "a number above 0 and below 0.1", eps)) }
 }
 
 /// Width of an attention head.
@@ -275,16 +267,9 @@ fn head_width(hidden_size: usize, heads: usize) -> Result<usize> {
     }
 }
 
-/// The small number that a LayerNorm adds to the variance.
-fn check_eps(eps: f64) -> Result<()> {
-    if eps > 0.0 && eps < 0.1 { Ok(()) } else { Err(refuse("layer_norm_eps", "a number above 0 and below 0.1", eps)) }
-}
-
-/// The only activation that both encoders were trained with, and what a missing `hidden_act` stands for.
-const GELU: &str = "gelu";
-
+/// The only activation that both encoders were trained with, and what a missing `hidden_act` means.
 fn gelu() -> String {
-    GELU.to_owned()
+    "gelu".to_owned()
 }
 
 #[cfg(test)]
@@ -307,9 +292,7 @@ mod tests {
 
     #[test]
     fn the_tensors_of_a_model_are_those_that_are_named_and_no_others() {
-        let config =
-            esm2::Config { num_hidden_layers: 2, hidden_size: 8, num_attention_heads: 2, ..Default::default() };
-        let schema = config.tensors();
+        let schema = esm2::Config { num_hidden_layers: 2, hidden_size: 8, ..Default::default() }.tensors();
         let whole = file(&schema);
         assert_eq!(whole.len(), 3 + 2 * 17);
         check(&schema, &whole).unwrap();
@@ -352,25 +335,23 @@ mod tests {
 
     #[test]
     fn names_are_known_whatever_the_layer() {
-        let schema = dnabert::Config::default().tensors();
+        let schema = dnabert::Config { num_hidden_layers: 1, ..Default::default() }.tensors();
         for name in ["embeddings.LayerNorm.bias", "encoder.layer.0.mlp.wo.bias", "encoder.layer.77.mlp.wo.bias"] {
             assert!(schema.knows(name), "{name}");
         }
         for name in ["encoder.layer.mlp.wo.bias", "encoder.layer.07.mlp.wo.bias", "encoder.layer.0.wo", "x", ""] {
             assert!(!schema.knows(name), "{name}");
         }
-        assert_eq!(layer_of("encoder.layer.12.mlp.wo.bias"), Some((12, "mlp.wo.bias")));
+        assert_eq!(numbered("encoder.layer.12.mlp.wo.bias", LAYERS), Some((12, "mlp.wo.bias")));
+    }
+
+    fn is_written_as_it_was_read<C: Configuration>(json: &str) {
+        assert_eq!(C::from_json(json).unwrap().to_json().unwrap(), json.as_bytes());
     }
 
     #[test]
-    fn a_configuration_is_the_same_when_written_and_read() {
-        let config = esm2::Config { vocab_size: 33, hidden_size: 64, num_attention_heads: 4, ..Default::default() };
-        let json = to_json(&config).unwrap();
-        let read = esm2::Config::from_json(str::from_utf8(&json).unwrap()).unwrap();
-        assert_eq!((to_json(&read).unwrap(), read.sizes()), (json, config.sizes()));
-        let config = dnabert::Config { hidden_size: 48, num_attention_heads: 12, ..Default::default() };
-        let json = to_json(&config).unwrap();
-        let read = dnabert::Config::from_json(str::from_utf8(&json).unwrap()).unwrap();
-        assert_eq!((to_json(&read).unwrap(), read.sizes()), (json, config.sizes()));
+    fn a_configuration_is_written_as_it_was_read() {
+        is_written_as_it_was_read::<esm2::Config>(include_str!("../../../bundles/mini/esm/config.json"));
+        is_written_as_it_was_read::<dnabert::Config>(include_str!("../../../bundles/mini/dnabert/config.json"));
     }
 }

@@ -5,6 +5,7 @@ use virnucpro::error::Fault;
 use virnucpro::model::Encoder;
 use virnucpro::model::dnabert::{Config, Dnabert, alibi_slopes};
 use virnucpro::model::nn::Point;
+use virnucpro::model::schema::Configuration;
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};

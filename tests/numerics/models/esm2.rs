@@ -7,6 +7,7 @@ use virnucpro::error::Fault;
 use virnucpro::model::Encoder;
 use virnucpro::model::esm2::{Config, Esm2};
 use virnucpro::model::nn::Point;
+use virnucpro::model::schema::Configuration;
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};
