@@ -63,40 +63,44 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     fn execute(&mut self, code: u8) -> Result<()> {
         let value = match code {
-            b'N' => Value::None,
-            0x88 | 0x89 => Value::Bool(code == 0x88),
-            b'J' => Value::Int((self.number(4)? as i32).into()),
-            b'K' => Value::Int(self.number(1)? as i64),
-            b'M' => Value::Int(self.number(2)? as i64),
-            0x8a | 0x8b => self.long(if code == 0x8a { 1 } else { 4 })?,
-            b'G' => self.take(8).map(|_| Value::Float)?,
+            b'N' => Value::None,                                         // NONE
+            0x88 | 0x89 => Value::Bool(code == 0x88),                    // NEWTRUE, NEWFALSE
+            b'J' => Value::Int((self.number(4)? as i32).into()),         // BININT
+            b'K' => Value::Int(self.number(1)? as i64),                  // BININT1
+            b'M' => Value::Int(self.number(2)? as i64),                  // BININT2
+            0x8a | 0x8b => self.long(if code == 0x8a { 1 } else { 4 })?, // LONG1, LONG4
+            b'G' => self.take(8).map(|_| Value::Float)?,                 // BINFLOAT
             b'X' | 0x8c | 0x8d => {
+                // BINUNICODE and its like
                 let text = self.counted(code)?;
                 Value::Text(self.utf8(text)?)
             }
-            // A string of Python 2. PyTorch decodes it as UTF-8.
+            // BINSTRING, SHORT_BINSTRING of Python 2. PyTorch decodes them as UTF-8.
             b'T' | b'U' => std::str::from_utf8(self.counted(code)?).map_or(Value::Bytes, Value::Text),
-            b'B' | b'C' | 0x8e | 0x96 => self.counted(code).map(|_| Value::Bytes)?,
-            b')' => Value::Tuple(Box::default()),
-            b']' | 0x8f => Value::List(Vec::new()),
-            b'}' => Value::Dict(Vec::new()),
-            b't' => Value::Tuple(self.pop_mark()?.into()),
+            b'B' | b'C' | 0x8e | 0x96 => self.counted(code).map(|_| Value::Bytes)?, // BINBYTES and its like
+            b')' => Value::Tuple(Box::default()),                                   // EMPTY_TUPLE
+            b']' | 0x8f => Value::List(Vec::new()),                                 // EMPTY_LIST, EMPTY_SET
+            b'}' => Value::Dict(Vec::new()),                                        // EMPTY_DICT
+            b't' => Value::Tuple(self.pop_mark()?.into()),                          // TUPLE
             0x85..=0x87 => {
+                // TUPLE1 to TUPLE3
                 let mut elements = (0x84..code).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
                 elements.reverse();
                 Value::Tuple(elements.into())
             }
-            b'l' | 0x91 => Value::List(self.pop_mark()?),
-            b'd' => Value::Dict(self.pop_pairs()?),
-            b'c' => self.global_of_lines()?,
+            b'l' | 0x91 => Value::List(self.pop_mark()?), // LIST, FROZENSET
+            b'd' => Value::Dict(self.pop_pairs()?),       // DICT
+            b'c' => self.global_of_lines()?,              // GLOBAL
             0x93 => {
+                // STACK_GLOBAL
                 let (name, module) = (self.pop()?, self.pop()?);
                 let names = self.pickle.text(module).zip(self.pickle.text(name));
                 let (module, name) = names.ok_or_else(|| self.damaged("a class whose name is not text"))?;
                 self.global(module, name)?
             }
-            b'Q' => Value::Persistent(self.pop()?),
+            b'Q' => Value::Persistent(self.pop()?), // BINPERSID
             b'i' => {
+                // INST
                 let class = self.global_of_lines()?;
                 let class = self.store(class)?;
                 let args = Value::Tuple(self.pop_mark()?.into());
@@ -104,16 +108,18 @@ impl<'a> Machine<'a> {
                 self.call(class, args)?
             }
             b'o' => {
+                // OBJ
                 let elements = self.pop_mark()?;
                 let (class, args) = elements.split_first().ok_or_else(|| self.damaged("an object without a class"))?;
                 let args = self.store(Value::Tuple(args.into()))?;
                 self.call(*class, args)?
             }
             b'R' | 0x81 => {
+                // REDUCE, NEWOBJ
                 let (args, callable) = (self.pop()?, self.pop()?);
                 self.call(callable, args)?
             }
-            // Arguments by name belong to classes that mean nothing here.
+            // NEWOBJ_EX. Arguments by name belong to classes that mean nothing here.
             0x92 => {
                 let (_named, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
                 self.call(callable, args)?
@@ -129,40 +135,47 @@ impl<'a> Machine<'a> {
     fn arrange(&mut self, code: u8) -> Result<()> {
         match code {
             b'.' => {
+                // STOP
                 self.pickle.root = self.pop()?;
                 if !self.stack.is_empty() || !self.marks.is_empty() {
                     return Err(self.damaged(format!("{} values too many at the end", self.stack.len())));
                 }
             }
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => self.marks.push(self.stack.len()), // MARK
             // As in Python, this takes the mark if nothing lies above it.
             b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.pop_mark()?),
-            b'0' => drop(self.pop()?),
-            b'1' => drop(self.pop_mark()?),
-            b'2' => self.stack.push(self.top()?),
+            b'0' => drop(self.pop()?),            // POP
+            b'1' => drop(self.pop_mark()?),       // POP_MARK
+            b'2' => self.stack.push(self.top()?), // DUP
             b'a' => {
+                // APPEND
                 let element = self.pop()?;
                 self.append(&[element])?;
             }
             b'e' | 0x90 => {
+                // APPENDS, ADDITEMS
                 let elements = self.pop_mark()?;
                 self.append(&elements)?;
             }
             b's' => {
+                // SETITEM
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.set_items(&[(key, value)])?;
             }
             b'u' => {
+                // SETITEMS
                 let pairs = self.pop_pairs()?;
                 self.set_items(&pairs)?;
             }
-            b'b' => self.build()?,
+            b'b' => self.build()?, // BUILD
             b'h' | b'j' => {
+                // BINGET, LONG_BINGET
                 let slot = self.number(if code == b'h' { 1 } else { 4 })? as u32;
                 let value = self.memo.get(&slot).copied();
                 self.stack.push(value.ok_or_else(|| self.damaged(format!("slot {slot} of the memo, which is empty")))?);
             }
             b'q' | b'r' | 0x94 => {
+                // BINPUT, LONG_BINPUT, MEMOIZE
                 let slot = match code {
                     b'q' => self.number(1)? as u32,
                     b'r' => self.number(4)? as u32,
@@ -171,10 +184,11 @@ impl<'a> Machine<'a> {
                 self.memo.insert(slot, self.top()?);
             }
             0x80 => match self.number(1)? {
+                // PROTO
                 0..=5 => {}
                 version => return Err(self.damaged(format!("protocol {version}"))),
             },
-            0x95 => self.open_frame()?,
+            0x95 => self.open_frame()?, // FRAME
             _ => return Err(self.damaged(format!("the byte {code:#04x}, which is not an opcode that is read"))),
         }
         Ok(())
