@@ -6,8 +6,8 @@
 Makes a weights file with the shapes and Hugging Face's names of ESM-2 650M (2.6 GB in f32, random weights), a head for it
 and the small DNABERT-S of the repository, all removed at the end. A durable copy is `cp` and a flush to the disk. The
 import is timed to its end, stored vectors and flush to the disk included, and, apart, to its first message, which comes
-when all files are written and vectors begin to be computed. Bounds: twice the time of the copy, peak memory 1.5 times the
-size of the weights file. `--cold` empties the page cache first, which only root can.
+when all files are written and vectors begin to be computed. Bounds: four times the time of the copy, peak memory 1.5 times
+the size of the weights file. `--cold` empties the page cache first, which only root can.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def main():
             )
     # The shortest of several is what the machine takes when nothing else disturbs it.
     ratio = min(imports) / min(copies)
-    good = ratio < 2 and max(peaks) < 1.5 * size
+    good = ratio <= 4 and max(peaks) < 1.5 * size
     print(f"{'within' if good else 'BEYOND'} the bounds: shortest import {ratio:.2f} x the shortest copy")
     return 0 if good else 1
 

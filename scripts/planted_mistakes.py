@@ -39,8 +39,8 @@ class Mistake:
     tests: list[str]
 
 
-RECOMPUTED = """let own = parameters.in_f32().get("inv_freq", &[head_width / 2])?;
-        let count = head_width / 2;
+RECOMPUTED = """let own = parameters.in_f32().get("inv_freq")?;
+        let count = own.numel();
         let values: Vec<f32> = (0..count).map(|i| 10000f32.powf(-(i as f32) / count as f32)).collect();
         Ok(Self { inv_freq: Tensor::f_from_slice(&values)?.f_to_device(own.device())? })"""
 
@@ -52,7 +52,7 @@ MISTAKES = [
     Mistake(
         "rotary frequencies recomputed",
         "src/model/esm2.rs",
-        [('Ok(Self { inv_freq: parameters.in_f32().get("inv_freq", &[head_width / 2])? })', RECOMPUTED)],
+        [('Ok(Self { inv_freq: parameters.in_f32().get("inv_freq")? })', RECOMPUTED)],
         ESM,
     ),
     Mistake(

@@ -8,7 +8,7 @@
 //! vectors.json              what the models gave when the bundle was made        (vectors)
 //! ```
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
-//! makes a bundle of what is published. The digest of `bundle.yaml` stands for the whole bundle.
+//! makes a bundle of what is published. The digest of `bundle.yaml` identifies the whole bundle.
 
 mod component;
 pub mod import;
@@ -17,7 +17,6 @@ mod search;
 mod spec;
 mod vectors;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use component::{CONFIG_JSON, Component, TOKENIZER_JSON};
@@ -27,6 +26,7 @@ pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_J
 
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
+use crate::fs::is_absent;
 use crate::weights::{ModelBytes, bytes};
 use search::Meant;
 
@@ -118,9 +118,12 @@ impl Bundle {
     /// [`Fault::ModelFormat`], [`Fault::ModelPointer`], [`Fault::ModelMismatch`] for a file that cannot be read or belongs
     /// to another bundle; [`Fault::Read`].
     pub fn stored_vectors(&self) -> Result<Option<StoredVectors>> {
-        let Some(json) = self.location.bytes_if_there(VECTORS_JSON)? else { return Ok(None) };
+        let path = self.path_of(VECTORS_JSON);
+        if self.path().is_some() && is_absent(&path) {
+            return Ok(None);
+        }
         let dims = [self.spec.dnabert.dim as usize, self.spec.esm.dim as usize];
-        StoredVectors::parse(&json, &self.path_of(VECTORS_JSON), self.digest, dims).map(Some)
+        StoredVectors::parse(&self.location.bytes(VECTORS_JSON)?, &path, self.digest, dims).map(Some)
     }
 
     /// Content of a file, as `esm/model.safetensors`; its size is checked.
@@ -133,14 +136,13 @@ impl Bundle {
         if bytes.len() as u64 != record.bytes {
             let path = self.path_of(name);
             bytes::refuse_pointer(&bytes, &path)?;
-            return Err(damaged("has another size than recorded", &path)
-                .expected(format!("{} bytes", record.bytes))
-                .found(format!("{} bytes", bytes.len())));
+            let (expected, found) = (format!("{} bytes", record.bytes), format!("{} bytes", bytes.len()));
+            return Err(differs(&path, "size", expected, found));
         }
         Ok(bytes)
     }
 
-    /// Compares size and SHA-256 of every file with what is recorded. `proceed` is asked all the while.
+    /// Compares size and SHA-256 of every file with what is recorded. `proceed` is called throughout; its error ends the work.
     ///
     /// # Errors
     /// Those of [`verify_file`](Self::verify_file), for the first file that differs.
@@ -148,7 +150,7 @@ impl Bundle {
         self.spec.files.keys().try_for_each(|name| self.verify_file(name, proceed))
     }
 
-    /// Compares size and SHA-256 of one file with what is recorded. `proceed` is asked all the while.
+    /// Compares size and SHA-256 of one file with what is recorded. `proceed` is called throughout; its error ends the work.
     ///
     /// # Errors
     /// [`Fault::ModelDigest`], those of [`file`](Self::file) and of `proceed`.
@@ -171,14 +173,14 @@ fn compare_digest(path: &Path, expected: Digest, found: Digest) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    Err(damaged("has another content than recorded", path)
-        .expected(format!("sha256 {expected}"))
-        .found(format!("sha256 {found}")))
+    Err(differs(path, "content", format!("sha256 {expected}"), format!("sha256 {found}")))
 }
 
-fn damaged(how: &str, path: &Path) -> Error {
-    Error::new(Fault::ModelDigest, format!("a file of the bundle {how}"))
+fn differs(path: &Path, what: &str, expected: String, found: String) -> Error {
+    Error::new(Fault::ModelDigest, format!("a file of the bundle has another {what} than recorded"))
         .file(path)
+        .expected(expected)
+        .found(found)
         .advice("the file is damaged or was replaced: import or fetch the bundle again")
 }
 
@@ -191,25 +193,11 @@ impl Location {
     }
 
     fn bytes(&self, name: &str) -> Result<ModelBytes> {
-        match self {
-            Self::Folder(_) => ModelBytes::open(&self.path_of(name)),
-            Self::Embedded => {
-                let missing = || Error::new(Fault::Bug, format!("the embedded bundle has no {name}"));
-                self.bytes_if_there(name)?.ok_or_else(missing)
-            }
+        if let Self::Folder(folder) = self {
+            return ModelBytes::open(&folder.join(name));
         }
-    }
-
-    fn bytes_if_there(&self, name: &str) -> Result<Option<ModelBytes>> {
-        match self {
-            Self::Folder(folder) => match folder.join(name).symlink_metadata() {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                _ => ModelBytes::open(&folder.join(name)).map(Some),
-            },
-            Self::Embedded => {
-                let file = mini::FILES.iter().find(|(path, _)| *path == name);
-                Ok(file.map(|(_, bytes)| ModelBytes::embedded(bytes)))
-            }
-        }
+        let file = mini::FILES.iter().find(|(path, _)| *path == name);
+        let missing = || Error::new(Fault::Bug, format!("the embedded bundle has no {name}"));
+        file.map(|(_, bytes)| ModelBytes::embedded(bytes)).ok_or_else(missing)
     }
 }

@@ -74,7 +74,7 @@ impl SearchPath {
     }
 }
 
-/// Adds what stands at `path` if it is a bundle and the first of its name.
+/// Adds the bundle at `path`, if it is one and the first of its name.
 fn add(bundles: &mut Vec<FoundBundle>, path: PathBuf) {
     let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_bundle_name(name));
     let Some(name) = name.map(str::to_owned) else { return };
@@ -127,7 +127,7 @@ pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Meant
         return Ok(Meant::Folder(folder.to_owned()));
     }
     let folders: Vec<_> = search.folders().iter().map(|folder| folder.display().to_string()).collect();
-    Err(Error::new(Fault::ModelMissing, format!("there is no bundle named '{name_or_folder}'"))
+    Err(Error::new(Fault::ModelMissing, format!("no bundle is named '{name_or_folder}'"))
         .expected(format!("a folder of this name in {}", folders.join(", ")))
         .advice(
             "'virnucpro models list' shows the bundles; set VIRNUCPRO_MODELS or give the path of the bundle's folder",

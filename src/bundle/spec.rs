@@ -95,7 +95,7 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// As it stands in `bundle.yaml`.
+    /// As `bundle.yaml` has it.
     pub fn name(self) -> &'static str {
         match self {
             Self::AllTokens => "all-tokens",

@@ -1,8 +1,8 @@
 //! `vectors.json`: what the models of a bundle gave on the day it was made, for a few short sequences.
 //!
 //! A digest proves that files are what they were; these vectors prove that this program, on this machine, still makes
-//! of them what it made then. They differ in their last digits from machine to machine, so they are not part of what
-//! the bundle's digest stands for: the file names the bundle it belongs to instead.
+//! of them what it made then. They differ in their last digits from machine to machine, so the digest of the bundle does
+//! not cover them: the file names the bundle it belongs to instead.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ const MAX_LETTERS: usize = 4096;
 
 impl StoredVectors {
     /// Reads and checks the content of a `vectors.json`; `file` is named in errors. `dims` are the widths of both
-    /// vectors and `bundle` the digest of the bundle it stands in.
+    /// vectors and `bundle` is the digest of the bundle around it.
     ///
     /// # Errors
     /// [`Fault::ModelFormat`], [`Fault::ModelPointer`]; [`Fault::ModelMismatch`] when it belongs to another bundle.

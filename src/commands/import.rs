@@ -1,7 +1,6 @@
-//! `models import`: a bundle made of published weights, and a report of it.
+//! `models import`: makes a bundle from published weights and reports on it.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{import_report, verify};
@@ -9,6 +8,7 @@ use crate::bundle::SearchPath;
 use crate::bundle::import::{ImportRequest, Report, StagedBundle, Step, Training};
 use crate::config;
 use crate::error::{Error, Fault, Result, printable};
+use crate::fs::is_absent;
 use crate::hub;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, Task};
@@ -92,8 +92,7 @@ fn show(shown: &mut Option<(Step, Task)>, step: Step, progress: &Progress) {
 /// The folder of the bundle or fetched model that `path` names, else `path` itself.
 fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
     // Whatever exists and cannot be read is reported by its reader.
-    let absent = path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    let Some(name) = path.to_str().filter(|_| absent) else { return Ok(path.to_owned()) };
+    let Some(name) = path.to_str().filter(|_| is_absent(path)) else { return Ok(path.to_owned()) };
     let is_word = !name.contains('/');
     if is_word && search.is_embedded(name) {
         return Err(Error::new(Fault::ModelMissing, format!("the bundle '{name}' has no files to take a model from"))

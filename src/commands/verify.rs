@@ -20,7 +20,7 @@ const TOLERANCE_HALF: f32 = 2e-2;
 /// Proves every file of a bundle and, unless only digests are asked for, its stored vectors; says so.
 ///
 /// # Errors
-/// There is no such bundle, a file is not what it was, or the models give something else:
+/// No such bundle exists, a file is not what it was, or the models give something else:
 /// [`Fault::ModelVectors`].
 pub fn verify(settings: &config::Verify) -> Result<String> {
     let (bundle, compute) = (load::bundle(&settings.model)?, settings.compute.as_ref());
@@ -42,7 +42,7 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
             let differences = stored.differences(&computed);
             let place = load::places(compute)?;
             let tolerance = if place.precision == Precision::F32 { TOLERANCE_F32 } else { TOLERANCE_HALF };
-            let told = tell(&differences);
+            let apart = describe(&differences);
             if !differences.within(tolerance, tolerance) {
                 return Err(Error::new(
                     Fault::ModelVectors,
@@ -50,14 +50,14 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
                 )
                 .file(bundle.path_of(VECTORS_JSON))
                 .expected(format!("differences of at most {tolerance:.0e} on {}", place.describe))
-                .found(told)
+                .found(apart)
                 .advice(
                     "try --device cpu --dtype f32: if that agrees, the device or the number format is at fault; \
                          otherwise vectors.json itself may be damaged, since no digest covers it: import the bundle again",
                 ));
             }
             format!(
-                "{} on {} as stored by {}: {told} apart, at most {tolerance:.0e} allowed",
+                "{} on {} as stored by {}: {apart} apart, at most {tolerance:.0e} allowed",
                 if computed.len() == 1 { "1 sequence".to_owned() } else { format!("{} sequences", computed.len()) },
                 place.describe,
                 stored.made_by
@@ -71,7 +71,7 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
     Ok(text)
 }
 
-fn tell(differences: &Differences) -> String {
+fn describe(differences: &Differences) -> String {
     let Differences { dnabert, esm, scores } = differences;
     format!("DNABERT-S {dnabert:.1e}, ESM-2 {esm:.1e}, scores {scores:.1e}")
 }
@@ -79,7 +79,7 @@ fn tell(differences: &Differences) -> String {
 /// What a bundle makes of the fixed sequences, in f32 on the CPU; none where this build cannot compute it.
 ///
 /// # Errors
-/// A damaged bundle, and whatever computing takes.
+/// A damaged bundle, and those of computing.
 pub fn vectors_to_store(bundle: &Bundle) -> Result<Option<Vec<StoredVector>>> {
     if !load::computes(bundle) {
         return Ok(None);

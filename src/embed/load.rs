@@ -19,7 +19,7 @@ const GPU_BATCH_TOKENS: usize = 16_384;
 /// Opens the bundle a command names.
 ///
 /// # Errors
-/// There is no such bundle, or it is damaged.
+/// No such bundle exists, or it is damaged.
 pub fn bundle(model: &config::BundleChoice) -> Result<Bundle> {
     Bundle::open(&model.name, &SearchPath::standard(model.search.clone()))
 }

@@ -80,17 +80,23 @@ pub trait ContentHash: Default {
 }
 
 /// SHA-256 of bytes that come piece by piece.
-pub struct Hasher(Context);
+pub struct Sha256(Context);
 
-impl ContentHash for Hasher {
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl ContentHash for Sha256 {
     type Digest = Digest;
 
     fn update(&mut self, bytes: &[u8]) {
-        Hasher::update(self, bytes);
+        self.0.update(bytes);
     }
 
     fn finish(self) -> Digest {
-        Hasher::finish(self)
+        Digest::from_ring(self.0.finish())
     }
 }
 
@@ -98,29 +104,11 @@ impl ContentHash for blake3::Hasher {
     type Digest = String;
 
     fn update(&mut self, bytes: &[u8]) {
-        blake3::Hasher::update(self, bytes);
+        self.update(bytes);
     }
 
     fn finish(self) -> String {
         self.finalize().to_hex().to_string()
-    }
-}
-
-impl Default for Hasher {
-    fn default() -> Self {
-        Self(Context::new(&SHA256))
-    }
-}
-
-impl Hasher {
-    /// Takes the next piece.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Digest of all pieces.
-    pub fn finish(self) -> Digest {
-        Digest::from_ring(self.0.finish())
     }
 }
 
@@ -202,7 +190,7 @@ mod tests {
     fn the_digest_of_the_standard_is_given_whole_and_in_pieces() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), abc);
-        let mut hasher = Hasher::default();
+        let mut hasher = Sha256::default();
         hasher.update(b"a");
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), abc.parse().unwrap());

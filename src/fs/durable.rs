@@ -45,7 +45,7 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
 /// cannot, and say so.
 ///
 /// # Errors
-/// Whatever the system reports.
+/// Those that the system reports.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),
@@ -56,7 +56,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Gives an unfinished file or folder its final name, durably.
 ///
 /// # Errors
-/// Whatever the system reports.
+/// Those that the system reports.
 pub fn publish(unfinished: &Path, target: &Path) -> io::Result<()> {
     fs::rename(unfinished, target)?;
     sync_folder(super::parent(target))

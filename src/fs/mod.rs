@@ -28,6 +28,11 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
+/// Whether nothing has this name, not even a link that leads nowhere.
+pub fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// Reads the rest of a file in pieces of at most 1 MiB. `path` is named in errors.
 ///
 /// # Errors

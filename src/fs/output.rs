@@ -48,7 +48,7 @@ impl<D: Send + 'static> Beside<D> {
             let mut hasher = H::default();
             for piece in received {
                 hasher.update(&piece);
-                let _ = back.send(piece); // nobody waits for the last ones
+                let _ = back.send(piece); // the last ones are not wanted any more
             }
             hasher.finish()
         };
@@ -161,7 +161,7 @@ impl<H: ContentHash> Write for Output<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::digest::{Digest, Hasher};
+    use crate::fs::digest::{Digest, Sha256};
 
     #[test]
     fn size_and_digest_are_those_of_the_bytes_whatever_the_pieces() {
@@ -170,7 +170,7 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|place| (place % 253) as u8).collect();
             for step in [1_000_003, PIECE, 2 * PIECE + 1] {
                 let path = root.path().join(format!("{number}-{step}"));
-                let mut output = Output::<Hasher>::new(path.clone(), durable::create_file(&path).unwrap());
+                let mut output = Output::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
                 bytes.chunks(step).for_each(|part| output.append(part).unwrap());
                 assert_eq!(output.finish().unwrap(), (length as u64, Digest::of(&bytes)), "{length} by {step}");
                 assert!(std::fs::read(&path).unwrap() == bytes, "{length} by {step}");
@@ -182,7 +182,7 @@ mod tests {
     fn a_large_file_is_digested_beside_its_writing() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("large");
-        let mut output = Output::<Hasher>::new(path.clone(), durable::create_file(&path).unwrap());
+        let mut output = Output::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
         let bytes: Vec<u8> = (0..FLUSH + 17).map(|place| (place % 251) as u8).collect();
         output.reserve(bytes.len() as u64).unwrap();
         bytes.chunks(PIECE - 5).for_each(|part| output.append(part).unwrap());

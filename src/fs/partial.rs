@@ -26,7 +26,7 @@ impl Partial {
         owner::is_dead(&self.owner)
     }
 
-    /// Removes it. If that fails it stays: it is in nobody's way.
+    /// Removes it. If that fails it stays, where it disturbs nothing.
     fn remove(&self) {
         let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
     }
@@ -51,7 +51,7 @@ pub fn create<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result
     }
 }
 
-/// The unfinished files and folders that are meant to become `target`; none where the folder cannot be listed.
+/// The unfinished files and folders that would have become `target`; none where the folder cannot be listed.
 pub fn of(target: &Path) -> Vec<Partial> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     in_folder(parent(target), |of| of == name).unwrap_or_default()

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::digest::{Digest, Hasher};
+use super::digest::{Digest, Sha256};
 use super::{Output, durable, parent, partial};
 use crate::error::{Error, Fault, Result};
 
@@ -43,7 +43,7 @@ impl StagedFolder {
     pub fn write(
         &mut self,
         name: &str,
-        content: impl FnOnce(&mut Output<Hasher>) -> Result<()>,
+        content: impl FnOnce(&mut Output<Sha256>) -> Result<()>,
     ) -> Result<(u64, Digest)> {
         let path = self.path.join(name);
         let writing = |error| Error::writing(&path, error);
@@ -82,7 +82,7 @@ impl Drop for StagedFolder {
     }
 }
 
-/// The folder that `target` means, links followed, if it does not exist or is empty and can be replaced: asked before any
+/// The folder that `target` leads to, links followed, if it does not exist or is empty and can be replaced: asked before any
 /// work is done.
 ///
 /// # Errors
@@ -201,7 +201,7 @@ mod tests {
         }
         fs::create_dir(path("shut")).unwrap();
         fs::set_permissions(path("shut"), fs::Permissions::from_mode(0o000)).unwrap();
-        // Nothing is shut for root.
+        // Root can open any folder.
         if path("shut").read_dir().is_err() {
             assert_eq!(free_target(&path("shut/in")).unwrap_err().fault(), Fault::Write);
         }

@@ -1,7 +1,7 @@
 //! The head: a small perceptron over both vectors (Li et al. 2025, doi:10.1093/bib/bbaf224).
 //!
 //! Upstream: `MLPClassifier` of Li-Jing-1997/VirNucPro. softmax(W2 relu(batchnorm(W1 x + b1)) + b2), with the
-//! running statistics of training; f32 whatever the encoders compute in. Letters: N rows, D width, C hidden. Names and
+//! running statistics of training; f32 for any number format of the encoders. Letters: N rows, D width, C hidden. Names and
 //! shapes of the weights: `schema::head`.
 
 use tch::{Device, Kind, Tensor};

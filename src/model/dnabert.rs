@@ -183,10 +183,10 @@ impl Dnabert {
     }
 
     /// Hidden states of every token after the last layer, f32 [B, T, D].
-    /// `observer` is shown what lies between the layers.
+    /// `observer` is shown the tensors between the layers.
     ///
     /// # Errors
-    /// Out of memory, ids that are no tokens, or whatever else libtorch refuses.
+    /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, run: &Run<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let ids = input::ids(run, self.config.vocab_size, self.device)?;

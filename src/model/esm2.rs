@@ -196,10 +196,10 @@ impl Esm2 {
     }
 
     /// Representations of every token, f32 [B, T, D]: the last layer after the final LayerNorm.
-    /// `observer` is shown what lies between the layers.
+    /// `observer` is shown the tensors between the layers.
     ///
     /// # Errors
-    /// Out of memory, ids that are no tokens, or whatever else libtorch refuses.
+    /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, run: &Run<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let mut x = self.embed_tokens(run)?;

@@ -29,7 +29,7 @@ pub trait Encoder: Send {
     /// Pooled vectors of the batch, row-major f32 [sequences, dim], in batch order.
     ///
     /// # Errors
-    /// Out of memory, or whatever else libtorch refuses.
+    /// Out of memory, or anything else that libtorch refuses.
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>>;
 }
 
@@ -41,7 +41,7 @@ pub trait Head: Send {
     /// Scores of `vectors`, row-major f32 [rows, dim].
     ///
     /// # Errors
-    /// Out of memory, or whatever else libtorch refuses.
+    /// Out of memory, or anything else that libtorch refuses.
     fn score(&self, vectors: &[f32]) -> Result<Vec<Score>>;
 }
 

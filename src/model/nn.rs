@@ -1,7 +1,7 @@
 //! The layers that both encoders are made of.
 //!
 //! Number formats: matrix products run in the format of the weights (f32, bf16 or f16; which layers take part in bf16 is
-//! the model's choice, `Parameters::sensitive`). What lies between them - residuals, LayerNorm, rotary angles - is always
+//! the model's choice, `Parameters::sensitive`). What is between them - residuals, LayerNorm, rotary angles - is always
 //! f32: `Linear` converts its input and leaves its output, and adding an output to an f32 residual gives f32.
 //!
 //! Letters: B sequences, T tokens, D width, H heads, K = D / H.
@@ -64,7 +64,7 @@ impl Linear {
     }
 }
 
-/// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 whatever comes in.
+/// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 for any input.
 pub(super) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,

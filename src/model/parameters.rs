@@ -46,7 +46,7 @@ impl<'a> Parameters<'a> {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
-    /// The same place, its tensors in f32 whatever the number format of the matrix products.
+    /// The same place, its tensors in f32 for any number format of the matrix products.
     pub(super) fn in_f32(&self) -> Self {
         Self { kind: Kind::Float, ..self.clone() }
     }

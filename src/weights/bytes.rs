@@ -1,4 +1,4 @@
-//! The bytes of a model file, and what stands there when it is none.
+//! The bytes of a model file, and what is found in place of one.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -8,7 +8,7 @@ use std::path::Path;
 use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::digest::{Digest, Hasher};
+use crate::fs::digest::{ContentHash as _, Digest, Sha256};
 use crate::weights::placeholder::Placeholder;
 
 /// Bytes of a model file: mapped from disk, read, or part of the executable.
@@ -38,7 +38,8 @@ impl ModelBytes {
             return Err(unreadable(path, ErrorKind::IsADirectory.into()));
         }
         if !metadata.is_file() {
-            let special = std::io::Error::new(ErrorKind::InvalidInput, "a device, pipe or socket is no regular file");
+            let special =
+                std::io::Error::new(ErrorKind::InvalidInput, "a device, pipe or socket is not a regular file");
             return Err(unreadable(path, special));
         }
         let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
@@ -65,7 +66,7 @@ impl ModelBytes {
     /// Those of `proceed`.
     pub fn digest(&self, proceed: &dyn Fn() -> Result<()>) -> Result<Digest> {
         const PIECE: usize = 16 << 20;
-        let mut hasher = Hasher::default();
+        let mut hasher = Sha256::default();
         for (place, piece) in self.chunks(PIECE).enumerate() {
             proceed()?;
             hasher.update(piece);
@@ -86,7 +87,7 @@ impl ModelBytes {
     /// Lets the system take back the memory of a part that is not needed soon; it can still be read.
     pub fn release(&self, part: Range<usize>) {
         if let Held::Mapped(map) = &self.0 {
-            // Whole pages only, and only those that lie in the part.
+            // Whole pages only, and only those inside the part.
             let start = part.start.next_multiple_of(PAGE);
             let length = (part.end.min(map.len()) / PAGE * PAGE).saturating_sub(start);
             if length > 0 {
@@ -132,7 +133,7 @@ pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let (fault, advice) = match error.kind() {
         ErrorKind::NotFound => (Fault::ModelMissing, "check the path; a link may point to nothing"),
         ErrorKind::PermissionDenied => (Fault::ModelMissing, "make the file readable for this user"),
-        ErrorKind::IsADirectory | ErrorKind::NotADirectory => (Fault::ModelMissing, "a file must stand here"),
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory => (Fault::ModelMissing, "give the path of a file"),
         ErrorKind::InvalidInput => {
             (Fault::ModelMissing, "give a regular file: copy what comes from elsewhere into one")
         }
@@ -144,7 +145,7 @@ pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
         .caused_by(error)
 }
 
-/// The first bytes of a file, at most 256; none of what is no file or cannot be read.
+/// The first bytes of a file, at most 256; none where the path is not a file or cannot be read.
 pub(super) fn start_of(path: &Path) -> Vec<u8> {
     let mut start = Vec::new();
     // Asked before opening: opening a named pipe would wait for a writer.
@@ -156,7 +157,7 @@ pub(super) fn start_of(path: &Path) -> Vec<u8> {
     start
 }
 
-/// Refuses what commonly stands in place of a model file: a Git-LFS pointer or a web page.
+/// Refuses what is commonly found in place of a model file: a Git-LFS pointer or a web page.
 ///
 /// # Errors
 /// [`Fault::ModelPointer`].
@@ -177,10 +178,10 @@ pub(crate) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
 /// Text of a small file of a model (configuration, list of symbols), at most 64 MiB.
 ///
 /// # Errors
-/// As [`ModelBytes::open`], [`refuse_pointer`], and [`Fault::ModelFormat`] for what is no text.
+/// As [`ModelBytes::open`], [`refuse_pointer`], and [`Fault::ModelFormat`] for anything but text.
 pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str> {
     refuse_pointer(bytes, path)?;
-    let wrong = |found: String| Error::new(Fault::ModelFormat, "this is no text file").file(path).found(found);
+    let wrong = |found: String| Error::new(Fault::ModelFormat, "this is not a text file").file(path).found(found);
     if bytes.len() > 64 << 20 {
         return Err(wrong(format!("{} bytes", bytes.len())).expected("at most 64 MiB"));
     }
@@ -244,6 +245,6 @@ mod tests {
         }
         let error = ModelBytes::open(Path::new("/dev/zero")).err().unwrap();
         assert_eq!(error.fault(), Fault::ModelMissing);
-        assert!(error.report("import").contains("no regular file"));
+        assert!(error.report("import").contains("not a regular file"));
     }
 }

@@ -24,6 +24,7 @@ pub use hub_cache::Origin;
 pub use safetensors::{Layout, Safetensors};
 
 use crate::error::Result;
+use crate::fs::is_absent;
 
 /// Tensors of a weights file, whatever the format of its files.
 pub trait TensorSource: Send + Sync {
@@ -141,7 +142,7 @@ impl Weights {
     /// [`Fault::Read`](crate::error::Fault::Read).
     pub fn read_beside(&self, name: &str) -> Result<Option<ModelBytes>> {
         let path = self.beside(name);
-        if matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+        if is_absent(&path) {
             return Ok(None);
         }
         hub_cache::refuse_broken_link(&path)?;

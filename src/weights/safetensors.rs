@@ -155,7 +155,7 @@ impl Layout {
     }
 }
 
-/// Bounds the work a header can cause before it is parsed, and refuses names that stand twice, which the format
+/// Bounds the work a header can cause before it is parsed, and refuses names that appear twice, which the format
 /// forbids and parsers let pass.
 fn check_header(bytes: &[u8]) -> Result<(), String> {
     let found = |what: String| format!("{} bytes, {what}", bytes.len());

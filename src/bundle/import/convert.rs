@@ -74,7 +74,7 @@ fn to_f32(from: Dtype, bytes: &[u8], to: Dtype) -> Vec<f32> {
     }
 }
 
-/// Rounds towards zero and sets the last bit where something was lost: ties stay apart from what lies beside them.
+/// Rounds towards zero and sets the last bit where something was lost, so that a tie stays apart from its neighbours.
 fn to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let back = f64::from(nearest);

@@ -95,8 +95,8 @@ pub struct Step {
 }
 
 impl StagedBundle {
-    /// Reads and checks the models and writes the bundle's files beside its place. `proceed` is told all the while how far
-    /// the work is; its error ends the work.
+    /// Reads and checks the models and writes the bundle's files beside its place. `proceed` is called throughout
+    /// with the progress of the work; its error ends the work.
     ///
     /// # Errors
     /// Every fault of models: files that are missing, cannot be read or are not what their bundle or cache says, tensors
@@ -111,7 +111,7 @@ impl StagedBundle {
         ];
         let [dnabert, esm, head] = sources.each_ref().map(|source| CheckedModel::read(source, request.dtype));
         let models = [dnabert?, esm?, head?];
-        let mut spec = spec(request, &sources, &models)?;
+        let mut spec = spec(request, &models)?;
         let advice = "free space, or give --output on a larger disk: nothing was written";
         room::check(&target, models.iter().map(|model| model.layout.bytes()).sum(), "the bundle", advice)?;
         let proved = models.iter().map(|model| model.source.prove(model.layout.bytes(), proceed));
@@ -158,11 +158,11 @@ impl StagedBundle {
 }
 
 /// What `bundle.yaml` will say, all but the files.
-fn spec(request: &ImportRequest, sources: &[ImportSource; 3], models: &[CheckedModel<'_>; 3]) -> Result<Spec> {
+fn spec(request: &ImportRequest, models: &[CheckedModel<'_>; 3]) -> Result<Spec> {
     let [dnabert, esm, head] = models;
-    let [_, _, classifier] = sources;
+    let sources = models.each_ref().map(|model| model.source);
     let stated = |of: fn(&ImportSource) -> Option<&str>| {
-        provenance::of_all(sources.each_ref().map(|source| (source.component, of(source))))
+        provenance::of_all(sources.map(|source| (source.component, of(source))))
     };
     // The schema has bounded every size.
     let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
@@ -179,12 +179,12 @@ fn spec(request: &ImportRequest, sources: &[ImportSource; 3], models: &[CheckedM
         trained: request.training == Training::Trained && !sources.iter().any(|source| source.untrained),
         licence: request.licence.clone().unwrap_or_else(|| stated(|source| source.licence.as_deref())),
         source: request.source.clone().unwrap_or_else(|| stated(|source| source.origin.as_deref())),
-        window: window::choose(request.window, classifier.window, classifier.weights.path())?,
+        window: window::choose(request.window, head.source.window, head.source.weights.path())?,
         dnabert: encoder(dnabert, Pooling::AllTokens),
         esm: encoder(esm, Pooling::First1024Residues),
         head: HeadSpec { family: Component::Head.family(), dim: number(head.description.width) },
         files: BTreeMap::new(),
     };
-    spec.check_models().map_err(|error| error.file(classifier.weights.path()))?;
+    spec.check_models().map_err(|error| error.file(head.source.weights.path()))?;
     Ok(spec)
 }

@@ -1,4 +1,4 @@
-//! Licence and source of a bundle, made of what is known of its models.
+//! Licence and source of a bundle, put together from those of its models.
 
 use crate::bundle::Component;
 use crate::weights::Weights;
@@ -15,7 +15,7 @@ pub(super) fn of_all(models: [(Component, Option<&str>); 3]) -> String {
     }
 }
 
-/// What [`of_all`] was made of, for one model.
+/// Takes the text of one model out of what [`of_all`] gave.
 pub(super) fn of_component(all: &str, component: Component) -> Option<String> {
     let pieces: Vec<_> = all.split("; ").collect();
     let of = |model: Component| pieces.iter().find_map(|piece| piece.strip_prefix(&format!("{}: ", model.key())));

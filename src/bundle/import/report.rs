@@ -1,4 +1,4 @@
-//! What was found in the models, and what was made of them.
+//! What was found in the models, and what was written.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

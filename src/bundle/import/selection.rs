@@ -71,7 +71,7 @@ impl<'a> Selection<'a> {
         self.kept.iter().filter_map(|(name, &index)| Some((name.as_str(), tensors.get(index)?)))
     }
 
-    /// Lends a tensor and its values, little-endian, to `use_it`; then the system may take back the memory they lie in.
+    /// Lends a tensor and its values, little-endian, to `use_it`; then gives their memory back to the system.
     ///
     /// # Errors
     /// Those of reading and of `use_it`.

@@ -7,7 +7,7 @@ use super::convert;
 use super::model::CheckedModel;
 use crate::bundle::spec::FileRecord;
 use crate::error::{Error, Fault, Result};
-use crate::fs::digest::Hasher;
+use crate::fs::digest::Sha256;
 use crate::fs::{Output, StagedFolder};
 use crate::weights::TensorInfo;
 
@@ -15,7 +15,7 @@ use crate::weights::TensorInfo;
 const PIECE: usize = 1 << 20;
 
 impl CheckedModel<'_> {
-    /// Writes the files of the model. `proceed` is told all the while how far the work is; its error ends the work.
+    /// Writes the files of the model. `proceed` is called throughout with the progress; its error ends the work.
     ///
     /// # Errors
     /// [`Fault::ModelNonFinite`](crate::error::Fault::ModelNonFinite) for values that the schema does not allow, or that the
@@ -44,7 +44,7 @@ impl CheckedModel<'_> {
     fn write_values(
         &self,
         target: &TensorInfo,
-        out: &mut Output<Hasher>,
+        out: &mut Output<Sha256>,
         proceed: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
         let Some(spec) = self.description.schema.get(&target.name) else {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::fs::digest::{Digest, GitBlob, Hasher};
+use crate::fs::digest::{ContentHash as _, Digest, GitBlob, Sha256};
 use crate::fs::for_each_piece;
 
 /// The checksum that a file must have. It is also the name of the file's blob in a cache.
@@ -31,7 +31,7 @@ impl Checksum {
     /// Starts a checksum of this kind for a file of `bytes` bytes.
     pub fn start(&self, bytes: u64) -> Running {
         match self {
-            Self::Sha256(_) => Running::Sha256(Hasher::default()),
+            Self::Sha256(_) => Running::Sha256(Sha256::default()),
             Self::Git(_) => Running::Git(GitBlob::of_size(bytes)),
         }
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Checksum {
 /// A checksum of bytes that arrive piece by piece.
 pub enum Running {
     /// SHA-256.
-    Sha256(Hasher),
+    Sha256(Sha256),
     /// The id in Git.
     Git(GitBlob),
 }

@@ -55,7 +55,7 @@ fn what_is_no_regular_file_is_told_as_such() {
     for part in ["--dnabert", "--esm", "--head"] {
         let ran = import(&sandbox, &workshop, &[part, "/dev/zero", "-o", "out"]);
         assert_eq!(ran.code, 78, "{}", ran.stderr);
-        assert!(ran.stderr.contains("no regular file") && !ran.stderr.contains("irectory"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("not a regular file") && !ran.stderr.contains("irectory"), "{}", ran.stderr);
     }
 }
 
