@@ -31,6 +31,14 @@ use crate::weights::{ModelBytes, bytes};
 use search::Meant;
 
 /// A bundle whose structure and file sizes were checked.
+///
+/// ```
+/// use virnucpro::bundle::{Bundle, SearchPath};
+///
+/// let bundle = Bundle::open("mini", &SearchPath::standard([]))?;
+/// assert_eq!((bundle.spec().window, bundle.spec().trained), (500, false));
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bundle {
     spec: Spec,

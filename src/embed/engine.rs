@@ -67,6 +67,21 @@ pub struct Batching {
 }
 
 /// A tokeniser and its encoders, one per device.
+///
+/// ```no_run
+/// use virnucpro::bundle::Bundle;
+/// use virnucpro::config::{Compute, Side};
+/// use virnucpro::embed::{Sequence, load};
+/// use virnucpro::store::VectorBlock;
+///
+/// let mut engine = load::engine(&Bundle::mini()?, Side::Esm, &Compute::default())?;
+/// let protein = Sequence { id: "p1".to_owned(), letters: b"MKVLAA".to_vec() };
+/// engine.embed([Ok(protein)].into_iter(), &mut |vectors: VectorBlock| {
+///     println!("{}: {} numbers", vectors.ids[0], vectors.values.len());
+///     Ok(())
+/// })?;
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct Engine {
     tokenizer: Box<dyn Tokenize>,
     encoders: Vec<Box<dyn Encoder>>,

@@ -33,6 +33,19 @@ pub use self::local::find;
 pub use self::settings::{Network, Settings, endpoint};
 
 /// The hub, as this process reaches it.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use virnucpro::hub::{Fetchable, Hub, Patience, Settings};
+/// use virnucpro::runtime::progress::Progress;
+///
+/// let patience = Patience { timeout: Duration::from_secs(60), first_wait: Duration::from_secs(1) };
+/// let hub = Hub::new(Settings::from_environment()?, patience);
+/// if let Some(model) = Fetchable::named("esm2-8m", None)? {
+///     println!("{}", hub.fetch(&model, &Progress::Silent)?.display());
+/// }
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct Hub {
     settings: Settings,
     client: OnceCell<Client>,

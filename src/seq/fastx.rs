@@ -53,10 +53,11 @@ impl Record<'_> {
 /// Reads the records of one input.
 ///
 /// ```no_run
+/// use std::path::Path;
 /// use virnucpro::seq::{Alphabet, Limits, Names, Reader};
 /// use virnucpro::units::Duplicates;
 ///
-/// let mut reader = Reader::open(&"reads.fq.gz".into(), Alphabet::Nucleotide, Limits::default())?;
+/// let mut reader = Reader::open(&Path::new("reads.fq.gz").into(), Alphabet::Nucleotide, Limits::default())?;
 /// let mut names = Names::new(Duplicates::Rename);
 /// while let Some(record) = reader.next(&mut names) {
 ///     let record = record?;

@@ -66,6 +66,17 @@ impl TensorInfo {
 }
 
 /// A weights file and the folder it stands in.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use virnucpro::weights::Weights;
+///
+/// let weights = Weights::open(Path::new("esm2_t6_8M_UR50D.pt"))?;
+/// for tensor in weights.tensors().tensors() {
+///     println!("{}: {:?} {:?}", tensor.name, tensor.dtype, tensor.shape);
+/// }
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
 pub struct Weights {
     /// The file of tensors, or the index of several.
     path: PathBuf,

@@ -71,6 +71,27 @@ pub enum Training {
 
 /// Makes a bundle, without stored vectors.
 ///
+/// ```no_run
+/// use virnucpro::bundle::import::{ImportRequest, Training, import};
+/// use virnucpro::units::WeightFormat;
+///
+/// let report = import(&ImportRequest {
+///     name: "vnp-500".to_owned(),
+///     version: "1".to_owned(),
+///     training: Training::Trained,
+///     licence: None,
+///     source: None,
+///     window: Some(500),
+///     dtype: WeightFormat::Keep,
+///     dnabert: "DNABERT-S".into(),
+///     esm: "esm2_t36_3B_UR50D.pt".into(),
+///     head: "500_model.pth".into(),
+///     out: "models/vnp-500".into(),
+/// })?;
+/// println!("{}", report.digest);
+/// # Ok::<(), virnucpro::error::Error>(())
+/// ```
+///
 /// # Errors
 /// Those of [`StagedBundle::write`] and [`StagedBundle::commit`].
 pub fn import(request: &ImportRequest) -> Result<Report> {
