@@ -1,11 +1,25 @@
 //! The three models of a bundle, and the files of each.
 
-use super::spec::Family;
+use serde::{Deserialize, Serialize};
 
 /// Name of a model's configuration.
 pub const CONFIG_JSON: &str = "config.json";
 /// Name of a tokeniser.
 pub const TOKENIZER_JSON: &str = "tokenizer.json";
+
+/// Kind of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// DNABERT-2 and DNABERT-S.
+    Dnabert,
+    /// ESM-2, any size.
+    Esm2,
+    /// Linear, BatchNorm, ReLU, Linear.
+    Mlp,
+    /// Numbers derived from the input without any weights: for tests and for builds without libtorch.
+    Mock,
+}
 
 /// A model of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

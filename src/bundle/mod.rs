@@ -19,9 +19,9 @@ mod vectors;
 
 use std::path::{Path, PathBuf};
 
-pub use component::{CONFIG_JSON, Component, TOKENIZER_JSON};
+pub use component::{CONFIG_JSON, Component, Family, TOKENIZER_JSON};
 pub use search::{FoundBundle, FoundBundles, SearchPath};
-pub use spec::{BUNDLE_YAML, EncoderSpec, FORMAT, Family, FileRecord, HeadSpec, Pooling, Spec};
+pub use spec::{BUNDLE_YAML, EncoderSpec, FORMAT, FileRecord, HeadSpec, Pooling, Spec};
 pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
 
 use crate::error::{Error, Fault, Result};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::component::Component;
+use super::component::{Component, Family};
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
 use crate::units::{BUNDLE_NAME_RULE, is_bundle_name};
@@ -67,20 +67,6 @@ pub struct HeadSpec {
     pub family: Family,
     /// Width of a merged vector: both encoders side by side.
     pub dim: u32,
-}
-
-/// Kind of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// DNABERT-2 and DNABERT-S.
-    Dnabert,
-    /// ESM-2, any size.
-    Esm2,
-    /// Linear, BatchNorm, ReLU, Linear.
-    Mlp,
-    /// Numbers derived from the input without any weights: for tests and for builds without libtorch.
-    Mock,
 }
 
 /// Rows of a layer that are averaged to a vector.

@@ -20,7 +20,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use self::report::{ImportedModel, Report, SourceFile};
+pub use self::report::{ImportedModel, Report};
+pub use self::source::SourceFile;
 pub use self::window::DEFAULT as DEFAULT_WINDOW;
 
 use self::model::CheckedModel;

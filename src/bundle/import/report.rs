@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use safetensors::Dtype;
 
+use super::SourceFile;
 use super::model::CheckedModel;
 use crate::bundle::{Component, Spec};
 use crate::fs::digest::Digest;
@@ -46,17 +47,6 @@ pub struct ImportedModel {
     pub kept: usize,
     /// Tensors of the weights file that nothing here needs.
     pub dropped: Vec<String>,
-}
-
-/// A file that was read.
-#[derive(Clone, Debug)]
-pub struct SourceFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its digest: of files up to 256 MiB, and of those whose digest a bundle or a hub's cache says.
-    pub sha256: Option<Digest>,
 }
 
 impl ImportedModel {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::SourceFile;
 use super::{Step, provenance};
 use crate::bundle::{BUNDLE_YAML, Bundle, Component, Family};
 use crate::error::{Error, Fault, Result};
@@ -32,6 +31,17 @@ const MAX_HEAD: u64 = 64 << 20;
 
 /// Files are digested for the report up to this size; beyond it, only those whose digest something says.
 const SMALL: usize = 256 << 20;
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest: of files up to 256 MiB, and of those whose digest a bundle or a hub's cache says.
+    pub sha256: Option<Digest>,
+}
 
 impl ImportSource {
     /// Opens what was given for `component`.
