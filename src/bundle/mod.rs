@@ -28,7 +28,7 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
 use crate::fs::is_absent;
 use crate::weights::{ModelBytes, bytes};
-use search::Meant;
+use search::Resolved;
 
 /// A bundle whose structure and file sizes were checked.
 ///
@@ -59,8 +59,8 @@ impl Bundle {
     /// [`Fault::ModelMissing`], and those of [`open_folder`](Self::open_folder).
     pub fn open(name_or_folder: &str, search: &SearchPath) -> Result<Self> {
         match search::resolve(name_or_folder, search)? {
-            Meant::Embedded => Self::mini(),
-            Meant::Folder(folder) => Self::open_folder(&folder),
+            Resolved::Embedded => Self::mini(),
+            Resolved::Folder(folder) => Self::open_folder(&folder),
         }
     }
 

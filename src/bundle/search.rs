@@ -103,28 +103,28 @@ pub struct FoundBundle {
 }
 
 /// What a user means by the name or path of a bundle.
-pub(super) enum Meant {
+pub(super) enum Resolved {
     Embedded,
     Folder(PathBuf),
 }
 
 /// Resolves a name or path: a path has a separator or is `.` or `..`; a name is the embedded bundle, else one of the
 /// search path, else a bundle's folder of this name in the working folder.
-pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Meant> {
+pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Resolved> {
     let folder = Path::new(name_or_folder);
     if name_or_folder.contains('/') || matches!(name_or_folder, "." | "..") {
-        return Ok(Meant::Folder(folder.to_owned()));
+        return Ok(Resolved::Folder(folder.to_owned()));
     }
     if name_or_folder == mini::NAME {
-        return Ok(Meant::Embedded);
+        return Ok(Resolved::Embedded);
     }
     if is_bundle_name(name_or_folder)
         && let Some(found) = search.find(name_or_folder)
     {
-        return Ok(Meant::Folder(found));
+        return Ok(Resolved::Folder(found));
     }
     if folder.join(BUNDLE_YAML).is_file() {
-        return Ok(Meant::Folder(folder.to_owned()));
+        return Ok(Resolved::Folder(folder.to_owned()));
     }
     let folders: Vec<_> = search.folders().iter().map(|folder| folder.display().to_string()).collect();
     Err(Error::new(Fault::ModelMissing, format!("no bundle is named '{name_or_folder}'"))

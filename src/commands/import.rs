@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{import_report, verify};
 use crate::bundle::SearchPath;
-use crate::bundle::import::{ImportRequest, Report, StagedBundle, Step, Training};
+use crate::bundle::import::{ImportReport, ImportRequest, StagedBundle, Step, Training};
 use crate::config;
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::is_absent;
@@ -55,7 +55,7 @@ fn request(settings: &config::Import, search: &SearchPath) -> Result<ImportReque
     })
 }
 
-fn make(request: &ImportRequest, progress: &Progress) -> Result<Report> {
+fn make(request: &ImportRequest, progress: &Progress) -> Result<ImportReport> {
     let shown = RefCell::new(None);
     let mut staged = StagedBundle::write(request, &|step| {
         interrupt::check()?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::bundle::SearchPath;
-use crate::bundle::import::{ImportedModel, Report};
+use crate::bundle::import::{ImportReport, ImportedModel};
 use crate::error::printable;
 use crate::units::Bytes;
 
@@ -14,7 +14,7 @@ const INDENT: usize = 12;
 const MAX_WORD: usize = 5000;
 
 /// The text of a report: a block for each model, one for the bundle.
-pub(super) fn text(report: &Report, search: &SearchPath) -> String {
+pub(super) fn text(report: &ImportReport, search: &SearchPath) -> String {
     let mut text = String::new();
     for model in &report.models {
         block(&mut text, model, report);
@@ -32,7 +32,7 @@ pub(super) fn text(report: &Report, search: &SearchPath) -> String {
     text
 }
 
-fn block(text: &mut String, model: &ImportedModel, report: &Report) {
+fn block(text: &mut String, model: &ImportedModel, report: &ImportReport) {
     let weights = model.weights.display().to_string();
     let _ = writeln!(text, "{}", model.component.title());
     row(text, "from", &[&weights]);
@@ -88,7 +88,7 @@ fn row(text: &mut String, label: &str, words: &[&str]) {
 }
 
 /// What to give as `--model`: the name where it leads to this bundle, else the folder.
-fn asked_for_by(report: &Report, search: &SearchPath) -> String {
+fn asked_for_by(report: &ImportReport, search: &SearchPath) -> String {
     let same =
         |found: &Path| found.canonicalize().ok().is_some_and(|found| report.folder.canonicalize().ok() == Some(found));
     let name = &report.spec.name;

@@ -7,13 +7,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{FileDigest, Output, durable, partial};
+use super::{FileDigest, FileWriter, durable, partial};
 use crate::error::{Error, Result};
 
 /// A file being written under an unfinished name; [`commit`](AtomicFile::commit) gives it its own.
 pub struct AtomicFile {
     target: PathBuf,
-    output: Output<blake3::Hasher>,
+    writer: FileWriter<blake3::Hasher>,
     committed: bool,
 }
 
@@ -24,7 +24,7 @@ impl AtomicFile {
     /// The folder cannot be written to.
     pub fn create(target: &Path) -> Result<Self> {
         let (path, file) = partial::create(target, durable::create_file)?;
-        Ok(Self { target: target.to_owned(), output: Output::new(path, file), committed: false })
+        Ok(Self { target: target.to_owned(), writer: FileWriter::new(path, file), committed: false })
     }
 
     /// Final name.
@@ -41,8 +41,8 @@ impl AtomicFile {
     }
 
     fn publish(&mut self) -> io::Result<FileDigest> {
-        let (bytes, blake3) = self.output.finish()?;
-        durable::publish(self.output.path(), &self.target)?;
+        let (bytes, blake3) = self.writer.finish()?;
+        durable::publish(self.writer.path(), &self.target)?;
         self.committed = true;
         Ok(FileDigest { bytes, blake3 })
     }
@@ -50,18 +50,18 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.write(bytes)
+        self.writer.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+        self.writer.flush()
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.committed {
-            let _ = fs::remove_file(self.output.path());
+            let _ = fs::remove_file(self.writer.path());
         }
     }
 }

@@ -4,11 +4,11 @@
 mod atomic;
 pub mod digest;
 mod durable;
-mod output;
 pub mod owner;
 pub mod partial;
 pub mod room;
 mod staged;
+mod writer;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -17,9 +17,9 @@ use std::path::Path;
 pub use atomic::AtomicFile;
 pub use digest::FileDigest;
 pub use durable::{publish, sync_folder};
-pub use output::Output;
 pub use partial::{is_partial, remove_abandoned};
 pub use staged::{StagedFolder, free_target};
+pub use writer::FileWriter;
 
 use crate::error::{Error, Result};
 

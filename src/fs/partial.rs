@@ -13,14 +13,14 @@ const SUFFIX: &str = ".partial";
 
 /// An unfinished file or folder.
 #[derive(Clone, Debug)]
-pub struct Partial {
+pub struct Unfinished {
     /// Where it is.
     pub path: PathBuf,
     /// The process that made it.
     pub owner: String,
 }
 
-impl Partial {
+impl Unfinished {
     /// Whether its process has ended, on this machine.
     pub fn is_abandoned(&self) -> bool {
         owner::is_dead(&self.owner)
@@ -52,14 +52,14 @@ pub fn create<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result
 }
 
 /// The unfinished files and folders that would have become `target`; none where the folder cannot be listed.
-pub fn of(target: &Path) -> Vec<Partial> {
+pub fn of(target: &Path) -> Vec<Unfinished> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     in_folder(parent(target), |of| of == name).unwrap_or_default()
 }
 
 /// Removes what ended processes of this machine left unfinished of `target`.
 pub fn remove_abandoned_of(target: &Path) {
-    of(target).iter().filter(|partial| partial.is_abandoned()).for_each(Partial::remove);
+    of(target).iter().filter(|partial| partial.is_abandoned()).for_each(Unfinished::remove);
 }
 
 /// Removes what ended processes of this machine left unfinished in `folder`.
@@ -68,7 +68,7 @@ pub fn remove_abandoned_of(target: &Path) {
 /// The folder cannot be listed.
 pub fn remove_abandoned(folder: &Path) -> Result<()> {
     let partials = in_folder(folder, |_| true).map_err(|error| Error::reading(folder, error))?;
-    partials.iter().filter(|partial| partial.is_abandoned()).for_each(Partial::remove);
+    partials.iter().filter(|partial| partial.is_abandoned()).for_each(Unfinished::remove);
     Ok(())
 }
 
@@ -77,12 +77,12 @@ pub fn is_partial(name: &str) -> bool {
     parse(name).is_some()
 }
 
-fn in_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Partial>> {
+fn in_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Unfinished>> {
     let partial = |entry: fs::DirEntry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let (of, owner) = parse(&name)?;
-        wanted(of).then(|| Partial { path: entry.path(), owner: owner.to_owned() })
+        wanted(of).then(|| Unfinished { path: entry.path(), owner: owner.to_owned() })
     };
     Ok(fs::read_dir(folder)?.flatten().filter_map(partial).collect())
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::digest::{Digest, Sha256};
-use super::{Output, durable, parent, partial};
+use super::{FileWriter, durable, parent, partial};
 use crate::error::{Error, Fault, Result};
 
 /// A folder being written under an unfinished name; [`commit`](StagedFolder::commit) gives it its own.
@@ -43,14 +43,14 @@ impl StagedFolder {
     pub fn write(
         &mut self,
         name: &str,
-        content: impl FnOnce(&mut Output<Sha256>) -> Result<()>,
+        content: impl FnOnce(&mut FileWriter<Sha256>) -> Result<()>,
     ) -> Result<(u64, Digest)> {
         let path = self.path.join(name);
         let writing = |error| Error::writing(&path, error);
         durable::create_folders(parent(&path)).map_err(writing)?;
-        let mut output = Output::new(path.clone(), durable::create_file(&path).map_err(writing)?);
-        content(&mut output)?;
-        output.finish().map_err(writing)
+        let mut writer = FileWriter::new(path.clone(), durable::create_file(&path).map_err(writing)?);
+        content(&mut writer)?;
+        writer.finish().map_err(writing)
     }
 
     /// Gives the folder its final name, durably.

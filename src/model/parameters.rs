@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
-use crate::model::schema::{Schema, TensorSpec, Tensors};
+use crate::model::schema::{NamedTensors, Schema, TensorSpec};
 use crate::weights::{Safetensors, TensorSource};
 
 /// A place in the name tree of a weights file, as `encoder.layer.3.`.
@@ -112,7 +112,7 @@ impl<'a> Parameters<'a> {
 }
 
 /// The tensors of a bundle's file, whose names are the model's.
-pub(super) fn tensors_of(file: &Safetensors) -> Tensors<'_> {
+pub(super) fn tensors_of(file: &Safetensors) -> NamedTensors<'_> {
     file.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 

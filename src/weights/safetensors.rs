@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::unique_names::UniqueNames;
 use super::{ModelBytes, TensorInfo, TensorSource, bytes};
 use crate::error::{Error, Fault, Result};
-use crate::fs::Output;
+use crate::fs::FileWriter;
 use crate::fs::digest::ContentHash;
 
 /// A file in the safetensors format.
@@ -138,8 +138,8 @@ impl Layout {
     /// Those of `values` and of writing.
     pub fn write<H: ContentHash>(
         &self,
-        out: &mut Output<H>,
-        mut values: impl FnMut(&TensorInfo, &mut Output<H>) -> Result<()>,
+        out: &mut FileWriter<H>,
+        mut values: impl FnMut(&TensorInfo, &mut FileWriter<H>) -> Result<()>,
     ) -> Result<()> {
         out.reserve(self.bytes())?;
         out.append(&self.header)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use tempfile::TempDir;
-use virnucpro::bundle::import::{ImportRequest, Report, Training, import};
+use virnucpro::bundle::import::{ImportReport, ImportRequest, Training, import};
 use virnucpro::bundle::{BUNDLE_YAML, Bundle};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::units::WeightFormat;
@@ -116,7 +116,7 @@ impl BundleParts {
         fs::write(self.path(file), json.to_string()).unwrap();
     }
 
-    pub fn import(&self) -> Result<Report> {
+    pub fn import(&self) -> Result<ImportReport> {
         import(&self.request())
     }
 
@@ -133,7 +133,7 @@ impl BundleParts {
 }
 
 #[track_caller]
-pub fn assert_same_as_mini(report: &Report) {
+pub fn assert_same_as_mini(report: &ImportReport) {
     let mini = Bundle::mini().unwrap();
     for file in mini.spec().files.keys().map(String::as_str).chain([BUNDLE_YAML]) {
         let (made, embedded) = (

@@ -20,7 +20,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use self::report::{ImportedModel, Report};
+pub use self::report::{ImportReport, ImportedModel};
 pub use self::source::SourceFile;
 pub use self::window::DEFAULT as DEFAULT_WINDOW;
 
@@ -95,14 +95,14 @@ pub enum Training {
 ///
 /// # Errors
 /// Those of [`StagedBundle::write`] and [`StagedBundle::commit`].
-pub fn import(request: &ImportRequest) -> Result<Report> {
+pub fn import(request: &ImportRequest) -> Result<ImportReport> {
     StagedBundle::write(request, &|_| Ok(()))?.commit()
 }
 
 /// A bundle that is written and does not have its name yet; removed unless it is committed.
 pub struct StagedBundle {
     folder: StagedFolder,
-    report: Report,
+    report: ImportReport,
 }
 
 /// How far the work is.
@@ -147,7 +147,7 @@ impl StagedBundle {
         let yaml = spec.to_yaml()?;
         folder.write(BUNDLE_YAML, |out| out.append(yaml.as_bytes()))?;
         let models = models.into_iter().zip(proved).map(|(model, files)| ImportedModel::of(model, files)).collect();
-        let report = Report { folder: target, digest: Digest::of(yaml.as_bytes()), models, spec };
+        let report = ImportReport { folder: target, digest: Digest::of(yaml.as_bytes()), models, spec };
         Ok(Self { folder, report })
     }
 
@@ -173,9 +173,9 @@ impl StagedBundle {
     ///
     /// # Errors
     /// Those of [`StagedFolder::commit`].
-    pub fn commit(self) -> Result<Report> {
+    pub fn commit(self) -> Result<ImportReport> {
         let folder = self.folder.commit()?;
-        Ok(Report { folder, ..self.report })
+        Ok(ImportReport { folder, ..self.report })
     }
 }
 

@@ -7,7 +7,7 @@ use super::selection::Selection;
 use super::source::ImportSource;
 use crate::bundle::component::{CONFIG_JSON, Component, TOKENIZER_JSON};
 use crate::error::{Error, Fault, Result};
-use crate::model::schema::{Configuration, Schema, Tensors, dnabert, esm2, head};
+use crate::model::schema::{Configuration, NamedTensors, Schema, dnabert, esm2, head};
 use crate::tokenize::{ALPHABET, DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::WeightFormat;
 use crate::weights::{Layout, ModelBytes, TensorInfo, Weights, bytes};
@@ -59,7 +59,7 @@ impl<'a> CheckedModel<'a> {
 }
 
 impl Description {
-    fn of_dnabert(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+    fn of_dnabert(weights: &Weights, tensors: &NamedTensors<'_>) -> Result<Self> {
         let config: dnabert::Config = configuration(weights)?.ok_or_else(|| missing_beside(weights, CONFIG_JSON))?;
         let found = config.with_sizes_of(tensors).map_err(|error| error.file(weights.path()))?;
         agree(&config, &found, weights)?;
@@ -70,7 +70,7 @@ impl Description {
 
     /// fair-esm publishes no configuration: it is derived from the shapes. Where Hugging Face's `config.json` is beside the
     /// tensors, both must say the same.
-    fn of_esm(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+    fn of_esm(weights: &Weights, tensors: &NamedTensors<'_>) -> Result<Self> {
         let found = esm2::Config::of(tensors).map_err(|error| error.file(weights.path()))?;
         check_alphabet(weights, found.vocab_size)?;
         let config = configuration(weights)?.unwrap_or_else(|| found.clone());
@@ -79,7 +79,7 @@ impl Description {
         Self::of_encoder(&config, sizes, None)
     }
 
-    fn of_head(weights: &Weights, tensors: &Tensors<'_>) -> Result<Self> {
+    fn of_head(weights: &Weights, tensors: &NamedTensors<'_>) -> Result<Self> {
         let config = head::Config::of(tensors).map_err(|error| error.file(weights.path()))?;
         let (schema, size) = (config.tensors(), format!("{} inputs", config.inputs));
         Ok(Self { schema, beside: Vec::new(), layers: 0, width: config.inputs, size })

@@ -13,7 +13,7 @@ use crate::fs::digest::Digest;
 
 /// The bundle that was made.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ImportReport {
     /// Its folder.
     pub folder: PathBuf,
     /// Content of its `bundle.yaml`.

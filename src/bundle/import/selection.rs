@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::names::{self, Mapping};
 use super::source::ImportSource;
 use crate::error::{Error, Fault, Result};
-use crate::model::schema::Tensors;
+use crate::model::schema::NamedTensors;
 use crate::weights::{TensorInfo, Weights, first_ten};
 
 /// Tensors by their name in the bundle.
@@ -61,7 +61,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The tensors, to compare with a schema.
-    pub(super) fn tensors(&self) -> Tensors<'_> {
+    pub(super) fn tensors(&self) -> NamedTensors<'_> {
         self.iter().collect()
     }
 

@@ -8,7 +8,7 @@ use super::model::CheckedModel;
 use crate::bundle::spec::FileRecord;
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Sha256;
-use crate::fs::{Output, StagedFolder};
+use crate::fs::{FileWriter, StagedFolder};
 use crate::weights::TensorInfo;
 
 /// Bytes that are checked, converted and written in one go: few enough to stay in a processor's cache meanwhile.
@@ -44,7 +44,7 @@ impl CheckedModel<'_> {
     fn write_values(
         &self,
         target: &TensorInfo,
-        out: &mut Output<Sha256>,
+        out: &mut FileWriter<Sha256>,
         proceed: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
         let Some(spec) = self.description.schema.get(&target.name) else {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Configuration, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width};
+use super::{Configuration, NamedTensors, Schema, check_eps, check_only, check_sizes, gelu, head_width};
 use crate::error::Result;
 
 /// Settings of a DNABERT-2 model. By default it has none and no sizes.
@@ -42,7 +42,7 @@ impl Config {
     /// # Errors
     /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors),
     /// [`Fault::ModelShape`](crate::error::Fault::ModelShape).
-    pub fn with_sizes_of(&self, tensors: &Tensors<'_>) -> Result<Self> {
+    pub fn with_sizes_of(&self, tensors: &NamedTensors<'_>) -> Result<Self> {
         Ok(Self {
             vocab_size: tensors.size("embeddings.word_embeddings.weight", 0)?,
             type_vocab_size: tensors.size("embeddings.token_type_embeddings.weight", 0)?,

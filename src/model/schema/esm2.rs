@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Configuration, Schema, Tensors, check_eps, check_only, check_sizes, gelu, head_width, refuse};
+use super::{Configuration, NamedTensors, Schema, check_eps, check_only, check_sizes, gelu, head_width, refuse};
 use crate::error::{Error, Fault, Result};
 
 /// Settings of an ESM-2 model. By default it has none and no sizes.
@@ -65,7 +65,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Fault::ModelTensors`], [`Fault::ModelShape`]; [`Fault::ModelConfig`] for sizes out of bounds.
-    pub fn of(tensors: &Tensors<'_>) -> Result<Self> {
+    pub fn of(tensors: &NamedTensors<'_>) -> Result<Self> {
         const WORDS: &str = "embeddings.word_embeddings.weight";
         const FREQUENCIES: &str = "encoder.layer.0.attention.self.rotary_embeddings.inv_freq";
         let hidden_size = tensors.size(WORDS, 1)?;

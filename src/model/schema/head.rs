@@ -1,6 +1,6 @@
 //! The classifier: Linear, BatchNorm, ReLU, Linear.
 
-use super::{Schema, Tensors, check_sizes};
+use super::{NamedTensors, Schema, check_sizes};
 use crate::error::Result;
 
 /// Classes: 0 others, 1 virus.
@@ -22,7 +22,7 @@ impl Config {
     /// [`Fault::ModelTensors`](crate::error::Fault::ModelTensors),
     /// [`Fault::ModelShape`](crate::error::Fault::ModelShape);
     /// [`Fault::ModelConfig`](crate::error::Fault::ModelConfig) for sizes out of bounds.
-    pub fn of(tensors: &Tensors<'_>) -> Result<Self> {
+    pub fn of(tensors: &NamedTensors<'_>) -> Result<Self> {
         let (hidden, inputs) = (tensors.size("hidden_layer.weight", 0)?, tensors.size("hidden_layer.weight", 1)?);
         check_sizes(&[("hidden layer", hidden), ("width", inputs)])?;
         Ok(Self { hidden, inputs })

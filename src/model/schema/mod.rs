@@ -51,7 +51,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`Fault::ModelTensors`] for tensors that are missing, left over or not floating-point; [`Fault::ModelShape`].
-    pub fn check(&self, tensors: &Tensors<'_>) -> Result<()> {
+    pub fn check(&self, tensors: &NamedTensors<'_>) -> Result<()> {
         let missing: Vec<_> = self.0.keys().map(String::as_str).filter(|name| !tensors.0.contains_key(name)).collect();
         if !missing.is_empty() {
             return Err(missing_tensors(&missing));
@@ -130,15 +130,15 @@ impl TensorSpec {
 }
 
 /// Tensors of a file, without their values, under the names that a model gives them.
-pub struct Tensors<'a>(BTreeMap<&'a str, &'a TensorInfo>);
+pub struct NamedTensors<'a>(BTreeMap<&'a str, &'a TensorInfo>);
 
-impl<'a> FromIterator<(&'a str, &'a TensorInfo)> for Tensors<'a> {
+impl<'a> FromIterator<(&'a str, &'a TensorInfo)> for NamedTensors<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a TensorInfo)>>(tensors: I) -> Self {
         Self(tensors.into_iter().collect())
     }
 }
 
-impl<'a> Tensors<'a> {
+impl<'a> NamedTensors<'a> {
     fn get(&self, name: &str) -> Result<&'a TensorInfo> {
         self.0.get(name).copied().ok_or_else(|| missing_tensors(&[name]))
     }

@@ -20,7 +20,7 @@ const FLUSH: u64 = 64 << 20;
 const WAITING: usize = 16;
 
 /// A file in the making and the digest of what was written.
-pub struct Output<H: ContentHash> {
+pub struct FileWriter<H: ContentHash> {
     path: PathBuf,
     file: File,
     /// Not written yet: less than [`PIECE`] between two calls.
@@ -73,7 +73,7 @@ fn ended() -> io::Error {
     io::Error::other("the thread that digests has ended by itself")
 }
 
-impl<H: ContentHash> Output<H> {
+impl<H: ContentHash> FileWriter<H> {
     /// Starts with an empty file. `path` is named in errors.
     pub(super) fn new(path: PathBuf, file: File) -> Self {
         Self { path, file, buffer: Vec::new(), hasher: H::default(), beside: None, bytes: 0 }
@@ -140,7 +140,7 @@ impl<H: ContentHash> Output<H> {
     }
 }
 
-impl<H: ContentHash> Write for Output<H> {
+impl<H: ContentHash> Write for FileWriter<H> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = bytes.get(..PIECE).unwrap_or(bytes);
         if self.buffer.len() + piece.len() > PIECE {
@@ -170,9 +170,9 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|place| (place % 253) as u8).collect();
             for step in [1_000_003, PIECE, 2 * PIECE + 1] {
                 let path = root.path().join(format!("{number}-{step}"));
-                let mut output = Output::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
-                bytes.chunks(step).for_each(|part| output.append(part).unwrap());
-                assert_eq!(output.finish().unwrap(), (length as u64, Digest::of(&bytes)), "{length} by {step}");
+                let mut writer = FileWriter::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
+                bytes.chunks(step).for_each(|part| writer.append(part).unwrap());
+                assert_eq!(writer.finish().unwrap(), (length as u64, Digest::of(&bytes)), "{length} by {step}");
                 assert!(std::fs::read(&path).unwrap() == bytes, "{length} by {step}");
             }
         }
@@ -182,11 +182,11 @@ mod tests {
     fn a_large_file_is_digested_beside_its_writing() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("large");
-        let mut output = Output::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
+        let mut writer = FileWriter::<Sha256>::new(path.clone(), durable::create_file(&path).unwrap());
         let bytes: Vec<u8> = (0..FLUSH + 17).map(|place| (place % 251) as u8).collect();
-        output.reserve(bytes.len() as u64).unwrap();
-        bytes.chunks(PIECE - 5).for_each(|part| output.append(part).unwrap());
-        assert!(output.beside.is_some());
-        assert_eq!(output.finish().unwrap(), (bytes.len() as u64, Digest::of(&bytes)));
+        writer.reserve(bytes.len() as u64).unwrap();
+        bytes.chunks(PIECE - 5).for_each(|part| writer.append(part).unwrap());
+        assert!(writer.beside.is_some());
+        assert_eq!(writer.finish().unwrap(), (bytes.len() as u64, Digest::of(&bytes)));
     }
 }
