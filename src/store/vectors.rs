@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -225,7 +225,8 @@ impl VectorReader {
 
     /// All rows in file order, in blocks of at most `rows`, and the digest of the file when they are read.
     pub fn into_blocks(self, rows: usize) -> VectorBlocks {
-        VectorBlocks { file: self, rows, next_group: 0, group: None, hasher: blake3::Hasher::new() }
+        let (buffer, hasher) = (Bytes::new(), blake3::Hasher::new());
+        VectorBlocks { file: self, rows, next_group: 0, group: None, buffer, hasher }
     }
 
     /// The vectors at `rows`, which ascend, row-major f32 [rows, dim].
@@ -285,6 +286,8 @@ pub struct VectorBlocks {
     rows: usize,
     next_group: usize,
     group: Option<ParquetRecordBatchReader>,
+    /// Bytes of the row group that is open. The next one takes the same memory: a new piece costs more than what fills it.
+    buffer: Bytes,
     hasher: blake3::Hasher,
 }
 
@@ -305,6 +308,7 @@ impl VectorBlocks {
                 let batch = batch.map_err(|error| damaged(&self.file.path, error.into()))?;
                 return self.file.decode(&batch).map(Some);
             }
+            self.group = None; // gives the buffer back
             if self.next_group == self.file.parquet.metadata().num_row_groups() {
                 return Ok(None);
             }
@@ -329,13 +333,19 @@ impl VectorBlocks {
     /// The bytes of a row group, digested with all bytes before them.
     fn read_group(&mut self, place: Range<u64>) -> Result<Bytes> {
         self.digest_to(place.start)?;
-        let mut bytes = vec![0; place.end.saturating_sub(place.start) as usize];
-        self.read_at(&mut bytes, place.start)?;
+        let mut bytes = std::mem::take(&mut self.buffer).try_into_mut().unwrap_or_else(|_| BytesMut::new());
+        bytes.resize(place.end.saturating_sub(place.start) as usize, 0);
         // Not so where another program wrote groups in another order: those bytes are digested when the file ends.
-        if self.hasher.count() == place.start {
-            self.hasher.update(&bytes);
+        let is_next = self.hasher.count() == place.start;
+        for (start, piece) in (place.start..).step_by(PIECE_BYTES as usize).zip(bytes.chunks_mut(PIECE_BYTES as usize))
+        {
+            self.read_at(piece, start)?;
+            if is_next {
+                self.hasher.update(piece);
+            }
         }
-        Ok(bytes.into())
+        self.buffer = bytes.freeze();
+        Ok(self.buffer.clone())
     }
 
     /// Digests what was not read yet, up to `end`.
