@@ -121,7 +121,7 @@ pub struct Entry {
     pub flags: u16,
     /// Size in the directory.
     pub size: Option<u32>,
-    /// Where the directory says the entry stands.
+    /// Where the directory says the entry begins.
     pub at: Option<u32>,
 }
 

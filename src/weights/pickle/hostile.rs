@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_of_the_users_own_is_no_attack() {
+    fn a_package_of_the_users_own_is_not_an_attack() {
         for (module, name) in [("code.models.mlp", "MLPClassifier"), ("site.nets", "Head"), ("types.model", "Net")] {
             assert!(!is_hostile(module, name), "{module}.{name}");
         }

@@ -1,4 +1,4 @@
-//! Pickles that would run something: refused by name, whatever stands around them.
+//! Pickles that would run something are refused by name, whatever is around them.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn assert_hostile(file: &[u8], name: &str) {
 }
 
 #[test]
-fn m17_a_call_of_the_system_is_refused_wherever_it_stands() {
+fn m17_a_call_of_the_system_is_refused_wherever_it_is() {
     let call = || reduce(global("os.system"), &[text("id")]);
     let mark = |inner: &[Expr], end: &str| [b"(".to_vec(), inner.concat(), end.as_bytes().to_vec()].concat();
     let places = [

@@ -1,4 +1,4 @@
-//! Weights files made to harm: nothing is executed, nothing loops, nothing takes memory out of proportion. Each is
+//! Weights files made to do harm. Nothing is executed or loops or takes memory out of proportion: each file is
 //! refused with a fault of bad models, or read as what it is.
 
 mod attacks;
