@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_there_is_never_replaced() {
+    fn an_existing_folder_is_never_replaced() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("bundle");
         let (mut first, second) = (StagedFolder::create(&target).unwrap(), StagedFolder::create(&target).unwrap());

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn loading_ends_where_it_is_told_to() {
+    fn loading_ends_when_it_must() {
         let (file, schema, asked) = (file(&[]), CONFIG.tensors(), Cell::new(0));
         let proceed = || {
             asked.set(asked.get() + 1);

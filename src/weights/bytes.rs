@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pointer_or_page_is_told_from_a_file() {
+    fn a_pointer_or_page_is_recognised() {
         let path = Path::new("model.safetensors");
         for bytes in
             [&b"version https://git-lfs.github.com/spec/v1\noid"[..], b"\n <!DOCTYPE html>", b"\xef\xbb\xbf<html>"]

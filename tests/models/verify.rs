@@ -98,7 +98,7 @@ fn the_smallest_change_of_a_stored_vector_beyond_the_bound_is_found() {
 }
 
 #[test]
-fn stored_vectors_of_another_bundle_or_no_vectors_are_told() {
+fn stored_vectors_of_another_bundle_or_none_are_reported() {
     let sandbox = with_copy_of_mini();
     change(&sandbox, BUNDLE_YAML, "name: mini", "name: maxi");
     verify(&sandbox, &[]).fails(78, "VN-MODEL-FIT");

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_told_by_most_of_its_names() {
+    fn a_model_is_recognised_by_most_of_its_names() {
         let kind = |names: &[&'static str]| recognise(names.iter().copied());
         let esm = ["layers.0.fc1.weight", "esm.encoder.layer.0.output.dense.bias", "lm_head.bias"];
         assert_eq!(kind(&esm), Some(description(Esm)));

@@ -1,4 +1,4 @@
-//! What `models` answers to names and places that are none, and what it leaves unsaid.
+//! What `models` answers to names and places that lead nowhere, and when it says nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,11 +8,11 @@ use crate::support::bundle_parts::{BundleParts, ESM};
 use crate::support::{Ran, Sandbox};
 use virnucpro::error::Fault;
 
-/// `models import` of the workshop's parts, some of them given in another way.
-fn import(sandbox: &Sandbox, workshop: &BundleParts, args: &[&str]) -> Ran {
-    let parts = ["dnabert", "esm", "head.safetensors"].map(|part| workshop.path(part).to_str().unwrap().to_owned());
+/// `models import` of the parts, some of them given in another way.
+fn import(sandbox: &Sandbox, parts: &BundleParts, args: &[&str]) -> Ran {
+    let paths = ["dnabert", "esm", "head.safetensors"].map(|part| parts.path(part).to_str().unwrap().to_owned());
     let mut all = vec!["models", "import"];
-    for (option, part) in ["--dnabert", "--esm", "--head"].iter().zip(&parts) {
+    for (option, part) in ["--dnabert", "--esm", "--head"].iter().zip(&paths) {
         if !args.contains(option) {
             all.extend([*option, part]);
         }
@@ -27,33 +27,33 @@ fn import(sandbox: &Sandbox, workshop: &BundleParts, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_name_that_is_none_is_a_wrong_argument_before_anything_is_read() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
+fn an_invalid_name_is_a_wrong_argument_before_anything_is_read() {
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
     for name in ["../x", ".x", "", "/etc", "a b", &"x".repeat(65)] {
-        let ran = import(&sandbox, &workshop, &["--name", name, "--esm", "none"]);
+        let ran = import(&sandbox, &parts, &["--name", name, "--esm", "none"]);
         assert_eq!(ran.code, 64, "{name}: {}", ran.stderr);
         assert!(ran.stderr.contains("VN-USAGE") && ran.stderr.contains("letter or digit"), "{}", ran.stderr);
     }
 }
 
 #[test]
-fn a_word_that_is_no_model_is_told_as_such() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
-    let ran = import(&sandbox, &workshop, &["--esm", "esm2-3bb", "-o", "out"]);
+fn an_unknown_name_of_a_model_is_reported_as_such() {
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
+    let ran = import(&sandbox, &parts, &["--esm", "esm2-3bb", "-o", "out"]);
     assert_eq!(ran.code, 78, "{}", ran.stderr);
     assert!(ran.stderr.contains("no file, bundle or fetched model is named 'esm2-3bb'"), "{}", ran.stderr);
     assert!(ran.stderr.contains("models list") && ran.stderr.contains("models fetch"), "{}", ran.stderr);
-    let ran = import(&sandbox, &workshop, &["--dnabert", "mini", "-o", "out"]);
+    let ran = import(&sandbox, &parts, &["--dnabert", "mini", "-o", "out"]);
     assert_eq!(ran.code, 78, "{}", ran.stderr);
     assert!(ran.stderr.contains("has no files"), "{}", ran.stderr);
     assert!(!sandbox.path("out").exists());
 }
 
 #[test]
-fn what_is_no_regular_file_is_told_as_such() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
+fn anything_but_a_regular_file_is_reported_as_such() {
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
     for part in ["--dnabert", "--esm", "--head"] {
-        let ran = import(&sandbox, &workshop, &[part, "/dev/zero", "-o", "out"]);
+        let ran = import(&sandbox, &parts, &[part, "/dev/zero", "-o", "out"]);
         assert_eq!(ran.code, 78, "{}", ran.stderr);
         assert!(ran.stderr.contains("not a regular file") && !ran.stderr.contains("irectory"), "{}", ran.stderr);
     }
@@ -61,8 +61,8 @@ fn what_is_no_regular_file_is_told_as_such() {
 
 #[test]
 fn quiet_prints_nothing_of_a_success() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
-    let ran = import(&sandbox, &workshop, &["-q", "-o", "out"]).ok();
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
+    let ran = import(&sandbox, &parts, &["-q", "-o", "out"]).ok();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
     let ran = sandbox.run(&["models", "verify", "-q", "./out", "--digests-only"]).ok();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
@@ -71,19 +71,19 @@ fn quiet_prints_nothing_of_a_success() {
 
 #[test]
 fn an_empty_folder_is_filled_whichever_way_it_is_named() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
     for name in ["here", "behind", "in words"] {
         fs::create_dir(sandbox.path(name)).unwrap();
     }
     symlink("behind", sandbox.path("link")).unwrap();
-    let parts = ["dnabert", "esm", "head.safetensors"].map(|part| workshop.path(part).to_str().unwrap().to_owned());
-    let [dnabert, esm, head] = parts.each_ref();
+    let paths = ["dnabert", "esm", "head.safetensors"].map(|part| parts.path(part).to_str().unwrap().to_owned());
+    let [dnabert, esm, head] = paths.each_ref();
     let args = ["models", "import", "--name", "t", "--dnabert", dnabert, "--esm", esm, "--head", head, "-o", "."];
     let mut command = sandbox.command(&args);
     command.current_dir(sandbox.path("here"));
     Ran::of(command).ok();
-    import(&sandbox, &workshop, &["-o", "link"]).ok();
-    let told = import(&sandbox, &workshop, &["-o", "in words"]).ok().stdout;
+    import(&sandbox, &parts, &["-o", "link"]).ok();
+    let told = import(&sandbox, &parts, &["-o", "in words"]).ok().stdout;
     for name in ["here", "behind", "in words"] {
         assert!(sandbox.path(name).join("bundle.yaml").is_file(), "{name}");
     }
@@ -93,7 +93,7 @@ fn an_empty_folder_is_filled_whichever_way_it_is_named() {
 
 #[test]
 fn what_is_mounted_is_refused_before_the_work() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
     let is_empty = |path: &&str| Path::new(path).read_dir().is_ok_and(|mut entries| entries.next().is_none());
@@ -101,7 +101,7 @@ fn what_is_mounted_is_refused_before_the_work() {
         println!("skipped: no empty folder is mounted here");
         return;
     };
-    let ran = import(&sandbox, &workshop, &["-o", mounted, "--esm", "none/none/none"]);
+    let ran = import(&sandbox, &parts, &["-o", mounted, "--esm", "none/none/none"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("root of a file system") && ran.stderr.contains(mounted), "{}", ran.stderr);
 }
@@ -120,10 +120,10 @@ fn a_folder_that_cannot_be_read_hides_no_other() {
 }
 
 #[test]
-fn a_wrong_shape_is_told_under_the_name_in_the_weights_file() {
-    let workshop = BundleParts::new();
+fn a_wrong_shape_is_reported_under_the_name_in_the_weights_file() {
+    let parts = BundleParts::new();
     let own = "encoder.layer.0.output.dense.bias";
-    workshop.change_tensors(ESM, |tensors| tensors.without(own).with(own, &[3]).renamed(|name| format!("esm.{name}")));
-    let report = workshop.refused(Fault::ModelShape).report("import");
+    parts.change_tensors(ESM, |tensors| tensors.without(own).with(own, &[3]).renamed(|name| format!("esm.{name}")));
+    let report = parts.refused(Fault::ModelShape).report("import");
     assert!(report.contains(&format!("esm.{own}")) && report.contains("[64]") && report.contains("[3]"), "{report}");
 }

@@ -23,10 +23,10 @@ fn rounded(values: &[u8], to: Dtype) -> Vec<u8> {
 #[test]
 fn encoders_are_converted_and_frequencies_and_heads_are_not() {
     for (precision, dtype, name) in [(Precision::F16, Dtype::F16, "f16"), (Precision::Bf16, Dtype::BF16, "bf16")] {
-        let workshop = BundleParts::new();
-        let report = import(&ImportRequest { dtype: WeightFormat::To(precision), ..workshop.request() }).unwrap();
+        let parts = BundleParts::new();
+        let report = import(&ImportRequest { dtype: WeightFormat::To(precision), ..parts.request() }).unwrap();
         for (model, file) in report.models.iter().zip([DNABERT, ESM, HEAD]) {
-            let (before, after) = (workshop.tensors(file), Tensors::read(&report.folder.join(file)));
+            let (before, after) = (parts.tensors(file), Tensors::read(&report.folder.join(file)));
             assert_eq!(before.0.keys().collect::<Vec<_>>(), after.0.keys().collect::<Vec<_>>());
             for (tensor, (stored, shape, bytes)) in before.0 {
                 let kept = file == HEAD || tensor.ends_with("inv_freq");
@@ -40,12 +40,8 @@ fn encoders_are_converted_and_frequencies_and_heads_are_not() {
         Bundle::open_folder(&report.folder).unwrap().verify(&|| Ok(())).unwrap();
         // Widened again, nothing is lost: the same numbers, and so a third digest.
         let esm = report.folder.clone();
-        let wide = ImportRequest {
-            esm,
-            dtype: WeightFormat::To(Precision::F32),
-            out: workshop.path("wide"),
-            ..workshop.request()
-        };
+        let wide =
+            ImportRequest { esm, dtype: WeightFormat::To(Precision::F32), out: parts.path("wide"), ..parts.request() };
         let wide = Tensors::read(&import(&wide).unwrap().folder.join(ESM));
         for (tensor, (stored, _, bytes)) in wide.0 {
             assert_eq!(stored, Dtype::F32);
@@ -66,9 +62,9 @@ fn a_value_that_the_format_cannot_hold_is_refused_and_named() {
         (f32::MAX, Precision::Bf16, Some("bf16 cannot hold")),
         (f32::MAX, Precision::F32, None),
     ] {
-        let workshop = BundleParts::new();
-        workshop.change_tensors(ESM, |tensors| tensors.value(BIAS, 7, value));
-        let made = import(&ImportRequest { dtype: WeightFormat::To(precision), ..workshop.request() });
+        let parts = BundleParts::new();
+        parts.change_tensors(ESM, |tensors| tensors.value(BIAS, 7, value));
+        let made = import(&ImportRequest { dtype: WeightFormat::To(precision), ..parts.request() });
         match report {
             None => assert!(made.is_ok(), "{value}"),
             Some(part) => {
@@ -76,7 +72,7 @@ fn a_value_that_the_format_cannot_hold_is_refused_and_named() {
                 assert_eq!(error.fault(), Fault::ModelNonFinite);
                 let report = error.report("import");
                 assert!(report.contains(part) && report.contains(&format!("{BIAS}, value 7")), "{report}");
-                assert!(!workshop.path("out").exists());
+                assert!(!parts.path("out").exists());
             }
         }
     }
@@ -85,9 +81,9 @@ fn a_value_that_the_format_cannot_hold_is_refused_and_named() {
 #[test]
 fn a_head_named_for_another_window_is_refused() {
     let window = |name: &str, window: Option<u32>| -> Result<u32> {
-        let workshop = BundleParts::new();
-        fs::rename(workshop.path(HEAD), workshop.path(name)).unwrap();
-        let request = ImportRequest { head: workshop.path(name), window, ..workshop.request() };
+        let parts = BundleParts::new();
+        fs::rename(parts.path(HEAD), parts.path(name)).unwrap();
+        let request = ImportRequest { head: parts.path(name), window, ..parts.request() };
         import(&request).map(|report| report.spec.window)
     };
     assert_eq!(window("300_model.pth", Some(300)).unwrap(), 300);
@@ -101,19 +97,19 @@ fn a_head_named_for_another_window_is_refused() {
 }
 
 /// The program's `models import`, with a home of its own.
-fn program(sandbox: &Sandbox, workshop: &BundleParts, args: &[&str]) -> crate::support::Ran {
-    let path = |name: &str| workshop.path(name).to_str().unwrap().to_owned();
+fn program(sandbox: &Sandbox, parts: &BundleParts, args: &[&str]) -> crate::support::Ran {
+    let path = |name: &str| parts.path(name).to_str().unwrap().to_owned();
     let (dnabert, esm, head) = (path("dnabert"), path("esm"), path(HEAD));
-    let parts = ["models", "import", "--untrained", "--dnabert", &dnabert, "--esm", &esm, "--head", &head];
-    let mut command = sandbox.command(&[&parts, args].concat());
+    let given = ["models", "import", "--untrained", "--dnabert", &dnabert, "--esm", &esm, "--head", &head];
+    let mut command = sandbox.command(&[&given, args].concat());
     command.env("XDG_DATA_HOME", sandbox.path("data"));
     crate::support::Ran::of(command)
 }
 
 #[test]
 fn without_a_folder_the_bundle_goes_where_its_name_finds_it() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
-    let ran = program(&sandbox, &workshop, &["--name", "tiny"]).ok();
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
+    let ran = program(&sandbox, &parts, &["--name", "tiny"]).ok();
     let folder = sandbox.path("data/virnucpro/models/tiny");
     assert!(Bundle::open_folder(&folder).unwrap().verify(&|| Ok(())).is_ok());
     assert!(ran.stdout.contains("virnucpro run IN.fa --model tiny -o OUT"), "{}", ran.stdout);
@@ -122,20 +118,20 @@ fn without_a_folder_the_bundle_goes_where_its_name_finds_it() {
     assert_eq!(crate::support::Ran::of(command).ok().stdout.trim(), folder.to_str().unwrap());
 
     // A second one of the name, and the name that means the embedded one.
-    program(&sandbox, &workshop, &["--name", "tiny"]).fails(1, "VN-OUT-FOREIGN");
-    program(&sandbox, &workshop, &["--name", "mini"]).fails(64, "VN-USAGE");
-    program(&sandbox, &workshop, &["--name", "../tiny"]).fails(64, "VN-USAGE");
+    program(&sandbox, &parts, &["--name", "tiny"]).fails(1, "VN-OUT-FOREIGN");
+    program(&sandbox, &parts, &["--name", "mini"]).fails(64, "VN-USAGE");
+    program(&sandbox, &parts, &["--name", "../tiny"]).fails(64, "VN-USAGE");
     // A name that leads to another bundle is not given as the way to this one.
-    let ran = program(&sandbox, &workshop, &["--name", "tiny", "-o", "here"]).ok();
+    let ran = program(&sandbox, &parts, &["--name", "tiny", "-o", "here"]).ok();
     assert!(ran.stdout.contains("--model ./here -o OUT"), "{}", ran.stdout);
     let left: Vec<_> = sandbox.path("data/virnucpro/models").read_dir().unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]
-fn the_name_of_a_bundle_stands_for_its_part() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
-    program(&sandbox, &workshop, &["--name", "tiny", "--window", "300"]).ok();
+fn the_name_of_a_bundle_means_its_model() {
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
+    program(&sandbox, &parts, &["--name", "tiny", "--window", "300"]).ok();
     let args =
         ["models", "import", "--name", "next", "--dnabert", "tiny", "--esm", "tiny", "--head", "tiny", "-o", "out"];
     let mut command = sandbox.command(&args);
@@ -148,24 +144,24 @@ fn the_name_of_a_bundle_stands_for_its_part() {
 #[test]
 fn work_that_is_stopped_leaves_nothing_behind() {
     for tensors in [0, 1, 60] {
-        let (workshop, left) = (BundleParts::new(), std::cell::Cell::new(tensors));
-        let before = workshop.folder.path().read_dir().unwrap().count();
-        let stopped = StagedBundle::write(&workshop.request(), &|_| match left.replace(left.get() - 1) {
+        let (parts, left) = (BundleParts::new(), std::cell::Cell::new(tensors));
+        let before = parts.folder.path().read_dir().unwrap().count();
+        let stopped = StagedBundle::write(&parts.request(), &|_| match left.replace(left.get() - 1) {
             0 => Err(Error::new(Fault::Interrupted, "stopped by SIGINT")),
             _ => Ok(()),
         });
         assert_eq!(stopped.err().map(|error| error.fault()), Some(Fault::Interrupted));
-        assert_eq!(workshop.folder.path().read_dir().unwrap().count(), before, "after {tensors} tensors");
+        assert_eq!(parts.folder.path().read_dir().unwrap().count(), before, "after {tensors} tensors");
     }
 }
 
 #[test]
 fn the_report_fits_a_terminal_and_tells_what_was_found() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
     let unneeded = ["lm_head.bias", "lm_head.dense.weight", "esm.contact_head.regression.bias"];
-    workshop.change_tensors(ESM, |tensors| unneeded.iter().fold(tensors, |tensors, name| tensors.with(name, &[1])));
+    parts.change_tensors(ESM, |tensors| unneeded.iter().fold(tensors, |tensors, name| tensors.with(name, &[1])));
     let args = ["--name", "tiny", "--dtype", "bf16", "--licence", "MIT", "--source", "here", "-o", "out"];
-    let text = program(&sandbox, &workshop, &args).ok().stdout;
+    let text = program(&sandbox, &parts, &args).ok().stdout;
     // Paths are as long as they are.
     let lines = || text.lines().filter(|line| !line.contains('/'));
     assert!(lines().all(|line| line.chars().count() <= 80 && line.trim_end() == line), "{text}");
@@ -190,7 +186,7 @@ fn the_report_fits_a_terminal_and_tells_what_was_found() {
     let digests = written.map(|(_, record)| record.sha256.to_string()).chain([bundle.digest().to_string()]);
     for digest in digests.chain(
         [DNABERT, ESM, HEAD]
-            .map(|file| virnucpro::fs::digest::Digest::of(&fs::read(workshop.path(file)).unwrap()).to_string()),
+            .map(|file| virnucpro::fs::digest::Digest::of(&fs::read(parts.path(file)).unwrap()).to_string()),
     ) {
         assert!(
             text.contains(&format!("            {digest}\n")) || text.contains(&format!("digest    {digest}")),
@@ -201,8 +197,8 @@ fn the_report_fits_a_terminal_and_tells_what_was_found() {
 
 #[test]
 fn names_from_files_cannot_move_the_cursor_of_a_terminal() {
-    let (sandbox, workshop) = (Sandbox::new(), BundleParts::new());
-    workshop.change_tensors(ESM, |tensors| tensors.with("lm_head.\u{1b}[2J\n", &[1]));
-    let text = program(&sandbox, &workshop, &["--name", "tiny", "-o", "out"]).ok().stdout;
+    let (sandbox, parts) = (Sandbox::new(), BundleParts::new());
+    parts.change_tensors(ESM, |tensors| tensors.with("lm_head.\u{1b}[2J\n", &[1]));
+    let text = program(&sandbox, &parts, &["--name", "tiny", "-o", "out"]).ok().stdout;
     assert!(text.contains("\\u{1b}[2J") && !text.contains('\u{1b}'), "{text}");
 }

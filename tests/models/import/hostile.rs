@@ -11,7 +11,7 @@ use virnucpro::bundle::import::{ImportRequest, import};
 use virnucpro::error::Fault;
 
 /// Header and data of a safetensors file.
-fn parts(bytes: &[u8]) -> (Value, Vec<u8>) {
+fn split(bytes: &[u8]) -> (Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
 }
@@ -50,12 +50,12 @@ fn headers_that_lie_are_refused() {
         ("metadata that is no text", |h| h["__metadata__"] = json!({"a": {"b": 1}})),
     ];
     for (what, lie) in lies {
-        let workshop = BundleParts::new();
-        let (mut header, data) = parts(&fs::read(workshop.path(HEAD)).unwrap());
+        let parts = BundleParts::new();
+        let (mut header, data) = split(&fs::read(parts.path(HEAD)).unwrap());
         lie(&mut header);
-        fs::write(workshop.path(HEAD), file(&header.to_string(), &data)).unwrap();
-        let error = workshop.refused(Fault::ModelFormat);
-        assert_eq!(error.path(), Some(&*workshop.path(HEAD)), "{what}");
+        fs::write(parts.path(HEAD), file(&header.to_string(), &data)).unwrap();
+        let error = parts.refused(Fault::ModelFormat);
+        assert_eq!(error.path(), Some(&*parts.path(HEAD)), "{what}");
     }
 }
 
@@ -80,40 +80,40 @@ fn headers_without_end_are_refused_at_once_and_in_few_words() {
         ("a header longer than the file", (1u64 << 23).to_le_bytes().to_vec()),
         ("an absurd length", u64::MAX.to_le_bytes().to_vec()),
     ] {
-        let workshop = BundleParts::new();
-        fs::write(workshop.path(HEAD), &bytes).unwrap();
+        let parts = BundleParts::new();
+        fs::write(parts.path(HEAD), &bytes).unwrap();
         let start = Instant::now();
-        let error = workshop.import().unwrap_err();
+        let error = parts.import().unwrap_err();
         assert_eq!(error.fault().exit_code(), 78, "{what}");
         let (told, json) = (error.report("import"), error.json());
         assert!(told.len() < 3000 && json.len() < 5000, "{what}: {} and {} bytes", told.len(), json.len());
         assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", start.elapsed());
-        assert!(!workshop.path("out").exists());
+        assert!(!parts.path("out").exists());
     }
 }
 
 #[test]
 fn names_that_appear_twice_are_refused() {
-    let workshop = BundleParts::new();
-    let (header, data) = parts(&fs::read(workshop.path(HEAD)).unwrap());
+    let parts = BundleParts::new();
+    let (header, data) = split(&fs::read(parts.path(HEAD)).unwrap());
     let entry = &header["bn1.bias"];
     let twice = format!("{},\"bn1.bias\":{entry}}}", header.to_string().trim_end_matches('}').to_owned() + "}");
-    fs::write(workshop.path(HEAD), file(&twice, &data)).unwrap();
-    let report = workshop.refused(Fault::ModelFormat).report("import");
+    fs::write(parts.path(HEAD), file(&twice, &data)).unwrap();
+    let report = parts.refused(Fault::ModelFormat).report("import");
     assert!(report.contains("appears twice"), "{report}");
 }
 
 #[test]
 fn a_weights_file_cut_at_any_256_bytes_is_refused_by_the_program_without_a_trace() {
-    let workshop = BundleParts::new();
-    let whole = fs::read(workshop.path(HEAD)).unwrap();
-    let path = |name: &str| workshop.path(name).to_str().unwrap().to_owned();
+    let parts = BundleParts::new();
+    let whole = fs::read(parts.path(HEAD)).unwrap();
+    let path = |name: &str| parts.path(name).to_str().unwrap().to_owned();
     let (dnabert, esm, head) = (path("dnabert"), path("esm"), path(HEAD));
     for length in (0..whole.len()).step_by(256) {
         let sandbox = Sandbox::new();
-        fs::write(workshop.path(HEAD), &whole[..length]).unwrap();
-        let parts = ["--dnabert", &dnabert, "--esm", &esm, "--head", &head];
-        let ran = sandbox.run(&[&["models", "import", "--name", "x", "-o", "out"], &parts[..]].concat());
+        fs::write(parts.path(HEAD), &whole[..length]).unwrap();
+        let given = ["--dnabert", &dnabert, "--esm", &esm, "--head", &head];
+        let ran = sandbox.run(&[&["models", "import", "--name", "x", "-o", "out"], &given[..]].concat());
         ran.fails(78, "VN-MODEL-FORMAT");
         assert_eq!(sandbox.folder().read_dir().unwrap().count(), 0, "{length}");
     }
@@ -138,37 +138,37 @@ fn shapes_that_would_be_broadcast_are_refused() {
         (HEAD, "output_layer.bias", &[1]),
         (HEAD, "bn1.running_var", &[1]),
     ] {
-        let workshop = BundleParts::new();
-        workshop.change_tensors(file, |tensors| tensors.with(name, wrong));
-        let error = workshop.import().unwrap_err();
-        assert_eq!((error.fault(), error.path()), (Fault::ModelShape, Some(&*workshop.path(file))), "{name} {wrong:?}");
-        assert!(!workshop.path("out").exists());
+        let parts = BundleParts::new();
+        parts.change_tensors(file, |tensors| tensors.with(name, wrong));
+        let error = parts.import().unwrap_err();
+        assert_eq!((error.fault(), error.path()), (Fault::ModelShape, Some(&*parts.path(file))), "{name} {wrong:?}");
+        assert!(!parts.path("out").exists());
     }
 }
 
 #[test]
-fn numbers_that_are_no_weights_are_refused() {
+fn tensors_that_are_not_floating_point_are_refused() {
     for dtype in [Dtype::I64, Dtype::U8, Dtype::BOOL, Dtype::F8_E4M3] {
-        let workshop = BundleParts::new();
-        workshop.change_tensors(HEAD, |mut tensors| {
+        let parts = BundleParts::new();
+        parts.change_tensors(HEAD, |mut tensors| {
             let (stored, shape, bytes) = tensors.0.get_mut("hidden_layer.weight").unwrap();
             (*stored, *bytes) = (dtype, vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8]);
             tensors
         });
-        let report = workshop.refused(Fault::ModelTensors).report("import");
+        let report = parts.refused(Fault::ModelTensors).report("import");
         assert!(report.contains(&format!("{dtype:?}").to_lowercase()), "{report}");
     }
 }
 
-/// The last tensor written is the one that fails: everything before it is on disk already.
+/// A late tensor fails: what was written before it is on disk already.
 #[test]
 fn a_value_that_is_not_finite_leaves_nothing_behind() {
     for (file, name) in [(DNABERT, "embeddings.word_embeddings.weight"), (ESM, ESM_LAST), (HEAD, "output_layer.weight")]
     {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let workshop = BundleParts::new();
-            workshop.change_tensors(file, |tensors| tensors.value(name, 3, value));
-            let report = workshop.refused(Fault::ModelNonFinite).report("import");
+            let parts = BundleParts::new();
+            parts.change_tensors(file, |tensors| tensors.value(name, 3, value));
+            let report = parts.refused(Fault::ModelNonFinite).report("import");
             assert!(report.contains(&format!("{name}, value 3")), "{report}");
         }
     }
@@ -188,28 +188,28 @@ fn an_index_that_was_made_to_break_a_reader_is_refused() {
         ("a path", map("\"a\":\"/etc/passwd\"")),
         ("a path up", map("\"a\":\"../head.safetensors\"")),
     ] {
-        let workshop = BundleParts::new();
-        fs::remove_file(workshop.path(ESM)).unwrap();
-        fs::create_dir(workshop.path("esm/dnabert")).unwrap();
-        fs::write(workshop.path("esm/model.safetensors.index.json"), index).unwrap();
-        let error = workshop.import().unwrap_err();
+        let parts = BundleParts::new();
+        fs::remove_file(parts.path(ESM)).unwrap();
+        fs::create_dir(parts.path("esm/dnabert")).unwrap();
+        fs::write(parts.path("esm/model.safetensors.index.json"), index).unwrap();
+        let error = parts.import().unwrap_err();
         assert_eq!(error.fault().exit_code(), 78, "{what}: {}", error.report("import"));
-        assert!(error.json().len() < 5000 && !workshop.path("out").exists(), "{what}");
+        assert!(error.json().len() < 5000 && !parts.path("out").exists(), "{what}");
     }
 }
 
 #[test]
 fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
-    let workshop = BundleParts::new();
-    fs::remove_file(workshop.path(HEAD)).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(workshop.path(HEAD)).status();
+    let parts = BundleParts::new();
+    fs::remove_file(parts.path(HEAD)).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(parts.path(HEAD)).status();
     if !made.is_ok_and(|status| status.success()) {
         println!("skipped: there is no mkfifo");
         return;
     }
-    workshop.refused(Fault::ModelMissing);
-    fs::create_dir(workshop.path("folder")).unwrap();
-    fs::rename(workshop.path(HEAD), workshop.path("folder/head.pth")).unwrap();
-    let error = import(&ImportRequest { head: workshop.path("folder"), ..workshop.request() }).unwrap_err();
+    parts.refused(Fault::ModelMissing);
+    fs::create_dir(parts.path("folder")).unwrap();
+    fs::rename(parts.path(HEAD), parts.path("folder/head.pth")).unwrap();
+    let error = import(&ImportRequest { head: parts.path("folder"), ..parts.request() }).unwrap_err();
     assert_eq!(error.fault(), Fault::ModelMissing);
 }

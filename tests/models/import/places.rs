@@ -65,7 +65,7 @@ impl Cache {
 }
 
 #[test]
-fn an_entry_of_a_hubs_cache_is_read_and_told_as_the_source() {
+fn an_entry_of_a_hubs_cache_is_read_and_named_as_the_source() {
     let parts = BundleParts::new();
     fs::write(parts.path("dnabert/README.md"), "---\nlicense: apache-2.0\n---\n# DNABERT-S\n").unwrap();
     let cache = Cache::of(&parts, "dnabert", "zhihan1996/DNABERT-S");

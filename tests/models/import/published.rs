@@ -18,7 +18,7 @@ fn shard(number: usize) -> String {
     format!("model-{number:05}-of-00003.safetensors")
 }
 
-/// A parts whose ESM-2 model is in three shards.
+/// Parts whose ESM-2 model is in three shards.
 fn sharded() -> BundleParts {
     let parts = BundleParts::new();
     let tensors = parts.tensors(ESM).0;
