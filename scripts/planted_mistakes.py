@@ -70,14 +70,14 @@ MISTAKES = [
     ),
     Mistake("queries not scaled", "src/model/esm2.rs", [(".f_mul_scalar(self.scale)?", "")], ESM),
     Mistake("0.88 left out", "src/model/esm2.rs", [("x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?", "x")], ESM),
-    Mistake("<mask> not accounted for", "src/model/esm2.rs", [("!run.ids.contains(&mask)", "true")], ESM),
+    Mistake("<mask> not accounted for", "src/model/esm2.rs", [("!group.ids.contains(&mask)", "true")], ESM),
     Mistake("final LayerNorm left out", "src/model/esm2.rs", [("self.norm.forward(&x)\n", "Ok(x)\n")], ESM),
     Mistake("<cls> in the mean of ESM-2", "src/model/esm2.rs", [("f_narrow(1, 1, res", "f_narrow(1, 0, res")], ESM),
     Mistake("mean of the first 1022 residues", "src/model/esm2.rs", [("usize = 1024", "usize = 1022")], ESM),
     Mistake(
         "[CLS] left out of the mean of DNABERT-S",
         "src/model/dnabert.rs",
-        [("x.f_mean_dim(1", "x.f_narrow(1, 1, run.length as i64 - 1)?.f_mean_dim(1")],
+        [("x.f_mean_dim(1", "x.f_narrow(1, 1, group.length as i64 - 1)?.f_mean_dim(1")],
         DNABERT,
     ),
     Mistake(

@@ -164,7 +164,7 @@ faults! {
     Bug = "VN-BUG", 1;
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure with its circumstances.
 ///
@@ -201,7 +201,7 @@ struct Circumstances {
     expected: Option<String>,
     found: Option<String>,
     advice: Option<String>,
-    source: Option<Source>,
+    source: Option<Cause>,
 }
 
 impl Error {
@@ -291,7 +291,7 @@ impl Error {
     }
 
     /// Keeps the underlying error.
-    pub fn caused_by(mut self, error: impl Into<Source>) -> Self {
+    pub fn caused_by(mut self, error: impl Into<Cause>) -> Self {
         self.0.source = Some(error.into());
         self
     }

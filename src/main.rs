@@ -8,12 +8,12 @@ use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
 use virnucpro::commands::{fetch, import, info, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::runtime::interrupt;
-use virnucpro::runtime::logging::{self, Format};
+use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
 use virnucpro::stages::{chunk, embed, merge, predict, run};
 
 fn main() -> ExitCode {
-    let mut voice = Voice { command: "virnucpro".to_owned(), format: Format::Text };
+    let mut voice = Voice { command: "virnucpro".to_owned(), format: MessageFormat::Text };
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut voice)));
     let outcome = outcome.unwrap_or_else(|_| {
         Err(Error::new(Fault::Bug, "the program panicked; this is a bug").advice("please report this"))
@@ -28,8 +28,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // stderr may be gone; the exit code is what counts then.
             let _ = match voice.format {
-                Format::Text => writeln!(std::io::stderr(), "{}\n{}", error.report(&voice.command), error.json()),
-                Format::Json => writeln!(std::io::stderr(), "{}", error.json()),
+                MessageFormat::Text => {
+                    writeln!(std::io::stderr(), "{}\n{}", error.report(&voice.command), error.json())
+                }
+                MessageFormat::Json => writeln!(std::io::stderr(), "{}", error.json()),
             };
             ExitCode::from(error.fault().exit_code())
         }
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
 /// How a failure is told: what failed, in which form.
 struct Voice {
     command: String,
-    format: Format,
+    format: MessageFormat,
 }
 
 fn work(voice: &mut Voice) -> Result<()> {
@@ -50,7 +52,7 @@ fn work(voice: &mut Voice) -> Result<()> {
             (global, task)
         }
     };
-    voice.format = if global.log_format == LogFormat::Json { Format::Json } else { Format::Text };
+    voice.format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
     logging::install(level(&global), voice.format, progress.bars());
     if let Err(error) = interrupt::install() {

@@ -11,7 +11,7 @@ use crate::error::{Error, Fault, Result, printable};
 use crate::fs::is_absent;
 use crate::hub;
 use crate::runtime::interrupt;
-use crate::runtime::progress::{Progress, Task};
+use crate::runtime::progress::{Progress, TaskProgress};
 
 /// Makes a bundle and reports what was found. A path that does not exist may be the name of a bundle or of a fetched
 /// model.
@@ -73,7 +73,7 @@ fn make(request: &ImportRequest, progress: &Progress) -> Result<ImportReport> {
 }
 
 /// Shows how much of a model is written.
-fn show(shown: &mut Option<(Step, Task)>, step: Step, progress: &Progress) {
+fn show(shown: &mut Option<(Step, TaskProgress)>, step: Step, progress: &Progress) {
     match shown {
         Some((last, task)) if last.component == step.component => {
             task.add(step.written.saturating_sub(last.written));

@@ -18,7 +18,7 @@ use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention,
 use crate::model::parameters::Parameters;
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
-use crate::pack::{Run, TokenBatch};
+use crate::pack::{LengthGroup, TokenBatch};
 use crate::weights::Safetensors;
 
 pub use crate::model::schema::dnabert::Config;
@@ -187,12 +187,12 @@ impl Dnabert {
     ///
     /// # Errors
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
-    pub fn represent(&self, run: &Run<'_>, observer: Observer<'_>) -> Result<Tensor> {
+    pub fn represent(&self, group: &LengthGroup<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
-        let ids = input::ids(run, self.config.vocab_size, self.device)?;
+        let ids = input::ids(group, self.config.vocab_size, self.device)?;
         let mut x = self.norm.forward(&self.embeddings.forward(&ids)?.f_add(&self.token_type)?)?;
         observer(Point::Embeddings, &x);
-        let bias = self.alibi.bias(run.length)?;
+        let bias = self.alibi.bias(group.length)?;
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.attention.forward(&x, &bias)?;
             observer(Point::Attention(index), &x);
@@ -203,8 +203,8 @@ impl Dnabert {
     }
 
     /// Mean over all tokens, [CLS] and [SEP] included, f32 [B, D].
-    fn pool(&self, run: &Run<'_>) -> Result<Tensor> {
-        let x = self.represent(run, &mut |_, _| ())?;
+    fn pool(&self, group: &LengthGroup<'_>) -> Result<Tensor> {
+        let x = self.represent(group, &mut |_, _| ())?;
         Ok(x.f_mean_dim(1, false, Kind::Float)?)
     }
 }
@@ -217,8 +217,8 @@ impl Encoder for Dnabert {
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         let _no_grad = tch::no_grad_guard();
         let mut vectors = Vec::with_capacity(batch.len() * self.dim());
-        for run in batch.runs() {
-            input::append(&mut vectors, &self.pool(&run)?)?;
+        for group in batch.groups() {
+            input::append(&mut vectors, &self.pool(&group)?)?;
         }
         Ok(vectors)
     }

@@ -18,7 +18,7 @@ use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention,
 use crate::model::parameters::Parameters;
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
-use crate::pack::{Run, TokenBatch};
+use crate::pack::{LengthGroup, TokenBatch};
 use crate::weights::Safetensors;
 
 pub use crate::model::schema::esm2::Config;
@@ -200,11 +200,11 @@ impl Esm2 {
     ///
     /// # Errors
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
-    pub fn represent(&self, run: &Run<'_>, observer: Observer<'_>) -> Result<Tensor> {
+    pub fn represent(&self, group: &LengthGroup<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
-        let mut x = self.embed_tokens(run)?;
+        let mut x = self.embed_tokens(group)?;
         observer(Point::Embeddings, &x);
-        let turns = self.rotary.iter().map(|rotary| rotary.turn(run.length)).collect::<Result<Vec<_>>>()?;
+        let turns = self.rotary.iter().map(|rotary| rotary.turn(group.length)).collect::<Result<Vec<_>>>()?;
         for (index, layer) in self.layers.iter().enumerate() {
             x = x.f_add(&layer.attention.forward(&x, &turns)?)?;
             observer(Point::Attention(index), &x);
@@ -216,24 +216,24 @@ impl Esm2 {
 
     /// Embeddings f32 [B, T, D]: `<mask>` is zero, the rest scaled by the share of tokens left in training
     /// over the share left here.
-    fn embed_tokens(&self, run: &Run<'_>) -> Result<Tensor> {
-        if run.ids.contains(&self.config.pad_token_id) {
+    fn embed_tokens(&self, group: &LengthGroup<'_>) -> Result<Tensor> {
+        if group.ids.contains(&self.config.pad_token_id) {
             return Err(Error::new(Fault::ModelTokenizer, "a sequence holds the padding token")
                 .expected("sequences of one length, without padding")
                 .found(format!("id {}", self.config.pad_token_id))
                 .advice("the tokeniser must not pad: import the model again"));
         }
-        let ids = input::ids(run, self.config.vocab_size, self.device)?;
+        let ids = input::ids(group, self.config.vocab_size, self.device)?;
         let x = self.embeddings.forward(&ids)?;
         let mask = self.config.mask_token_id;
         let x = x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?;
-        if !run.ids.contains(&mask) {
+        if !group.ids.contains(&mask) {
             return Ok(x);
         }
-        let left: Vec<f32> = run
+        let left: Vec<f32> = group
             .ids
-            .chunks(run.length)
-            .map(|ids| 1.0 - ids.iter().filter(|&&id| id == mask).count() as f32 / run.length as f32)
+            .chunks(group.length)
+            .map(|ids| 1.0 - ids.iter().filter(|&&id| id == mask).count() as f32 / group.length as f32)
             .collect();
         let left = Tensor::f_from_slice(&left)?.f_view([-1, 1, 1])?.f_to_device(self.device)?; // [B, 1, 1]
         let masked = ids.f_eq(i64::from(mask))?.f_unsqueeze(-1)?; // [B, T, 1]
@@ -241,16 +241,16 @@ impl Esm2 {
     }
 
     /// Mean over the residues, f32 [B, D]; `<cls>` and `<eos>` stay out.
-    fn pool(&self, run: &Run<'_>) -> Result<Tensor> {
-        let residues = match run.length.checked_sub(2) {
+    fn pool(&self, group: &LengthGroup<'_>) -> Result<Tensor> {
+        let residues = match group.length.checked_sub(2) {
             Some(residues) if residues > 0 => residues.min(POOLED_RESIDUES),
             _ => {
                 return Err(Error::new(Fault::Bug, "a protein without residues reached the encoder")
                     .expected("at least 3 tokens: <cls>, one residue, <eos>")
-                    .found(format!("{} tokens", run.length)));
+                    .found(format!("{} tokens", group.length)));
             }
         };
-        let x = self.represent(run, &mut |_, _| ())?;
+        let x = self.represent(group, &mut |_, _| ())?;
         Ok(x.f_narrow(1, 1, residues as i64)?.f_mean_dim(1, false, Kind::Float)?)
     }
 }
@@ -263,8 +263,8 @@ impl Encoder for Esm2 {
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         let _no_grad = tch::no_grad_guard();
         let mut vectors = Vec::with_capacity(batch.len() * self.dim());
-        for run in batch.runs() {
-            input::append(&mut vectors, &self.pool(&run)?)?;
+        for group in batch.groups() {
+            input::append(&mut vectors, &self.pool(&group)?)?;
         }
         Ok(vectors)
     }

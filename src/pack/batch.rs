@@ -13,7 +13,7 @@ pub struct TokenBatch {
 
 /// Sequences of one length that stand together in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run<'a> {
+pub struct LengthGroup<'a> {
     /// Token ids, row-major [sequences, length].
     pub ids: &'a [u32],
     /// Number of sequences.
@@ -71,7 +71,7 @@ impl TokenBatch {
 
     /// Stretches of neighbouring sequences of one length: what a model runs without padding or mask.
     /// The planner makes batches of a single run.
-    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+    pub fn groups(&self) -> impl Iterator<Item = LengthGroup<'_>> {
         let mut next = 0;
         std::iter::from_fn(move || {
             let first = next;
@@ -80,7 +80,7 @@ impl TokenBatch {
                 next += 1;
             }
             let ids = &self.ids[self.offsets[first]..self.offsets[next]];
-            Some(Run { ids, sequences: next - first, length })
+            Some(LengthGroup { ids, sequences: next - first, length })
         })
     }
 
@@ -100,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_cover_the_batch_in_order() {
+    fn groups_cover_the_batch_in_order() {
         let batch = TokenBatch::of([vec![1, 2], vec![3, 4], vec![5], vec![6, 7]]);
-        let runs: Vec<_> = batch.runs().map(|run| (run.ids.to_vec(), run.sequences, run.length)).collect();
+        let runs: Vec<_> = batch.groups().map(|group| (group.ids.to_vec(), group.sequences, group.length)).collect();
         assert_eq!(runs, [(vec![1, 2, 3, 4], 2, 2), (vec![5], 1, 1), (vec![6, 7], 1, 2)]);
         assert_eq!((batch.tokens(), batch.len(), batch.sequence(2)), (7, 4, &[5][..]));
-        assert_eq!(TokenBatch::new().runs().count(), 0);
+        assert_eq!(TokenBatch::new().groups().count(), 0);
     }
 }

@@ -3,5 +3,5 @@
 mod batch;
 mod plan;
 
-pub use batch::{Run, TokenBatch};
+pub use batch::{LengthGroup, TokenBatch};
 pub use plan::plan;

@@ -10,7 +10,7 @@ use crate::error::printable;
 
 /// Form of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum MessageFormat {
     /// One line for a person.
     Text,
     /// One JSON object per line.
@@ -18,7 +18,7 @@ pub enum Format {
 }
 
 struct Logger {
-    format: Format,
+    format: MessageFormat,
     level: LevelFilter,
     started: Instant,
     colour: bool,
@@ -26,7 +26,7 @@ struct Logger {
 }
 
 /// Sends messages of `level` and above to stderr, above the progress bars of `bars`.
-pub fn install(level: LevelFilter, format: Format, bars: MultiProgress) {
+pub fn install(level: LevelFilter, format: MessageFormat, bars: MultiProgress) {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let logger = Logger { format, level, started: Instant::now(), colour, bars };
     // A second logger is refused; the first one keeps working.
@@ -47,8 +47,8 @@ impl Log for Logger {
             return;
         }
         let line = match self.format {
-            Format::Text => self.text(record),
-            Format::Json => json(record),
+            MessageFormat::Text => self.text(record),
+            MessageFormat::Json => json(record),
         };
         // stderr may be gone or full: the work matters more than the message.
         let write = || drop(writeln!(io::stderr(), "{line}"));

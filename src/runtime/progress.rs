@@ -38,16 +38,16 @@ impl Progress {
     }
 
     /// Starts a task that counts `unit`s, up to `total` where that is known.
-    pub fn task(&self, name: &str, unit: &'static str, total: Option<u64>) -> Task {
+    pub fn task(&self, name: &str, unit: &'static str, total: Option<u64>) -> TaskProgress {
         self.start(name, Unit::Things(unit), total)
     }
 
     /// Starts a task that counts bytes, up to `total` where that is known.
-    pub fn bytes(&self, name: &str, total: Option<u64>) -> Task {
+    pub fn bytes(&self, name: &str, total: Option<u64>) -> TaskProgress {
         self.start(name, Unit::Bytes, total)
     }
 
-    fn start(&self, name: &str, unit: Unit, total: Option<u64>) -> Task {
+    fn start(&self, name: &str, unit: Unit, total: Option<u64>) -> TaskProgress {
         let bar = match self {
             Self::Bars(bars) => {
                 let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
@@ -60,7 +60,7 @@ impl Progress {
             _ => ProgressBar::hidden(),
         };
         let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, given: 0, last: Instant::now() }));
-        Task { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
+        TaskProgress { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
     }
 }
 
@@ -104,7 +104,7 @@ impl Unit {
 }
 
 /// A task under way.
-pub struct Task {
+pub struct TaskProgress {
     bar: ProgressBar,
     name: String,
     unit: Unit,
@@ -120,7 +120,7 @@ struct Lines {
     last: Instant,
 }
 
-impl Task {
+impl TaskProgress {
     /// Counts `n` more.
     pub fn add(&self, n: u64) {
         self.bar.inc(n);
@@ -164,7 +164,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for TaskProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -10,13 +10,13 @@ use super::source::Source;
 use super::summary::Compression;
 use crate::error::{Error, Fault, Result};
 
-type Bytes = Box<dyn BufRead + Send>;
+type Compressed = Box<dyn BufRead + Send>;
 
 /// Memory that an xz stream may ask for: its highest preset takes 65 MiB.
 const XZ_MEMORY: u64 = 512 << 20;
 
 /// The content of a compressed stream.
-pub(super) fn decompress(raw: Bytes, compression: Compression, source: &Source) -> Result<Box<dyn Read + Send>> {
+pub(super) fn decompress(raw: Compressed, compression: Compression, source: &Source) -> Result<Box<dyn Read + Send>> {
     let corrupt = |error: io::Error| describe(error, compression, source, 0);
     let inner: Box<dyn Read + Send> = match compression {
         Compression::Plain => return Ok(Box::new(raw)),
@@ -92,7 +92,7 @@ struct Members {
 }
 
 enum Member {
-    Open(Box<GzDecoder<Bytes>>),
+    Open(Box<GzDecoder<Compressed>>),
     End,
 }
 
@@ -143,7 +143,7 @@ fn is_bgzf(mut extra: &[u8]) -> bool {
     false
 }
 
-fn only_zeros(mut raw: Bytes) -> io::Result<()> {
+fn only_zeros(mut raw: Compressed) -> io::Result<()> {
     loop {
         let padding = raw.fill_buf()?;
         let count = padding.len();

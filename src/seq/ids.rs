@@ -24,23 +24,23 @@ pub struct Names {
 #[derive(Debug)]
 enum Given {
     Rename {
-        names: Digests,
+        names: IdDigests,
         /// The number to try next, of identifiers that came twice.
         next: HashMap<u64, u64, Plain>,
     },
     Error {
-        places: HashMap<Digest, Place, Plain>,
+        places: HashMap<IdDigest, Place, Plain>,
     },
 }
 
-type Digest = (u64, u64);
+type IdDigest = (u64, u64);
 type Plain = BuildHasherDefault<FirstWord>;
 
 /// A set of digests in many small tables: one large one would be there twice whenever it grows.
 #[derive(Debug)]
-struct Digests(Vec<HashSet<u64, Plain>>);
+struct IdDigests(Vec<HashSet<u64, Plain>>);
 
-impl Digests {
+impl IdDigests {
     const TABLES: usize = 256;
 
     fn new() -> Self {
@@ -65,7 +65,7 @@ impl Names {
     /// No names yet.
     pub fn new(duplicates: Duplicates) -> Self {
         let given = match duplicates {
-            Duplicates::Rename => Given::Rename { names: Digests::new(), next: HashMap::default() },
+            Duplicates::Rename => Given::Rename { names: IdDigests::new(), next: HashMap::default() },
             Duplicates::Error => Given::Error { places: HashMap::default() },
         };
         Self { given, sources: Vec::new(), records: 0, renamed: 0 }
@@ -154,7 +154,7 @@ pub(super) fn identifier(header: &[u8]) -> Option<String> {
     Some(id)
 }
 
-fn digest(id: &str) -> Digest {
+fn digest(id: &str) -> IdDigest {
     let hash = blake3::hash(id.as_bytes());
     let (words, _) = hash.as_bytes().as_chunks::<8>();
     (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))

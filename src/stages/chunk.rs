@@ -13,7 +13,7 @@ use crate::config::{self, Input};
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
-use crate::runtime::progress::{Progress, Task};
+use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::{
     Alphabet, FrameId, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows,
 };
@@ -166,7 +166,7 @@ struct Pass<'a> {
     legacy: Option<Legacy>,
     counts: Counts,
     text: Text,
-    task: &'a Task,
+    task: &'a TaskProgress,
 }
 
 /// The original program's files.
@@ -198,7 +198,7 @@ struct Finished {
 }
 
 impl<'a> Pass<'a> {
-    fn create(dir: &'a StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a Task) -> Result<Self> {
+    fn create(dir: &'a StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,

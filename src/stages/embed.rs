@@ -11,7 +11,7 @@ use crate::embed::load;
 use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
-use crate::runtime::progress::{Progress, Task};
+use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision};
@@ -144,7 +144,7 @@ impl EmbedStage {
 /// Vectors of one shard on their way to its file.
 struct ShardVectors<'a> {
     writer: VectorWriter,
-    task: &'a Task,
+    task: &'a TaskProgress,
 }
 
 impl Sink for ShardVectors<'_> {

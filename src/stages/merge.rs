@@ -12,7 +12,7 @@ use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
-use crate::runtime::progress::{Progress, Task};
+use crate::runtime::progress::{Progress, TaskProgress};
 use crate::store::{Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorReader, VectorWriter};
 
 /// What writes the two sides.
@@ -80,7 +80,7 @@ struct Output {
     /// Width of a merged vector.
     dim: usize,
     metadata: BTreeMap<String, String>,
-    task: Task,
+    task: TaskProgress,
     names: Vec<String>,
     rows: u64,
 }

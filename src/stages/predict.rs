@@ -19,7 +19,7 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
 use crate::model::{Head, Score};
 use crate::runtime::interrupt;
-use crate::runtime::progress::{Progress, Task};
+use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::FrameId;
 use crate::store::tables::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
@@ -109,7 +109,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
     log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.frames, model.cell());
-    let summary = Summary::of(&model, settings.tiers, &counts);
+    let summary = SummaryFile::of(&model, settings.tiers, &counts);
     for (name, entry) in tables.commit(&dir, &summary, &input)? {
         // They count together, and with the totals: a run killed between two of them has none.
         dir.note(name, entry);
@@ -184,11 +184,11 @@ struct FrameScores<'a> {
     ready: VecDeque<(String, Score)>,
     /// Digests of the files that were read to their end.
     digests: Vec<FileDigest>,
-    task: &'a Task,
+    task: &'a TaskProgress,
 }
 
 impl<'a> FrameScores<'a> {
-    fn new(merged: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a Task) -> Self {
+    fn new(merged: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a TaskProgress) -> Self {
         Self { files: merged.iter(), open: None, head, ready: VecDeque::new(), digests: Vec::new(), task }
     }
 
@@ -277,7 +277,7 @@ impl Tables {
         })
     }
 
-    fn commit(self, dir: &StageDir, summary: &Summary, input: &str) -> Result<Vec<(&'static str, ShardEntry)>> {
+    fn commit(self, dir: &StageDir, summary: &SummaryFile, input: &str) -> Result<Vec<(&'static str, ShardEntry)>> {
         let entry = |rows, file| ShardEntry { rows, file, input: input.to_owned() };
         let mut entries = Vec::new();
         for (name, table) in [(FRAMES, self.frames), (WINDOWS, self.windows), (SEQUENCES, self.sequences)] {
@@ -423,7 +423,7 @@ fn totals(counts: &Counts) -> BTreeMap<String, u64> {
 
 /// `summary.json`.
 #[derive(Serialize)]
-struct Summary {
+struct SummaryFile {
     tool: &'static str,
     model: ModelStamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -435,7 +435,7 @@ struct Summary {
     frames: u64,
 }
 
-impl Summary {
+impl SummaryFile {
     fn of(model: &ModelStamp, tiers: Tiers, counts: &Counts) -> Self {
         Self {
             tool: concat!("virnucpro ", env!("CARGO_PKG_VERSION")),

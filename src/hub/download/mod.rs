@@ -14,7 +14,7 @@ use super::http::error::{GivenBy, check_start};
 use super::http::retry::{Failed, Tries};
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
-use crate::runtime::progress::Task;
+use crate::runtime::progress::TaskProgress;
 use crate::weights::placeholder;
 
 /// The most bytes of a file whose size nobody announces.
@@ -33,7 +33,7 @@ pub(super) struct Wanted<'a> {
 /// Counts the bytes of one file among several.
 #[derive(Clone, Copy)]
 pub(super) struct FileProgress<'a> {
-    pub(super) task: &'a Task,
+    pub(super) task: &'a TaskProgress,
     /// Bytes of the files before it.
     pub(super) base: u64,
 }

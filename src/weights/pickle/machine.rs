@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Id, MAX_BYTES, Pickle, Record, Value, hostile};
+use super::{Call, Id, MAX_BYTES, Pickle, Value, hostile};
 use crate::error::{Error, Fault, Result};
 
 /// The most opcodes: 40 are needed for a tensor.
@@ -237,7 +237,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, elements: &[Id]) -> Result<()> {
         match self.top_value()? {
             Value::List(list) => list.extend(elements),
-            Value::Record(_) => {}
+            Value::Call(_) => {}
             _ => return Err(self.damaged("values appended to something other than a list")),
         }
         Ok(())
@@ -246,7 +246,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, pairs: &[(Id, Id)]) -> Result<()> {
         match self.top_value()? {
             Value::Dict(entries) => entries.extend(pairs),
-            Value::Record(_) => {}
+            Value::Call(_) => {}
             _ => return Err(self.damaged("keys set in something other than a dictionary")),
         }
         Ok(())
@@ -256,7 +256,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<()> {
         let state = self.pop()?;
         let previous = match self.top_value()? {
-            Value::Record(record) => record.state.replace(state),
+            Value::Call(record) => record.state.replace(state),
             Value::Dict(_) => None,
             _ => return Err(self.damaged("a state given to something other than an object")),
         };
@@ -294,7 +294,7 @@ impl<'a> Machine<'a> {
     }
 
     fn call(&mut self, callable: Id, args: Id) -> Result<Value<'a>> {
-        if !matches!(self.pickle.get(callable), Value::Global(_) | Value::Persistent(_) | Value::Record(_)) {
+        if !matches!(self.pickle.get(callable), Value::Global(_) | Value::Persistent(_) | Value::Call(_)) {
             return Err(self.damaged("a call of something other than a class or function"));
         }
         let Value::Tuple(arguments) = self.pickle.get(args) else {
@@ -314,7 +314,7 @@ impl<'a> Machine<'a> {
             }
             _ => None,
         };
-        Ok(made.unwrap_or_else(|| Value::Record(Box::new(Record { callable, args, state: None }))))
+        Ok(made.unwrap_or_else(|| Value::Call(Box::new(Call { callable, args, state: None }))))
     }
 
     /// The entries that a dictionary is made of: those of another one, or a list of pairs.

@@ -50,12 +50,12 @@ pub(super) enum Value<'a> {
     /// Something outside of the pickle, by the value that names it.
     Persistent(Id),
     /// An object of any other class.
-    Record(Box<Record>),
+    Call(Box<Call>),
 }
 
 /// A call that would make an object. What would be appended to the object or set in it is not kept.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Call {
     /// The class or function, mostly a [`Value::Global`].
     callable: Id,
     /// The arguments, a tuple.
@@ -145,7 +145,7 @@ impl<'a> Pickle<'a> {
     /// Module and name of the class or function that would make an object.
     pub(super) fn maker(&self, id: Id) -> Option<(&'a str, &'a str)> {
         match self.get(id) {
-            Value::Record(record) => self.global(record.callable),
+            Value::Call(record) => self.global(record.callable),
             _ => None,
         }
     }
@@ -153,7 +153,7 @@ impl<'a> Pickle<'a> {
     /// The state that an object would be given.
     pub(super) fn state(&self, id: Id) -> Option<Id> {
         match self.get(id) {
-            Value::Record(record) => record.state,
+            Value::Call(record) => record.state,
             _ => None,
         }
     }
@@ -161,7 +161,7 @@ impl<'a> Pickle<'a> {
     /// The arguments of the call that would make an object.
     pub(super) fn args(&self, id: Id) -> &[Id] {
         match self.get(id) {
-            Value::Record(record) => self.elements(record.args).unwrap_or_default(),
+            Value::Call(record) => self.elements(record.args).unwrap_or_default(),
             _ => &[],
         }
     }
@@ -190,7 +190,7 @@ mod tests {
             }
             Value::Global(names) => format!("{}.{}", names.0, names.1),
             Value::Persistent(name) => format!("@{}", show(pickle, *name)),
-            Value::Record(record) => {
+            Value::Call(record) => {
                 let state = record.state.map(|id| format!("~{}", show(pickle, id))).unwrap_or_default();
                 format!("{}{}{state}", show(pickle, record.callable), show(pickle, record.args))
             }

@@ -22,7 +22,7 @@ pub(super) fn value(pickle: &Pickle<'_>, id: Id) -> String {
             let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
             format!("a dictionary with the keys {}{more}", keys.collect::<Vec<_>>().join(", "))
         }
-        Value::Record(_) if !is_tensor(pickle, id) => {
+        Value::Call(_) if !is_tensor(pickle, id) => {
             pickle.maker(id).map_or(kind.to_owned(), |class| format!("an object of class {}", path(class)))
         }
         Value::Global(..) => pickle.global(id).map_or(kind.to_owned(), |global| format!("{kind} {}", path(global))),
@@ -51,8 +51,8 @@ fn kinds(pickle: &Pickle<'_>, id: Id) -> (&'static str, &'static str) {
         Value::Dict(_) => ("a dictionary", "dictionaries"),
         Value::Global(..) => ("the class or function", "classes or functions"),
         Value::Persistent(_) => ("a storage", "storages"),
-        Value::Record(_) if is_tensor(pickle, id) => ("a tensor", "tensors"),
-        Value::Record(_) => ("an object", "objects"),
+        Value::Call(_) if is_tensor(pickle, id) => ("a tensor", "tensors"),
+        Value::Call(_) => ("an object", "objects"),
     }
 }
 
