@@ -78,10 +78,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = create_file(&folder.path().join("file")).unwrap();
         reserve(&file, 1 << 20).unwrap();
+        // Not tried with more than the disk has: file systems give all that is free before they refuse.
         assert_eq!(file.metadata().unwrap().len(), 0);
-        // More than any disk has; file systems that cannot reserve, or have no files so large, let it pass.
-        if let Err(error) = reserve(&file, 1 << 42) {
-            assert!(matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded), "{error}");
-        }
     }
 }
