@@ -9,5 +9,5 @@ esac
 if [ -d "${CARGO_TARGET_DIR:-target}/$1/build" ]; then
     exit 0
 fi
-echo "build: the first $name build compiles about 230 crates. On two cores it takes 5 to 10 minutes; for 3 to 4"
-echo "build: of them only torch-sys is at work (libtorch's C++ bindings), without a sign of life. Later builds are quick."
+echo "build: the first $name build compiles about 230 crates. On two cores it takes 4 to 6 minutes; for two of them"
+echo "build: little but torch-sys is at work (libtorch's C++ bindings), without a sign of life. Later builds are quick."

@@ -114,9 +114,9 @@ fn present(input: &Input) -> Result<()> {
     std::fs::metadata(&input.path).map(drop).map_err(|error| Error::reading(&input.path, error))
 }
 
-/// Digest of the input as it is now, if an earlier run finished and the input can be read twice.
+/// Digest of the input as it is now, if there is finished work to keep and the input can be read twice.
 fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String>> {
-    if dir.manifest().shards.is_empty() || settings.inputs.iter().any(|input| !input.path.is_file()) {
+    if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
     let mut digest = InputDigest::new(settings.legacy);

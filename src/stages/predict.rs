@@ -89,7 +89,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     }
     let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    if !dir.manifest().shards.is_empty() {
+    if dir.holds_work() {
         let sources = [&windows, &inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
         let input = made_from(&sources.collect::<Result<Vec<_>>>()?, settings);
         if dir.all_done(&input)? {

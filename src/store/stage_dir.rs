@@ -97,6 +97,11 @@ impl StageDir {
         self.folder.join(name)
     }
 
+    /// Whether there is finished work that may be kept.
+    pub fn holds_work(&self) -> bool {
+        self.resume == Resume::Keep && !self.manifest.shards.is_empty()
+    }
+
     /// What is recorded as finished.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
