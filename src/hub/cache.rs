@@ -1,14 +1,13 @@
 //! Writing into the cache of repositories, so that the hub's own client finds what was fetched.
 
 use std::fs;
-use std::io;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::download::temporary_path;
 use super::expected::Expected;
 use crate::error::{Error, Result};
-use crate::fs::{parent, sync_folder};
+use crate::fs::{AtomicFile, parent, partial, publish};
 use crate::weights::hub_cache::{Checksum, Commit, RepoFolder, Revision};
 
 /// Notes which commit a revision is.
@@ -19,8 +18,11 @@ pub(super) fn note(folder: &RepoFolder, revision: &Revision, commit: &Commit) ->
     if folder.commit(revision).as_ref() == Some(commit) {
         return Ok(());
     }
-    let write = |path: &Path| fs::write(path, commit.as_str()).and_then(|()| fs::File::open(path)?.sync_all());
-    put(&folder.reference(revision), write)
+    let path = folder.reference(revision);
+    create_folder_of(&path)?;
+    let mut file = AtomicFile::create(&path)?;
+    file.write_all(commit.as_str().as_bytes()).map_err(|error| Error::writing(&path, error))?;
+    file.commit().map(drop)
 }
 
 /// Gives the content of `sum` the name `file` in a snapshot: as a link or, where none can be made, as a copy.
@@ -36,21 +38,24 @@ pub(super) fn link(folder: &RepoFolder, commit: &Commit, file: &str, sum: &Check
     if folder.copy(commit, file).is_some() && Expected::from(sum.clone()).holds(&path)? {
         return Ok(());
     }
-    put(&path, |own| match symlink(&content, own) {
-        Ok(()) => Ok(()),
-        Err(_) => fs::copy(folder.blob(sum), own).and_then(|_| fs::File::open(own)?.sync_all()),
+    create_folder_of(&path)?;
+    let copied = |own: &Path| {
+        let copy = fs::copy(folder.blob(sum), own).and_then(|_| fs::File::open(own)?.sync_all());
+        copy.inspect_err(|_| drop(fs::remove_file(own)))
+    };
+    let (own, ()) = partial::create(&path, |own| match symlink(&content, own) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => copied(own),
+        made => made,
+    })?;
+    publish(&own, &path).map_err(|error| {
+        let _ = fs::remove_file(&own);
+        Error::writing(&path, error)
     })
 }
 
-/// Puts a file or link in place whole: `make` makes it under a temporary name, then it is renamed.
-fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
-    let work = || {
-        fs::create_dir_all(parent(path))?;
-        let own = temporary_path(path);
-        make(&own).and_then(|()| fs::rename(&own, path)).inspect_err(|_| drop(fs::remove_file(&own)))?;
-        sync_folder(parent(path))
-    };
-    work().map_err(|error| Error::writing(path, error))
+fn create_folder_of(path: &Path) -> Result<()> {
+    let folder = parent(path);
+    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))
 }
 
 #[cfg(test)]

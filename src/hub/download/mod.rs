@@ -5,7 +5,7 @@ mod partial;
 
 use std::path::Path;
 
-pub(super) use self::leftover::{leftover_bytes, temporary_path};
+pub(super) use self::leftover::leftover_bytes;
 
 use self::partial::Partial;
 use super::expected::Expected;

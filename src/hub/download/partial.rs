@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::leftover::{take_over, temporary_path};
 use crate::error::{Error, Result};
-use crate::fs::{for_each_piece, parent, sync_folder};
+use crate::fs::{for_each_piece, parent, publish};
 use crate::hub::expected::Expected;
 use crate::hub::http::retry::Failed;
 use crate::runtime::interrupt;
@@ -163,7 +163,7 @@ impl Partial {
             return Err(self.lost());
         }
         self.file.sync_all().map_err(|error| self.unwritten(error))?;
-        let named = fs::rename(&self.path, &self.target).and_then(|()| sync_folder(parent(&self.target)));
+        let named = publish(&self.path, &self.target);
         named.map_err(|error| Error::writing(&self.target, error))
     }
 
