@@ -55,7 +55,10 @@ pub fn join_in_step(
 /// The rows of a file, as many at a time as are wanted.
 struct Rows<'a> {
     file: &'a UpstreamFile,
+    /// Rows that the file announces.
     count: usize,
+    /// Rows that were read.
+    read: usize,
     dim: usize,
     blocks: VectorBlocks,
     block: VectorBlock,
@@ -68,7 +71,7 @@ impl<'a> Rows<'a> {
         let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
         let (count, dim) = (reader.rows(), reader.dim());
         let blocks = reader.into_blocks(BLOCK_ROWS);
-        Ok(Self { file, count, dim, blocks, block: VectorBlock::default(), taken: 0 })
+        Ok(Self { file, count, read: 0, dim, blocks, block: VectorBlock::default(), taken: 0 })
     }
 
     /// Rows that can be taken now; 0 at the end.
@@ -76,6 +79,7 @@ impl<'a> Rows<'a> {
         while self.taken == self.block.ids.len() {
             let Some(block) = self.blocks.next() else { return Ok(0) };
             self.block = block.map_err(|error| self.file.explain(error))?;
+            self.read += self.block.ids.len();
             self.taken = 0;
         }
         Ok(self.block.ids.len() - self.taken)
@@ -88,9 +92,18 @@ impl<'a> Rows<'a> {
         (&self.block.ids[from..to], &self.block.values[from * self.dim..to * self.dim])
     }
 
+    /// Ends a file of which every row was taken. Gives its digest.
     fn finish(self) -> Result<FileDigest> {
         let digest = self.blocks.finish()?;
         self.file.prove(&digest)?;
+        let taken = self.read - (self.block.ids.len() - self.taken);
+        let expected = self.file.rows().unwrap_or(self.count as u64);
+        if taken as u64 != expected {
+            return Err(Error::new(Fault::Count, "the numbers of frames in and out differ")
+                .file(&self.file.path)
+                .expected(expected.to_string())
+                .found(taken.to_string()));
+        }
         Ok(digest)
     }
 }
