@@ -2,30 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::error::Result;
-use crate::fs::owner;
+use crate::fs::partial;
 use crate::runtime::interrupt;
 
-pub const SUFFIX: &str = ".incomplete";
 /// A leftover whose owner cannot be asked for, because it is on another machine, is abandoned after this time.
 pub const ABANDONED: Duration = Duration::from_secs(120);
 /// Nobody may have written to a leftover for so long: a process in another container may only seem dead.
 const SETTLED: Duration = Duration::from_secs(2);
-
-/// A name beside `target` that no other process uses, not even an earlier one with the same number.
-pub fn temporary_path(target: &Path) -> PathBuf {
-    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        AtomicU64::new(now.as_millis() as u64)
-    });
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!("{name}.{}-{n}{SUFFIX}", owner::this()))
-}
 
 /// Gives the largest abandoned download of `target` to this process, as `own`, and removes the others. None is taken
 /// unless the whole is `provable` at the end.
@@ -59,16 +45,11 @@ pub fn leftover_bytes(target: &Path) -> u64 {
 }
 
 fn abandoned(target: &Path) -> Vec<(PathBuf, fs::Metadata)> {
-    let stem = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(Ok(entries)) = target.parent().map(fs::read_dir) else { return Vec::new() };
-    let leftover = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        let made = name.to_str()?.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
-        let (made_by, _) = made.rsplit_once('-')?;
-        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        (owner::is_dead(made_by) || is_old(&metadata)).then(|| (entry.path(), metadata))
-    };
-    entries.flatten().filter_map(leftover).collect()
+    let left = partial::of(target).into_iter().filter_map(|unfinished| {
+        let metadata = fs::symlink_metadata(&unfinished.path).ok().filter(fs::Metadata::is_file)?;
+        (unfinished.is_abandoned() || is_old(&metadata)).then_some((unfinished.path, metadata))
+    });
+    left.collect()
 }
 
 fn is_old(metadata: &fs::Metadata) -> bool {

@@ -10,9 +10,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::leftover::{take_over, temporary_path};
+use super::leftover::take_over;
 use crate::error::{Error, Result};
-use crate::fs::{for_each_piece, parent, publish};
+use crate::fs::{for_each_piece, parent, partial, publish};
 use crate::hub::expected::Expected;
 use crate::hub::http::retry::Failed;
 use crate::runtime::interrupt;
@@ -41,10 +41,13 @@ impl Partial {
     pub fn open(target: &Path, expected: &Expected) -> Result<Self> {
         let folder = parent(target);
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
-        let path = temporary_path(target);
-        let taken = take_over(target, &path, expected.sum.is_some())?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(!taken).open(&path);
-        let file = file.map_err(|error| Error::writing(&path, error))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let (path, mut file) = partial::create(target, |path| options.clone().create_new(true).open(path))?;
+        let taken = take_over(target, &path, expected.sum.is_some());
+        if taken.inspect_err(|_| drop(fs::remove_file(&path)))? {
+            file = options.open(&path).map_err(|error| Error::writing(&path, error))?;
+        }
         let (target, expected) = (target.to_owned(), expected.clone());
         let mut partial = Self { path, target, file, bytes: 0, sum: None, expected, assured: Instant::now() };
         partial.sum = partial.start_sum();
@@ -185,7 +188,7 @@ mod tests {
     use super::*;
     use crate::fs::digest::Digest;
     use crate::fs::owner;
-    use crate::hub::download::leftover::{ABANDONED, SUFFIX, leftover_bytes};
+    use crate::hub::download::leftover::{ABANDONED, leftover_bytes};
 
     const DEAD: u32 = u32::MAX - 1;
 
@@ -195,7 +198,7 @@ mod tests {
 
     fn leave(target: &Path, owner: &str, content: &[u8]) -> PathBuf {
         let name = target.file_name().unwrap().to_str().unwrap();
-        let path = target.with_file_name(format!("{name}.{owner}{SUFFIX}"));
+        let path = target.with_file_name(format!(".{name}.{owner}.partial"));
         fs::write(&path, content).unwrap();
         path
     }

@@ -236,13 +236,13 @@ impl World {
 
     /// Names of what is not finished.
     pub fn unfinished(&self) -> Vec<String> {
-        self.names("blobs").into_iter().filter(|name| name.ends_with(".incomplete")).collect()
+        self.names("blobs").into_iter().filter(|name| name.ends_with(".partial")).collect()
     }
 
     /// Asserts that everything in the cache that has a name is what the repository holds.
     #[track_caller]
     pub fn nothing_is_wrong(&self) {
-        for name in self.names("blobs").iter().filter(|name| !name.ends_with(".incomplete")) {
+        for name in self.names("blobs").iter().filter(|name| !name.ends_with(".partial")) {
             let right = self.repo.files.keys().find(|file| self.repo.blob(file) == *name);
             let right = right.unwrap_or_else(|| panic!("a blob of nothing: {name}"));
             let content = fs::read(self.folder().join("blobs").join(name)).unwrap();
