@@ -46,7 +46,7 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// Those that the system reports.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),
         outcome => outcome,

@@ -16,7 +16,7 @@ use std::path::Path;
 
 pub use atomic::AtomicFile;
 pub use digest::FileDigest;
-pub use durable::{publish, sync_folder};
+pub use durable::publish;
 pub use partial::{is_partial, remove_abandoned};
 pub use staged::{StagedFolder, free_target};
 pub use writer::FileWriter;
