@@ -232,8 +232,10 @@ impl fmt::Display for Duplicates {
 /// What to do with finished work in an output folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// Keep what is proved to be the same work.
+    /// Keep what is proved to be the same work; refuse to replace any other.
     Keep,
+    /// Keep what is proved to be the same work; replace any other.
+    Overwrite,
     /// Do everything again.
     StartOver,
 }

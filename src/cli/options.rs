@@ -74,12 +74,19 @@ pub struct OutputOptions {
     /// Do all work again (as --resume=false)
     #[arg(long, overrides_with = "resume")]
     no_resume: bool,
+    /// Replace finished work of another input, other settings or another model; without it that is an error
+    #[arg(short = 'f', long, env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
+    overwrite: bool,
 }
 
 impl OutputOptions {
     /// What to do with finished work.
     pub fn resume(&self) -> Resume {
-        if self.resume && !self.no_resume { Resume::Keep } else { Resume::StartOver }
+        match self.resume && !self.no_resume {
+            false => Resume::StartOver,
+            true if self.overwrite => Resume::Overwrite,
+            true => Resume::Keep,
+        }
     }
 }
 

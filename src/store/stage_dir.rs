@@ -99,7 +99,7 @@ impl StageDir {
 
     /// Whether there is finished work that may be kept.
     pub fn holds_work(&self) -> bool {
-        self.resume == Resume::Keep && !self.manifest.shards.is_empty()
+        self.resume != Resume::StartOver && !self.manifest.shards.is_empty()
     }
 
     /// What is recorded as finished.
@@ -113,7 +113,7 @@ impl StageDir {
     /// # Errors
     /// The file is there but cannot be read; those of `input`.
     pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<String>) -> Result<Option<ShardEntry>> {
-        let known = self.manifest.shards.get(name).filter(|_| self.resume == Resume::Keep);
+        let known = self.manifest.shards.get(name).filter(|_| self.resume != Resume::StartOver);
         let Some(entry) = known.cloned() else { return Ok(None) };
         if entry.input != input()? {
             return Ok(None);
