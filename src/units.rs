@@ -51,6 +51,30 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A part of a whole, from 0 to 1, rounded to the four decimals that are printed: what is judged is what is seen.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Share(f64);
+
+impl Share {
+    /// `part` of `whole`; `None` of nothing.
+    pub fn of(part: u64, whole: u64) -> Option<Self> {
+        let share = part as f64 / whole as f64;
+        (whole > 0).then(|| Self(Self(share).to_string().parse().unwrap_or(share)))
+    }
+
+    /// From 0 to 1.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}", self.0)
+    }
+}
+
 /// Either a value, or what the program derives: reads `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {
@@ -198,6 +222,41 @@ impl FromStr for WeightFormat {
     }
 }
 
+/// Formats that tables are written in. Text is always among them: stages read it from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableFormats {
+    /// Tab-separated text.
+    #[serde(rename = "tsv")]
+    Tsv,
+    /// The same, and Parquet beside it.
+    #[serde(rename = "tsv,parquet")]
+    TsvAndParquet,
+}
+
+impl FromStr for TableFormats {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut names: Vec<&str> = text.split(',').map(str::trim).collect();
+        names.sort_unstable();
+        match names[..] {
+            ["tsv"] => Ok(Self::Tsv),
+            ["parquet", "tsv"] => Ok(Self::TsvAndParquet),
+            ["parquet"] => Err("the stages read each other's TSV: use tsv,parquet to get both".to_owned()),
+            _ => Err(format!("'{text}' is not a choice of table formats; use tsv or tsv,parquet")),
+        }
+    }
+}
+
+impl fmt::Display for TableFormats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tsv => "tsv",
+            Self::TsvAndParquet => "tsv,parquet",
+        })
+    }
+}
+
 /// What happens to the second record of one identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -274,6 +333,10 @@ mod tests {
             assert_eq!(round_trip::<Auto<Precision>>(text), text);
         }
         assert_eq!(round_trip::<Tokens>("16k"), "16384");
+        for text in ["tsv", "tsv,parquet"] {
+            assert_eq!(round_trip::<TableFormats>(text), text);
+        }
+        assert_eq!(round_trip::<TableFormats>("parquet, tsv"), "tsv,parquet");
     }
 
     #[test]
@@ -283,6 +346,9 @@ mod tests {
         }
         for text in ["0", "-1", "1.5", "99999999999999999999", "18446744073709551615k", "k"] {
             assert!(text.parse::<Tokens>().is_err(), "{text}");
+        }
+        for text in ["", "csv", "parquet", "tsv,tsv", "tsv,", "tsv parquet", "TSV"] {
+            assert!(text.parse::<TableFormats>().is_err(), "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config;
 use crate::error::{Error, Fault, Result as Outcome};
-use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
+use crate::units::{Auto, DeviceChoice, Precision, Resume, TableFormats, Tokens};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -184,10 +184,13 @@ pub struct WindowOptions {
     pub allow_empty: bool,
 }
 
-/// The original program's files.
+/// Which files are written.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct LegacyOptions {
+pub struct FileOptions {
+    /// Formats of tables: tsv, or tsv,parquet for typed copies beside the text
+    #[arg(long, value_name = "FORMATS", default_value = "tsv", env = "VIRNUCPRO_TABLES")]
+    pub tables: TableFormats,
     /// Write the original program's files too
     #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = BoolishValueParser::new())]
     pub legacy: bool,

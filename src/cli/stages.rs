@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Task;
 use super::options::{
-    BundleOptions, ComputeOptions, LegacyOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+    BundleOptions, ComputeOptions, FileOptions, OutputOptions, VerdictOptions, WindowOptions, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub struct RunArgs {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
-    legacy: LegacyOptions,
+    files: FileOptions,
     #[command(flatten)]
     tiers: VerdictOptions,
     #[command(flatten)]
@@ -77,7 +77,8 @@ impl RunArgs {
                 model: model.clone(),
                 compute: compute.clone(),
                 tiers: self.tiers.settings()?,
-                legacy: self.legacy.legacy,
+                legacy: self.files.legacy,
+                tables: self.files.tables,
                 resume,
             },
             chunk: config::Chunk {
@@ -87,7 +88,8 @@ impl RunArgs {
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
                 allow_empty: self.windows.allow_empty,
-                legacy: self.legacy.legacy,
+                legacy: self.files.legacy,
+                tables: self.files.tables,
                 resume,
             },
         })
@@ -117,7 +119,7 @@ pub struct ChunkArgs {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
-    legacy: LegacyOptions,
+    files: FileOptions,
 }
 
 impl ChunkArgs {
@@ -134,7 +136,8 @@ impl ChunkArgs {
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
             allow_empty: self.windows.allow_empty,
-            legacy: self.legacy.legacy,
+            legacy: self.files.legacy,
+            tables: self.files.tables,
         })
     }
 }
@@ -258,7 +261,7 @@ pub struct PredictArgs {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
-    legacy: LegacyOptions,
+    files: FileOptions,
     #[command(flatten)]
     tiers: VerdictOptions,
     #[command(flatten)]
@@ -286,7 +289,8 @@ impl PredictArgs {
             model: self.model.settings(),
             compute: self.compute.settings(),
             tiers: self.tiers.settings()?,
-            legacy: self.legacy.legacy,
+            legacy: self.files.legacy,
+            tables: self.files.tables,
         })
     }
 }

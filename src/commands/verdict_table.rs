@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Result, printable};
 use crate::store::tables::SequenceVerdictRow;
-use crate::store::{Manifest, TableReader};
+use crate::store::{Manifest, Row, TableReader};
 
 /// Sequences shown.
 const SHOWN: usize = 20;
@@ -16,8 +16,8 @@ const ID_COLUMNS: usize = 32;
 /// # Errors
 /// The tables cannot be read.
 pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
-    let path = folder.join("sequences.tsv");
-    let mut rows = TableReader::<SequenceVerdictRow>::open(&path, &SequenceVerdictRow::HEADER)?;
+    let path = folder.join(SequenceVerdictRow::TSV);
+    let mut rows = TableReader::<SequenceVerdictRow>::open(&path)?;
     let mut text = format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  verdict\n",
         "sequence", "length", "windows", "scored", "viral", "best p", "mean p"
@@ -50,17 +50,17 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
     Ok(text)
 }
 
-fn line(row: &SequenceVerdictRow) -> String {
-    let p = |text: &str| text.parse::<f32>().map_or_else(|_| "-".to_owned(), |p| format!("{p:.3}"));
+fn line(row: &SequenceVerdictRow<'_>) -> String {
+    let p = |p: Option<f32>| p.map_or_else(|| "-".to_owned(), |p| format!("{p:.3}"));
     format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  {}\n",
-        printable(&row.sequence, ID_COLUMNS - 1),
+        printable(&row.sequence_id, ID_COLUMNS - 1),
         row.length,
-        row.windows,
-        row.windows_called,
-        row.viral_windows,
-        p(&row.best_p_virus),
-        p(&row.mean_p_virus),
-        row.tier
+        row.n_windows,
+        row.n_scored_windows,
+        row.n_viral_windows,
+        p(row.best_p_virus),
+        p(row.mean_p_virus),
+        row.verdict
     )
 }

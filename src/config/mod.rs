@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens, WeightFormat};
+use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, TableFormats, Tokens, WeightFormat};
 
 pub use sheet::{STDIN, inputs, stem};
 
@@ -45,6 +45,8 @@ pub struct Chunk {
     pub allow_empty: bool,
     /// Whether the original program's files are written too.
     pub legacy: bool,
+    /// Formats of the tables.
+    pub tables: TableFormats,
     /// Finished work.
     pub resume: Resume,
 }
@@ -151,6 +153,8 @@ pub struct Predict {
     pub tiers: Tiers,
     /// Whether the original program's files are written too.
     pub legacy: bool,
+    /// Formats of the tables.
+    pub tables: TableFormats,
     /// Finished work.
     pub resume: Resume,
 }

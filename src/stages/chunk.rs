@@ -18,10 +18,10 @@ use crate::seq::{
     Alphabet, FrameId, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows,
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
-use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
+use crate::store::{Fingerprint, Manifest, Origin, Row, ShardEntry, StageDir, TableWriter};
 
-const WINDOWS: &str = "windows.tsv";
-const INPUTS: &str = "inputs.tsv";
+/// Tables that only some runs write.
+const PARQUET: [&str; 2] = [WindowRow::PARQUET, InputRow::PARQUET];
 /// Windows between two looks at whether to stop.
 const CHECK_EVERY: usize = 4096;
 
@@ -31,7 +31,7 @@ const CHECK_EVERY: usize = 4096;
 /// use virnucpro::config::{self, Chunk};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::chunk::chunk;
-/// use virnucpro::units::{Duplicates, Resume};
+/// use virnucpro::units::{Duplicates, Resume, TableFormats};
 ///
 /// let settings = Chunk {
 ///     inputs: config::inputs(&["contigs.fa".into()])?,
@@ -41,6 +41,7 @@ const CHECK_EVERY: usize = 4096;
 ///     duplicates: Duplicates::Rename,
 ///     allow_empty: false,
 ///     legacy: false,
+///     tables: TableFormats::Tsv,
 ///     resume: Resume::Keep,
 /// };
 /// let manifest = chunk(&settings, &Progress::Silent)?;
@@ -77,16 +78,16 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
-    let mut digest = InputDigest::new(settings.legacy);
+    let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
         let summary = pass.input(input, settings.allow_empty)?;
         digest.add(input, &summary);
     }
     let input = digest.finish();
     interrupt::check()?; // a signal to a pipe's writer ends the input early
-    let finished = pass.finish()?;
-    for (name, rows, file) in finished.files {
-        dir.note(&name, ShardEntry { rows, file, input: input.clone() });
+    let finished = pass.finish(&input)?;
+    for (name, entry) in finished.files {
+        dir.note(&name, entry);
     }
     let counts = &finished.totals;
     log::info!(
@@ -102,7 +103,7 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
             counts["renamed"]
         );
     }
-    dir.remove_unrecorded(&finished.names, is_shard)?;
+    dir.remove_unrecorded(&finished.names, |name| is_shard(name) || PARQUET.contains(&name))?;
     dir.finish(&finished.names, finished.totals)
 }
 
@@ -119,7 +120,7 @@ fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String
     if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
-    let mut digest = InputDigest::new(settings.legacy);
+    let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
         digest.add_file(input, &FileDigest::of(&input.path)?);
     }
@@ -131,9 +132,10 @@ fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String
 struct InputDigest(blake3::Hasher);
 
 impl InputDigest {
-    fn new(legacy: bool) -> Self {
+    fn new(settings: &config::Chunk) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(if legacy { b"legacy\n" } else { b"" });
+        hasher.update(if settings.legacy { b"legacy\n" } else { b"" });
+        hasher.update(format!("{}\n", settings.tables).as_bytes());
         Self(hasher)
     }
 
@@ -161,8 +163,8 @@ struct Pass<'a> {
     names: Names,
     frames: SixFrames,
     shards: ShardWriter<'a>,
-    windows: TableWriter,
-    inputs: TableWriter,
+    windows: TableWriter<WindowRow<'static>>,
+    inputs: TableWriter<InputRow<'static>>,
     legacy: Option<Legacy>,
     counts: Counts,
     text: Text,
@@ -193,7 +195,7 @@ struct Counts {
 /// What a pass made.
 struct Finished {
     names: Vec<String>,
-    files: Vec<(String, u64, FileDigest)>,
+    files: Vec<(String, ShardEntry)>,
     totals: BTreeMap<String, u64>,
 }
 
@@ -205,8 +207,8 @@ impl<'a> Pass<'a> {
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(),
             shards: ShardWriter::new(dir, settings.shard_frames),
-            windows: TableWriter::create(&dir.path(WINDOWS), &WindowRow::HEADER)?,
-            inputs: TableWriter::create(&dir.path(INPUTS), &InputRow::HEADER)?,
+            windows: TableWriter::create(dir.folder(), settings.tables)?,
+            inputs: TableWriter::create(dir.folder(), settings.tables)?,
             legacy,
             counts: Counts::default(),
             text: Text::default(),
@@ -249,30 +251,30 @@ impl<'a> Pass<'a> {
             if window.index % CHECK_EVERY == 0 {
                 interrupt::check()?;
             }
-            let open = self.window(record.id, bases, window)?;
+            let open = self.window([&input.sample, record.id], bases, window)?;
             cut += 1;
             framed += u64::from(open > 0);
             frames += open;
         }
         self.counts.bases += bases.len() as u64;
         self.inputs.row(&InputRow {
-            sample: input.sample.clone(),
-            file: printable(&input.path.to_string_lossy(), usize::MAX),
+            sample: input.sample.as_str().into(),
+            file: printable(&input.path.to_string_lossy(), usize::MAX).into(),
             record: number,
             line: record.line,
-            sequence: record.id.to_owned(),
-            original: record.original_id.to_owned(),
+            sequence_id: record.id.into(),
+            original_id: record.original_id.into(),
             length: bases.len() as u64,
-            ambiguous: letters.ambiguous + letters.uracil + letters.gap,
-            windows: cut,
-            framed,
-            frames,
+            n_ambiguous: letters.ambiguous + letters.uracil + letters.gap,
+            n_windows: cut,
+            n_framed_windows: framed,
+            n_frames: frames,
         })?;
         Ok(letters)
     }
 
     /// Writes the open frames and the row of one window. Gives the number of frames.
-    fn window(&mut self, sequence: &str, bases: &[u8], place: Window) -> Result<u64> {
+    fn window(&mut self, [sample, sequence]: [&str; 2], bases: &[u8], place: Window) -> Result<u64> {
         let bases = &bases[place.start..place.end];
         let Text { window, frames } = &mut self.text;
         window.clear();
@@ -298,19 +300,20 @@ impl<'a> Pass<'a> {
         let status = status_of(open, &self.frames, bases);
         *self.counts.statuses.entry(status).or_default() += 1;
         self.counts.frames += open;
-        self.windows.cells([
-            sequence.as_bytes(),
-            window.as_bytes(),
-            itoa::Buffer::new().format(place.start).as_bytes(),
-            itoa::Buffer::new().format(place.end).as_bytes(),
-            frames.as_bytes(),
-            status.name().as_bytes(),
-        ])?;
+        self.windows.row(&WindowRow {
+            sample: sample.into(),
+            sequence_id: sequence.into(),
+            window_id: window.as_str().into(),
+            start: place.start as u64,
+            end: place.end as u64,
+            frames: (open > 0).then(|| frames.as_str().into()),
+            status,
+        })?;
         Ok(open)
     }
 
     /// Gives every file its name, once the counts are found to add up.
-    fn finish(self) -> Result<Finished> {
+    fn finish(self, input: &str) -> Result<Finished> {
         let (records, windows) = (self.names.records(), self.windows.rows());
         let shards = self.shards.finish()?;
         let in_shards: u64 = shards.iter().map(|shard| shard.frames).sum();
@@ -326,13 +329,16 @@ impl<'a> Pass<'a> {
                     .found(found.to_string()));
             }
         }
-        let mut files: Vec<(String, u64, FileDigest)> =
+        let mut written: Vec<(String, u64, FileDigest)> =
             shards.into_iter().flat_map(|shard| shard.files.map(|(name, file)| (name, shard.frames, file))).collect();
-        files.push((WINDOWS.to_owned(), windows, self.windows.commit()?));
-        files.push((INPUTS.to_owned(), records, self.inputs.commit()?));
         if let Some(legacy) = self.legacy {
-            files.extend(legacy.commit()?);
+            written.extend(legacy.commit()?);
         }
+        let entry = |(name, rows, file)| (name, ShardEntry { rows, file, input: input.to_owned() });
+        let mut files: Vec<(String, ShardEntry)> = written.into_iter().map(entry).collect();
+        let origin = Origin { stage: "chunk", input, model: None };
+        let tables = [self.windows.commit(&origin)?, self.inputs.commit(&origin)?].concat();
+        files.extend(tables.into_iter().map(|(name, entry)| (name.to_owned(), entry)));
         let count = |status| self.counts.statuses.get(&status).copied().unwrap_or(0);
         let totals = [
             ("records", records),
@@ -346,7 +352,7 @@ impl<'a> Pass<'a> {
             ("renamed", self.names.renamed()),
         ];
         Ok(Finished {
-            names: files.iter().map(|(name, _, _)| name.clone()).collect(),
+            names: files.iter().map(|(name, _)| name.clone()).collect(),
             files,
             totals: totals.map(|(name, count)| (name.to_owned(), count)).into(),
         })

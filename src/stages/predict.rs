@@ -21,19 +21,17 @@ use crate::model::{Head, Score};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::FrameId;
-use crate::store::tables::{FrameScoreRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
+use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
-    Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, TableReader, TableWriter, VectorBlock, VectorBlocks,
-    VectorReader, float32_text,
+    Fingerprint, Manifest, ModelStamp, Origin, Row, ShardEntry, StageDir, TableReader, TableWriter, VectorBlock,
+    VectorBlocks, VectorReader,
 };
 
 /// Rows scored at a time.
 const BLOCK_ROWS: usize = 1024;
 
-const FRAMES: &str = "frames.tsv";
-const WINDOWS: &str = "windows.tsv";
-const INPUTS: &str = "inputs.tsv";
-const SEQUENCES: &str = "sequences.tsv";
+/// Tables that only some runs write.
+const PARQUET: [&str; 3] = [FrameVerdictRow::PARQUET, WindowVerdictRow::PARQUET, SequenceVerdictRow::PARQUET];
 const SUMMARY: &str = "summary.json";
 const LEGACY_FRAMES: &str = "prediction_results.txt";
 const LEGACY_WINDOWS: &str = "prediction_results_highestscore.csv";
@@ -45,10 +43,10 @@ pub struct Counts {
     pub tiers: BTreeMap<Tier, u64>,
     /// Windows by status.
     pub statuses: BTreeMap<WindowStatus, u64>,
-    /// Windows called viral.
-    pub viral_windows: u64,
+    /// Windows whose verdict is `virus`.
+    pub n_viral_windows: u64,
     /// Frames scored.
-    pub frames: u64,
+    pub n_frames: u64,
 }
 
 /// Runs the stage.
@@ -57,7 +55,7 @@ pub struct Counts {
 /// use virnucpro::config::{BundleChoice, Compute, Predict, Tiers};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::predict::predict;
-/// use virnucpro::units::Resume;
+/// use virnucpro::units::{Resume, TableFormats};
 ///
 /// let settings = Predict {
 ///     merged: vec!["out/merged".into()],
@@ -67,6 +65,7 @@ pub struct Counts {
 ///     compute: Compute::default(),
 ///     tiers: Tiers::default(),
 ///     legacy: false,
+///     tables: TableFormats::Tsv,
 ///     resume: Resume::Keep,
 /// };
 /// predict(&settings, &Progress::Silent)?;
@@ -83,10 +82,6 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
     check_origin(&merged, &bundle, &model)?;
     let [windows, inputs] = cut_windows(&settings.windows, &bundle)?;
-    let mut names = [FRAMES, WINDOWS, SEQUENCES, SUMMARY].map(str::to_owned).to_vec();
-    if settings.legacy {
-        names.extend([LEGACY_FRAMES, LEGACY_WINDOWS].map(str::to_owned));
-    }
     let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
     let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     if dir.holds_work() {
@@ -101,26 +96,36 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     let task = progress.task("predict", "frames", total);
     let head = load::head(&bundle, &settings.compute)?;
     let mut scores = FrameScores::new(&merged, head, &task);
-    let mut tables = Tables::create(&dir, settings.legacy)?;
+    let mut tables = Tables::create(&dir, settings)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
     let cut = pass.records(&windows, &inputs, &mut scores)?;
     let counts = pass.counts;
     let input = made_from(&[&cut[..], &scores.digests].concat(), settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
-    log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.frames, model.cell());
+    log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.n_frames, model.cell());
     let summary = SummaryFile::of(&model, settings.tiers, &counts);
-    for (name, entry) in tables.commit(&dir, &summary, &input)? {
+    let mut names = Vec::new();
+    for (name, entry) in
+        tables.commit(&dir, &summary, &Origin { stage: "predict", input: &input, model: Some(&model) })?
+    {
         // They count together, and with the totals: a run killed between two of them has none.
         dir.note(name, entry);
+        names.push(name.to_owned());
     }
+    dir.remove_unrecorded(&names, |name| PARQUET.contains(&name))?;
     dir.finish(&names, totals)
 }
 
-/// Digest of what the tables are made from: windows, inputs, merged files, and the cut-offs, for other ones cost new tables
-/// and no new vectors.
+/// Digest of what the tables are made from: windows, inputs, merged files, the cut-offs and the kinds of files, for other ones
+/// cost new tables and no new vectors.
 fn made_from(sources: &[FileDigest], settings: &config::Predict) -> String {
-    let asked = json!({ "sources": FileDigest::of_all(sources), "tiers": settings.tiers, "legacy": settings.legacy });
+    let asked = json!({
+        "sources": FileDigest::of_all(sources),
+        "tiers": settings.tiers,
+        "legacy": settings.legacy,
+        "tables": settings.tables,
+    });
     blake3::hash(asked.to_string().as_bytes()).to_hex().to_string()
 }
 
@@ -149,7 +154,7 @@ fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) ->
 
 /// The tables of windows and of records that `chunk` wrote.
 fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
-    let (windows, inputs) = (folder.join(WINDOWS), folder.join(INPUTS));
+    let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
     if !windows.exists() {
         return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
             .file(folder)
@@ -259,30 +264,33 @@ impl<'a> FrameScores<'a> {
 
 /// The output tables.
 struct Tables {
-    frames: TableWriter,
-    windows: TableWriter,
-    sequences: TableWriter,
+    frames: TableWriter<FrameVerdictRow<'static>>,
+    windows: TableWriter<WindowVerdictRow<'static>>,
+    sequences: TableWriter<SequenceVerdictRow<'static>>,
     legacy: Option<(LegacyFile, WindowVerdicts)>,
 }
 
 impl Tables {
-    fn create(dir: &StageDir, legacy: bool) -> Result<Self> {
+    fn create(dir: &StageDir, settings: &config::Predict) -> Result<Self> {
         let header = "Sequence_ID\tPrediction\tscore1\tscore2\n";
-        let legacy = legacy.then(|| LegacyFile::create(&dir.path(LEGACY_FRAMES), header)).transpose()?;
+        let legacy = settings.legacy.then(|| LegacyFile::create(&dir.path(LEGACY_FRAMES), header)).transpose()?;
         Ok(Self {
-            frames: TableWriter::create(&dir.path(FRAMES), &FrameScoreRow::HEADER)?,
-            windows: TableWriter::create(&dir.path(WINDOWS), &WindowVerdictRow::HEADER)?,
-            sequences: TableWriter::create(&dir.path(SEQUENCES), &SequenceVerdictRow::HEADER)?,
+            frames: TableWriter::create(dir.folder(), settings.tables)?,
+            windows: TableWriter::create(dir.folder(), settings.tables)?,
+            sequences: TableWriter::create(dir.folder(), settings.tables)?,
             legacy: legacy.map(|file| (file, WindowVerdicts::sorted_in(dir.folder()))),
         })
     }
 
-    fn commit(self, dir: &StageDir, summary: &SummaryFile, input: &str) -> Result<Vec<(&'static str, ShardEntry)>> {
-        let entry = |rows, file| ShardEntry { rows, file, input: input.to_owned() };
-        let mut entries = Vec::new();
-        for (name, table) in [(FRAMES, self.frames), (WINDOWS, self.windows), (SEQUENCES, self.sequences)] {
-            entries.push((name, entry(table.rows(), table.commit()?)));
-        }
+    fn commit(
+        self,
+        dir: &StageDir,
+        summary: &SummaryFile,
+        origin: &Origin<'_>,
+    ) -> Result<Vec<(&'static str, ShardEntry)>> {
+        let entry = |rows, file| ShardEntry { rows, file, input: origin.input.to_owned() };
+        let tables = [self.frames.commit(origin)?, self.windows.commit(origin)?, self.sequences.commit(origin)?];
+        let mut entries = tables.concat();
         if let Some((frames, verdicts)) = self.legacy {
             entries.push((LEGACY_FRAMES, entry(frames.rows(), frames.commit()?)));
             let mut windows = LegacyFile::create(&dir.path(LEGACY_WINDOWS), "Modified_ID\tIs_Virus\n")?;
@@ -320,16 +328,15 @@ impl Pass<'_> {
                 .record(record)
                 .advice("run `virnucpro chunk` again")
         };
-        let mut records = TableReader::<InputRow>::open(&inputs.path, &InputRow::HEADER)?;
-        let mut rows = TableReader::<WindowRow>::open(&windows.path, &WindowRow::HEADER)?;
+        let mut records = TableReader::<InputRow>::open(&inputs.path)?;
+        let mut rows = TableReader::<WindowRow>::open(&windows.path)?;
         while let Some(record) = records.next_row().map_err(|error| inputs.explain(error))? {
             let mut tally = SequenceTally::default();
-            for _ in 0..record.windows {
+            for _ in 0..record.n_windows {
                 let row = rows.next_row().map_err(|error| windows.explain(error))?;
-                let row = row.filter(|row| row.sequence == record.sequence).ok_or_else(|| {
-                    windows.explain(
-                        foreign(&record.sequence).expected(format!("{} windows of this sequence", record.windows)),
-                    )
+                let row = row.filter(|row| row.sequence_id == record.sequence_id).ok_or_else(|| {
+                    let expected = format!("{} windows of this sequence", record.n_windows);
+                    windows.explain(foreign(&record.sequence_id).expected(expected))
                 })?;
                 tally.add(self.window(row, scores)?);
             }
@@ -337,7 +344,7 @@ impl Pass<'_> {
         }
         if let Some(row) = rows.next_row().map_err(|error| windows.explain(error))? {
             let found = "a window of a sequence that is not in inputs.tsv";
-            return Err(windows.explain(foreign(&row.window).found(found)));
+            return Err(windows.explain(foreign(&row.window_id).found(found)));
         }
         scores.expect_end()?;
         let read = [rows.finish()?, records.finish()?];
@@ -346,27 +353,27 @@ impl Pass<'_> {
         Ok(read)
     }
 
-    fn window(&mut self, row: WindowRow, scores: &mut FrameScores<'_>) -> Result<Option<WindowScore>> {
+    fn window(&mut self, row: WindowRow<'_>, scores: &mut FrameScores<'_>) -> Result<Option<WindowScore>> {
         let mut window: Option<WindowScore> = None;
         for frame in row.frame_names() {
-            let id = FrameId { window: &row.window, frame }.to_string();
+            let id = FrameId { window: &row.window_id, frame }.to_string();
             let score = scores.expect(&id)?;
             window = Some(window.map_or(WindowScore::of(score), |window| window.with(score)));
-            self.frame(&row, frame, id, score)?;
+            self.frame(&row, frame, &id, score)?;
         }
         *self.counts.statuses.entry(row.status).or_default() += 1;
-        self.counts.viral_windows += u64::from(window.is_some_and(|window| window.verdict() == Verdict::Virus));
+        self.counts.n_viral_windows += u64::from(window.is_some_and(|window| window.verdict() == Verdict::Virus));
         if let (Some(window), Some((_, verdicts))) = (window, &mut self.tables.legacy) {
-            verdicts.push(&row.window, window.verdict())?;
+            verdicts.push(&row.window_id, window.verdict())?;
         }
-        let text = |of: fn(Score) -> f32| window.map(|window| float32_text(of(window.best()))).unwrap_or_default();
         self.tables.windows.row(&WindowVerdictRow {
-            verdict: window.map(|window| window.verdict().name().to_owned()).unwrap_or_default(),
-            score_others: text(|score| score.others),
-            score_virus: text(|score| score.virus),
-            model: self.model.to_owned(),
-            sequence: row.sequence,
-            window: row.window,
+            verdict: window.map(|window| window.verdict().name().into()),
+            score_others: window.map(|window| window.best().others),
+            score_virus: window.map(|window| window.best().virus),
+            model: self.model.into(),
+            sample: row.sample,
+            sequence_id: row.sequence_id,
+            window_id: row.window_id,
             start: row.start,
             end: row.end,
             frames: row.frames,
@@ -375,39 +382,40 @@ impl Pass<'_> {
         Ok(window)
     }
 
-    fn frame(&mut self, row: &WindowRow, frame: &str, id: String, score: Score) -> Result<()> {
-        self.counts.frames += 1;
+    fn frame(&mut self, row: &WindowRow<'_>, frame: &str, id: &str, score: Score) -> Result<()> {
+        self.counts.n_frames += 1;
         if let Some((file, _)) = &mut self.tables.legacy {
-            file.frame(&id, score)?;
+            file.frame(id, score)?;
         }
-        self.tables.frames.row(&FrameScoreRow {
-            id,
-            sequence: row.sequence.clone(),
-            window: row.window.clone(),
-            frame: frame.to_owned(),
-            prediction: Verdict::of_frame(score).name().to_owned(),
-            score_others: float32_text(score.others),
-            score_virus: float32_text(score.virus),
-            model: self.model.to_owned(),
+        self.tables.frames.row(&FrameVerdictRow {
+            sample: row.sample.as_ref().into(),
+            sequence_id: row.sequence_id.as_ref().into(),
+            window_id: row.window_id.as_ref().into(),
+            frame_id: id.into(),
+            frame: frame.into(),
+            verdict: Verdict::of_frame(score).name().into(),
+            score_others: score.others,
+            score_virus: score.virus,
+            model: self.model.into(),
         })
     }
 
-    fn sequence(&mut self, record: InputRow, tally: SequenceTally) -> Result<()> {
-        let tier = tally.tier(self.tiers);
-        *self.counts.tiers.entry(tier).or_default() += 1;
-        let called = tally.called > 0;
+    fn sequence(&mut self, record: InputRow<'_>, tally: SequenceTally) -> Result<()> {
+        let verdict = tally.verdict(self.tiers);
+        *self.counts.tiers.entry(verdict).or_default() += 1;
         self.tables.sequences.row(&SequenceVerdictRow {
             sample: record.sample,
-            sequence: record.sequence,
+            sequence_id: record.sequence_id,
+            original_id: record.original_id,
             length: record.length,
-            windows: tally.windows,
-            windows_called: tally.called,
-            viral_windows: tally.viral,
-            viral_share: tally.viral_share().map(|share| format!("{share:.4}")).unwrap_or_default(),
-            best_p_virus: if called { float32_text(tally.best_p_virus) } else { String::new() },
-            mean_p_virus: tally.mean_p_virus().map(|mean| float32_text(mean as f32)).unwrap_or_default(),
-            tier: tier.name().to_owned(),
-            model: self.model.to_owned(),
+            n_windows: tally.n_windows,
+            n_scored_windows: tally.n_scored_windows,
+            n_viral_windows: tally.n_viral_windows,
+            viral_share: tally.viral_share(),
+            best_p_virus: (tally.n_scored_windows > 0).then_some(tally.best_p_virus),
+            mean_p_virus: tally.mean_p_virus().map(|mean| mean as f32),
+            verdict: verdict.name().into(),
+            model: self.model.into(),
         })
     }
 }
@@ -417,7 +425,7 @@ fn totals(counts: &Counts) -> BTreeMap<String, u64> {
     let statuses = counts.statuses.iter().map(|(status, n)| (format!("windows_{}", status.name()), *n));
     tiers
         .chain(statuses)
-        .chain([("viral_windows".to_owned(), counts.viral_windows), ("frames".to_owned(), counts.frames)])
+        .chain([("viral_windows".to_owned(), counts.n_viral_windows), ("frames".to_owned(), counts.n_frames)])
         .collect()
 }
 
@@ -428,11 +436,13 @@ struct SummaryFile {
     model: ModelStamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
-    tiers: Tiers,
+    cut_offs: Tiers,
+    /// By verdict.
     sequences: BTreeMap<&'static str, u64>,
+    /// By status.
     windows: BTreeMap<&'static str, u64>,
-    viral_windows: u64,
-    frames: u64,
+    n_viral_windows: u64,
+    n_frames: u64,
 }
 
 impl SummaryFile {
@@ -441,11 +451,11 @@ impl SummaryFile {
             tool: concat!("virnucpro ", env!("CARGO_PKG_VERSION")),
             warning: (!model.trained).then_some("the model is untrained: its scores and verdicts mean nothing"),
             model: model.clone(),
-            tiers,
+            cut_offs: tiers,
             sequences: counts.tiers.iter().map(|(tier, n)| (tier.name(), *n)).collect(),
             windows: counts.statuses.iter().map(|(status, n)| (status.name(), *n)).collect(),
-            viral_windows: counts.viral_windows,
-            frames: counts.frames,
+            n_viral_windows: counts.n_viral_windows,
+            n_frames: counts.n_frames,
         }
     }
 }

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
 
-/// Version of the manifest's layout.
-pub const FORMAT: u32 = 1;
+/// Version of the layout of a stage's folder: of this file, and of the columns of tables.
+pub const FORMAT: u32 = 2;
 /// File name in a stage's folder.
 pub const FILE: &str = "manifest.json";
 
 /// The record of a stage's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Layout version.
+    /// Version of the layout.
     pub format: u32,
     /// Program and version that wrote it.
     pub tool: String,
@@ -34,6 +34,22 @@ pub struct Manifest {
     pub totals: BTreeMap<String, u64>,
     /// Whether the stage finished.
     pub complete: bool,
+}
+
+/// What every version writes.
+#[derive(Deserialize)]
+struct Layout {
+    format: u32,
+    tool: String,
+}
+
+/// A folder that another version wrote: its tables have other columns.
+pub(super) fn other_layout(folder: &Path, tool: &str) -> Error {
+    Error::new(Fault::CheckpointForeign, format!("{} is from another version of virnucpro", folder.display()))
+        .file(folder.join(FILE))
+        .expected(format!("a folder in the layout of virnucpro {}", env!("CARGO_PKG_VERSION")))
+        .found(format!("an older or newer layout, written by {tool}"))
+        .advice("use a different output folder, or --overwrite to make this one again")
 }
 
 /// Which model made a file: enough to trace it.
@@ -71,29 +87,38 @@ impl Manifest {
     /// Reads the manifest of a folder; `None` where there is none.
     ///
     /// # Errors
-    /// The file is damaged or was written by another version's layout.
+    /// The file is damaged, or describes a folder in another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
+        match Self::read_any(folder)? {
+            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, &manifest.tool)),
+            manifest => Ok(manifest),
+        }
+    }
+
+    /// Whether the folder is in the layout of this version.
+    pub(super) fn is_current(&self) -> bool {
+        self.format == FORMAT
+    }
+
+    /// The same in whatever layout the folder is.
+    ///
+    /// # Errors
+    /// The file is damaged, or in another version's layout that this one cannot read.
+    pub(super) fn read_any(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::reading(&path, error)),
         };
-        let manifest: Self = serde_json::from_str(&text).map_err(|error| {
-            Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
+        serde_json::from_str(&text).map(Some).map_err(|error| match serde_json::from_str::<Layout>(&text) {
+            Ok(layout) if layout.format != FORMAT => other_layout(folder, &layout.tool),
+            _ => Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)
                 .advice("run with --no-resume to start this stage again, or remove its folder")
-                .caused_by(error)
-        })?;
-        if manifest.format != FORMAT {
-            return Err(Error::new(Fault::CheckpointForeign, "the manifest has a different format")
-                .file(&path)
-                .expected(format!("format {FORMAT}"))
-                .found(format!("format {}, written by {}", manifest.format, manifest.tool))
-                .advice("use that version, a different output folder, or --no-resume to start again"));
-        }
-        Ok(Some(manifest))
+                .caused_by(error),
+        })
     }
 
     /// Replaces the manifest of a folder.

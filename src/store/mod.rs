@@ -2,6 +2,9 @@
 
 mod float_text;
 mod manifest;
+mod parquet_file;
+mod parquet_table;
+mod row;
 mod stage_dir;
 mod table;
 pub mod tables;
@@ -9,6 +12,7 @@ mod vectors;
 
 pub use float_text::float32_text;
 pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, ShardEntry};
+pub use row::{Column, Kind, Row};
 pub use stage_dir::{Fingerprint, StageDir};
-pub use table::{TableReader, TableWriter};
+pub use table::{Origin, TableReader, TableWriter};
 pub use vectors::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};

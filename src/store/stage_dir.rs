@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::manifest::{self, Manifest, ModelStamp, ShardEntry};
+use super::manifest::{self, Manifest, ModelStamp, ShardEntry, other_layout};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{FileDigest, is_partial, remove_abandoned};
 use crate::units::Resume;
@@ -50,7 +50,7 @@ impl StageDir {
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         remove_abandoned(folder)?;
-        let known = match (Manifest::read(folder), resume) {
+        let known = match (Manifest::read_any(folder), resume) {
             // A damaged manifest must not stand in the way of starting over.
             (Err(_), Resume::StartOver) => return Self::fresh(folder, fingerprint, BTreeSet::new()),
             (known, _) => known?,
@@ -59,12 +59,15 @@ impl StageDir {
             refuse_strangers(folder)?;
             return Self::fresh(folder, fingerprint, BTreeSet::new());
         };
-        if fingerprint.matches(&known) {
+        if !known.is_current() && resume == Resume::Keep {
+            return Err(other_layout(folder, &known.tool));
+        }
+        if known.is_current() && fingerprint.matches(&known) {
             let was_complete = known.complete;
             let manifest = Manifest { complete: false, ..known };
             return Ok(Self { folder: folder.to_owned(), manifest, was_complete, resume, superseded: BTreeSet::new() });
         }
-        let nothing_to_lose = resume == Resume::StartOver || (!known.complete && known.shards.is_empty());
+        let nothing_to_lose = resume != Resume::Keep || (!known.complete && known.shards.is_empty());
         if known.stage == fingerprint.stage && nothing_to_lose {
             return Self::fresh(folder, fingerprint, known.shards.into_keys().collect());
         }

@@ -1,6 +1,11 @@
-//! Rows of the tables that stages hand to each other and to the user. One struct, one header, one table.
+//! Rows of the tables that stages hand to each other and to the user. One struct, one list of columns, one table.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+use super::row::{Cell, Kind, Value, table_row};
+use crate::units::Share;
 
 /// Why a window has scores or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,175 +33,146 @@ impl WindowStatus {
     }
 }
 
-/// `windows/windows.tsv`: every window of the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowRow {
-    /// Identifier of the sequence, unique in the run.
-    pub sequence: String,
-    /// Identifier of the window: `{sequence}_chunk_{k}`.
-    pub window: String,
-    /// First base, counted from 0.
-    pub start: u64,
-    /// One past the last base.
-    pub end: u64,
-    /// Open frames, as `F1,R3`.
-    pub frames: String,
-    /// Why it has scores or none.
-    pub status: WindowStatus,
-}
-
-impl WindowRow {
-    /// Columns.
-    pub const HEADER: [&'static str; 6] = ["sequence", "window", "start", "end", "frames", "status"];
-
-    /// Names of the open frames.
-    pub fn frame_names(&self) -> impl Iterator<Item = &str> {
-        self.frames.split(',').filter(|name| !name.is_empty())
+impl Cell for WindowStatus {
+    const KIND: Kind = Kind::Text;
+    fn value(&self) -> Value<'_> {
+        Value::Text(self.name())
     }
 }
 
-/// `windows/inputs.tsv`: every record of the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputRow {
-    /// Sample, from the sample sheet or the file's name.
-    pub sample: String,
-    /// File.
-    pub file: String,
-    /// Number of the record in its file, from 1.
-    pub record: u64,
-    /// Line of its header.
-    pub line: u64,
-    /// Identifier in this run, unique.
-    pub sequence: String,
-    /// Identifier in the file; differs from `sequence` where a second record had the same.
-    pub original: String,
-    /// Length in bases.
-    pub length: u64,
-    /// Letters other than A, C, G, T.
-    pub ambiguous: u64,
-    /// Windows.
-    pub windows: u64,
-    /// Windows with an open frame.
-    pub framed: u64,
-    /// Open frames.
-    pub frames: u64,
+table_row! {
+    /// `windows/inputs.tsv`: every record of the input.
+    pub struct InputRow<'a> = "inputs" {
+        /// Sample, from the sample sheet or the file's name.
+        pub sample: Cow<'a, str>,
+        /// File.
+        pub file: Cow<'a, str>,
+        /// Number of the record in its file, from 1.
+        pub record: u64,
+        /// Line of its header.
+        pub line: u64,
+        /// Identifier in this run, unique.
+        pub sequence_id: Cow<'a, str>,
+        /// Identifier in the file; differs from `sequence_id` where an earlier record had the same.
+        pub original_id: Cow<'a, str>,
+        /// Length in bases.
+        pub length: u64,
+        /// Letters other than A, C, G, T.
+        pub n_ambiguous: u64,
+        /// Windows.
+        pub n_windows: u64,
+        /// Windows with an open frame.
+        pub n_framed_windows: u64,
+        /// Open frames.
+        pub n_frames: u64,
+    }
 }
 
-impl InputRow {
-    /// Columns.
-    pub const HEADER: [&'static str; 11] = [
-        "sample",
-        "file",
-        "record",
-        "line",
-        "sequence",
-        "original",
-        "length",
-        "ambiguous",
-        "windows",
-        "framed",
-        "frames",
-    ];
+table_row! {
+    /// `windows/windows.tsv`: every window of the input.
+    pub struct WindowRow<'a> = "windows" {
+        /// Sample.
+        pub sample: Cow<'a, str>,
+        /// Identifier of the sequence, unique in the run.
+        pub sequence_id: Cow<'a, str>,
+        /// Identifier of the window: `{sequence_id}_chunk_{k}`.
+        pub window_id: Cow<'a, str>,
+        /// First base, counted from 0.
+        pub start: u64,
+        /// One past the last base.
+        pub end: u64,
+        /// Open frames, as `F1,R3`; nothing where there is none.
+        pub frames: Option<Cow<'a, str>>,
+        /// Why it has scores or none.
+        pub status: WindowStatus,
+    }
 }
 
-/// `predictions/frames.tsv`: every open frame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FrameScoreRow {
-    /// Identifier of the frame: window and frame.
-    pub id: String,
-    /// Sequence.
-    pub sequence: String,
-    /// Window.
-    pub window: String,
-    /// Frame, F1 to R3.
-    pub frame: String,
-    /// `virus` or `others`: the larger score, `others` where they are equal.
-    pub prediction: String,
-    /// Probability of class 0.
-    pub score_others: String,
-    /// Probability of class 1.
-    pub score_virus: String,
-    /// Bundle and digest.
-    pub model: String,
+impl WindowRow<'_> {
+    /// Names of the open frames.
+    pub fn frame_names(&self) -> impl Iterator<Item = &str> {
+        self.frames.iter().flat_map(|names| names.split(','))
+    }
 }
 
-impl FrameScoreRow {
-    /// Columns.
-    pub const HEADER: [&'static str; 8] =
-        ["id", "sequence", "window", "frame", "prediction", "score_others", "score_virus", "model"];
+table_row! {
+    /// `predictions/frames.tsv`: every open frame.
+    pub struct FrameVerdictRow<'a> = "frames" {
+        /// Sample.
+        pub sample: Cow<'a, str>,
+        /// Identifier of the sequence.
+        pub sequence_id: Cow<'a, str>,
+        /// Identifier of the window.
+        pub window_id: Cow<'a, str>,
+        /// Identifier of the frame: window and frame.
+        pub frame_id: Cow<'a, str>,
+        /// Frame, F1 to R3.
+        pub frame: Cow<'a, str>,
+        /// `virus` or `others`: the larger score, `others` where they are equal.
+        pub verdict: Cow<'a, str>,
+        /// Probability of class 0.
+        pub score_others: f32,
+        /// Probability of class 1.
+        pub score_virus: f32,
+        /// Bundle and digest.
+        pub model: Cow<'a, str>,
+    }
 }
 
-/// `predictions/windows.tsv`: every window of the input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WindowVerdictRow {
-    /// Sequence.
-    pub sequence: String,
-    /// Window.
-    pub window: String,
-    /// First base, counted from 0.
-    pub start: u64,
-    /// One past the last base.
-    pub end: u64,
-    /// Open frames, as `F1,R3`.
-    pub frames: String,
-    /// Why it has scores or none.
-    pub status: WindowStatus,
-    /// `virus`, `others`, or nothing where there is no score.
-    pub verdict: String,
-    /// Largest probability of class 0 among its frames.
-    pub score_others: String,
-    /// Largest probability of class 1 among its frames.
-    pub score_virus: String,
-    /// Bundle and digest.
-    pub model: String,
+table_row! {
+    /// `predictions/windows.tsv`: every window of the input.
+    pub struct WindowVerdictRow<'a> = "windows" {
+        /// Sample.
+        pub sample: Cow<'a, str>,
+        /// Identifier of the sequence.
+        pub sequence_id: Cow<'a, str>,
+        /// Identifier of the window.
+        pub window_id: Cow<'a, str>,
+        /// First base, counted from 0.
+        pub start: u64,
+        /// One past the last base.
+        pub end: u64,
+        /// Open frames, as `F1,R3`; nothing where there is none.
+        pub frames: Option<Cow<'a, str>>,
+        /// Why it has scores or none.
+        pub status: WindowStatus,
+        /// `virus`, `others`, or nothing where there is no score.
+        pub verdict: Option<Cow<'a, str>>,
+        /// Largest probability of class 0 among its frames.
+        pub score_others: Option<f32>,
+        /// Largest probability of class 1 among its frames.
+        pub score_virus: Option<f32>,
+        /// Bundle and digest.
+        pub model: Cow<'a, str>,
+    }
 }
 
-impl WindowVerdictRow {
-    /// Columns.
-    pub const HEADER: [&'static str; 10] =
-        ["sequence", "window", "start", "end", "frames", "status", "verdict", "score_others", "score_virus", "model"];
-}
-
-/// `predictions/sequences.tsv`: every record of the input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SequenceVerdictRow {
-    /// Sample.
-    pub sample: String,
-    /// Sequence.
-    pub sequence: String,
-    /// Length in bases.
-    pub length: u64,
-    /// Windows.
-    pub windows: u64,
-    /// Windows with a score.
-    pub windows_called: u64,
-    /// Windows called viral.
-    pub viral_windows: u64,
-    /// Viral among called windows, 0 to 1; nothing where none was called.
-    pub viral_share: String,
-    /// Largest probability of a virus among its windows.
-    pub best_p_virus: String,
-    /// Mean over its windows of the window's largest probability of a virus.
-    pub mean_p_virus: String,
-    /// `viral`, `mixed`, `non-viral` or `no-call`.
-    pub tier: String,
-    /// Bundle and digest.
-    pub model: String,
-}
-
-impl SequenceVerdictRow {
-    /// Columns.
-    pub const HEADER: [&'static str; 11] = [
-        "sample",
-        "sequence",
-        "length",
-        "windows",
-        "windows_called",
-        "viral_windows",
-        "viral_share",
-        "best_p_virus",
-        "mean_p_virus",
-        "tier",
-        "model",
-    ];
+table_row! {
+    /// `predictions/sequences.tsv`: every record of the input.
+    pub struct SequenceVerdictRow<'a> = "sequences" {
+        /// Sample.
+        pub sample: Cow<'a, str>,
+        /// Identifier in this run, unique.
+        pub sequence_id: Cow<'a, str>,
+        /// Identifier in the file.
+        pub original_id: Cow<'a, str>,
+        /// Length in bases.
+        pub length: u64,
+        /// Windows.
+        pub n_windows: u64,
+        /// Windows with a score.
+        pub n_scored_windows: u64,
+        /// Windows whose verdict is `virus`.
+        pub n_viral_windows: u64,
+        /// Viral among scored windows; nothing where none has a score.
+        pub viral_share: Option<Share>,
+        /// Largest probability of a virus among its windows.
+        pub best_p_virus: Option<f32>,
+        /// Mean over its windows of the window's largest probability of a virus.
+        pub mean_p_virus: Option<f32>,
+        /// `viral`, `mixed`, `non-viral` or `no-call`.
+        pub verdict: Cow<'a, str>,
+        /// Bundle and digest.
+        pub model: Cow<'a, str>,
+    }
 }

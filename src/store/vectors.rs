@@ -19,10 +19,10 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::parquet_file::{self, KEY_PREFIX, unwritten};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
 
@@ -30,8 +30,6 @@ const ID: &str = "id";
 const EMBEDDING: &str = "embedding";
 /// Rows of a row group: what a reader must decode to get at one row.
 const ROW_GROUP_ROWS: usize = 1024;
-/// Prefix of the keys of this product in the file metadata.
-const KEY_PREFIX: &str = "virnucpro.";
 
 /// Some rows of a vector file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,11 +61,8 @@ impl VectorWriter {
             .set_compression(Compression::UNCOMPRESSED)
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
-        let file = AtomicFile::create(path)?;
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| unwritten(path, e))?;
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        let writer = parquet_file::start(path, &schema, properties)?;
         Ok(Self { path: path.to_owned(), schema, dim, writer, rows: 0 })
     }
 
@@ -104,11 +99,8 @@ impl VectorWriter {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn commit(mut self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
-        for (key, value) in metadata {
-            self.writer.append_key_value_metadata(KeyValue::new(format!("{KEY_PREFIX}{key}"), value.clone()));
-        }
-        self.writer.into_inner().map_err(|error| unwritten(&self.path, error))?.commit()
+    pub fn commit(self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
+        parquet_file::finish(self.writer, &self.schema, metadata)
     }
 
     fn width(&self) -> i32 {
@@ -126,16 +118,6 @@ fn schema(dim: usize) -> SchemaRef {
         Field::new(ID, DataType::Utf8, false),
         Field::new(EMBEDDING, DataType::FixedSizeList(item_field(), width), false),
     ]))
-}
-
-fn unwritten(path: &Path, error: ParquetError) -> Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(error) => Error::writing(path, *error),
-            Err(source) => Error::new(Fault::Write, format!("cannot write {}", path.display())).caused_by(source),
-        },
-        error => Error::new(Fault::Write, format!("cannot write {}", path.display())).file(path).caused_by(error),
-    }
 }
 
 /// A vector file being read.

@@ -109,7 +109,7 @@ fn one_file_serves_all_commands() {
     with(&["merge", "--dnabert", "dnabert", "--esm", "esm", "-o", "merged"]);
     with(&["predict", "merged", "-o", "predictions"]);
     assert_eq!(sandbox.json("windows/manifest.json")["settings"]["window"], 300);
-    assert_eq!(sandbox.json("predictions/summary.json")["tiers"]["viral"], 0.7);
+    assert_eq!(sandbox.json("predictions/summary.json")["cut_offs"]["viral"], 0.7);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use virnucpro::error::Fault;
+use virnucpro::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowVerdictRow};
+use virnucpro::store::{Column, Row};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,7 +31,7 @@ fn table_rows(text: &str) -> Vec<(String, Vec<String>)> {
     let mut rows = Vec::new();
     for line in text.lines() {
         if line.starts_with('#') {
-            heading = line.trim_start_matches('#').trim().to_owned();
+            heading = line.trim_start_matches('#').trim().trim_matches('`').to_owned();
         } else if line.starts_with('|') {
             let cells = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
             rows.push((heading.clone(), cells));
@@ -71,8 +73,17 @@ fn every_exit_code_of_a_fault_has_its_row() {
 /// `run` on the demonstration file with the bundle that needs no libtorch.
 fn demonstration(folder: &Path) -> PathBuf {
     let out = folder.join("out");
-    let run =
-        virnucpro(&["run", "examples/demo.fa", "--model", "bundles/mock", "--legacy", "-o", out.to_str().unwrap()]);
+    let run = virnucpro(&[
+        "run",
+        "examples/demo.fa",
+        "--model",
+        "bundles/mock",
+        "--legacy",
+        "--tables",
+        "tsv,parquet",
+        "-o",
+        out.to_str().unwrap(),
+    ]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     out
 }
@@ -82,20 +93,25 @@ fn every_column_and_status_that_is_written_is_documented() {
     let folder = tempfile::tempdir().unwrap();
     let out = demonstration(folder.path());
     let text = document("outputs.md");
-    for table in [
-        "windows/inputs.tsv",
-        "windows/windows.tsv",
-        "predictions/frames.tsv",
-        "predictions/windows.tsv",
-        "predictions/sequences.tsv",
+    let documented: Vec<(String, Vec<String>)> = table_rows(&text);
+    for (table, columns) in [
+        ("windows/inputs.tsv", InputRow::COLUMNS),
+        ("windows/windows.tsv", WindowRow::COLUMNS),
+        ("predictions/frames.tsv", FrameVerdictRow::COLUMNS),
+        ("predictions/windows.tsv", WindowVerdictRow::COLUMNS),
+        ("predictions/sequences.tsv", SequenceVerdictRow::COLUMNS),
     ] {
         let content = std::fs::read_to_string(out.join(table)).unwrap();
-        for column in content.lines().next().unwrap().split('\t') {
-            assert!(text.contains(&format!("`{column}`")), "column {column} of {table}");
-        }
+        let written: Vec<&str> = content.lines().next().unwrap().split('\t').collect();
+        assert_eq!(written, columns.iter().map(|column| column.name).collect::<Vec<_>>(), "{table}");
+        let rows = documented.iter().filter(|(heading, cells)| heading == table && cells[0].starts_with('`'));
+        let told: Vec<(String, String)> = rows.map(|(_, cells)| (cells[0].clone(), cells[1].clone())).collect();
+        let kind = |column: &Column| format!("{}{}", column.kind.name(), if column.nullable { "?" } else { "" });
+        let expected: Vec<(String, String)> = columns.iter().map(|c| (format!("`{}`", c.name), kind(c))).collect();
+        assert_eq!(told, expected, "{table}");
     }
     let windows = std::fs::read_to_string(out.join("predictions/windows.tsv")).unwrap();
-    let mut statuses: Vec<&str> = windows.lines().skip(1).map(|row| row.split('\t').nth(5).unwrap()).collect();
+    let mut statuses: Vec<&str> = windows.lines().skip(1).map(|row| row.split('\t').nth(6).unwrap()).collect();
     statuses.sort_unstable();
     statuses.dedup();
     assert_eq!(statuses, ["ambiguous", "framed", "no_open_frame", "too_short"], "the demonstration shows every status");

@@ -95,7 +95,7 @@ fn every_form_of_one_file_gives_the_same_tables() {
     sandbox.write("x.fa", &text);
     let plain = tables(&sandbox, &["x.fa"], "plain");
     assert_eq!(plain.inputs.rows.len(), 14);
-    assert_eq!(plain.sequences.column("sequence")[13], "mixed");
+    assert_eq!(plain.sequences.column("sequence_id")[13], "mixed");
     let reference = plain.without(&ORIGIN);
     let bytes = text.as_bytes();
     for (name, content) in [
@@ -128,18 +128,18 @@ fn counts_add_up(sandbox: &Sandbox, out: &str, records: usize, bases: u64) {
     let total = |stage: &str, name: &str| manifest(stage)["totals"][name].as_u64().unwrap_or(0);
     assert_eq!(t.inputs.rows.len(), records, "rows of inputs.tsv");
     assert_eq!(t.sequences.rows.len(), records, "rows of sequences.tsv");
-    assert_eq!(t.inputs.column("sequence"), t.sequences.column("sequence"));
+    assert_eq!(t.inputs.column("sequence_id"), t.sequences.column("sequence_id"));
     assert_eq!(t.inputs.sum("length"), bases);
     for (name, count) in [
         ("records", records as u64),
         ("bases", bases),
         ("windows", t.windows.rows.len() as u64),
         ("frames", t.frames.rows.len() as u64),
-        ("windows_framed", t.inputs.sum("framed")),
-        ("windows", t.inputs.sum("windows")),
-        ("windows", t.sequences.sum("windows")),
-        ("windows_framed", t.sequences.sum("windows_called")),
-        ("frames", t.inputs.sum("frames")),
+        ("windows_framed", t.inputs.sum("n_framed_windows")),
+        ("windows", t.inputs.sum("n_windows")),
+        ("windows", t.sequences.sum("n_windows")),
+        ("windows_framed", t.sequences.sum("n_scored_windows")),
+        ("frames", t.inputs.sum("n_frames")),
     ] {
         assert_eq!(total("windows", name), count, "{name}");
     }
@@ -155,21 +155,22 @@ fn counts_add_up(sandbox: &Sandbox, out: &str, records: usize, bases: u64) {
         assert_eq!(total("windows", &format!("windows_{status}")), rows, "{status}");
         assert_eq!(at("windows", status), rows, "{status}");
     }
-    for tier in ["viral", "mixed", "non-viral", "no-call"] {
-        assert_eq!(at("sequences", tier), count(t.sequences.column("tier"), tier), "{tier}");
-        assert_eq!(at("sequences", tier), total("predictions", &format!("sequences_{tier}")), "{tier}");
+    for verdict in ["viral", "mixed", "non-viral", "no-call"] {
+        assert_eq!(at("sequences", verdict), count(t.sequences.column("verdict"), verdict), "{verdict}");
+        assert_eq!(at("sequences", verdict), total("predictions", &format!("sequences_{verdict}")), "{verdict}");
     }
-    assert_eq!(summary["viral_windows"], t.sequences.sum("viral_windows"));
-    assert_eq!(summary["viral_windows"], count(t.windows.column("verdict"), "virus"));
+    assert_eq!(summary["n_frames"], t.frames.rows.len());
+    assert_eq!(summary["n_viral_windows"], t.sequences.sum("n_viral_windows"));
+    assert_eq!(summary["n_viral_windows"], count(t.windows.column("verdict"), "virus"));
     windows_and_frames_name_each_other(&t);
 }
 
 fn windows_and_frames_name_each_other(t: &Tables) {
-    let windows = t.windows.column("window").into_iter().zip(t.windows.column("frames"));
+    let windows = t.windows.column("window_id").into_iter().zip(t.windows.column("frames"));
     let expected: Vec<String> = windows
         .flat_map(|(window, frames)| frames.split(',').filter(|f| !f.is_empty()).map(move |f| format!("{window}{f}")))
         .collect();
-    assert_eq!(t.frames.column("id"), expected);
+    assert_eq!(t.frames.column("frame_id"), expected);
     let called = t.windows.column("verdict").into_iter().map(|verdict| !verdict.is_empty());
     let framed = t.windows.column("status").into_iter().map(|status| status == "framed");
     assert!(called.eq(framed), "a window has a verdict where it has an open frame, and only there");
@@ -288,7 +289,7 @@ fn records_of_one_id_are_told_apart_and_counted() {
     sandbox.write("b.fa", &b);
     let both = tables(&sandbox, &["a.fa", "b.fa"], "both");
     let sequences = ["r1", "r2", "r3", "r1__2", "r1__2__2", "r1__3", "r2__2", "r3__2"];
-    assert_eq!(both.sequences.column("sequence"), sequences);
+    assert_eq!(both.sequences.column("sequence_id"), sequences);
     assert_eq!(both.inputs.column("original"), ["r1", "r2", "r3", "r1", "r1__2", "r1", "r2", "r3"]);
     assert_eq!(both.sequences.column("sample"), ["a", "a", "a", "a", "a", "b", "b", "b"]);
     assert_eq!(both.inputs.column("record"), ["1", "2", "3", "4", "5", "1", "2", "3"]);
@@ -315,8 +316,16 @@ fn a_sample_sheet_names_samples_and_files_beside_it() {
         .write("data/samples.tsv", "sample\tfile\tnote\ngut\tlane1.fa\tfirst\ngut\tlane2.fa.gz\t\nsoil\tlane1.fa\t\n");
     let listed = tables(&sandbox, &["data/samples.tsv"], "listed");
     assert_eq!(listed.sequences.column("sample"), ["gut", "gut", "gut", "soil", "soil"]);
-    assert_eq!(listed.sequences.column("sequence"), ["r1", "r2", "x", "r1__2", "r2__2"]);
+    assert_eq!(listed.sequences.column("sequence_id"), ["r1", "r2", "x", "r1__2", "r2__2"]);
+    assert_eq!(listed.sequences.column("original_id"), ["r1", "r2", "x", "r1", "r2"]);
     assert_eq!(listed.inputs.column("file")[2], "data/lane2.fa.gz");
+    // Every table can be grouped by sample and sequence as it is.
+    let cut = sandbox.table("listed/windows/windows.tsv");
+    for table in [&cut, &listed.windows, &listed.frames] {
+        for (sample, sequence) in table.column("sample").into_iter().zip(table.column("sequence_id")) {
+            assert_eq!(sample == "soil", sequence.ends_with("__2"), "{sequence} of {sample}");
+        }
+    }
     let named = tables(&sandbox, &["data/lane1.fa", "data/lane2.fa.gz", "data/lane1.fa"], "named");
     assert_eq!(listed.without(&ORIGIN), named.without(&ORIGIN));
 }
@@ -330,11 +339,11 @@ fn every_record_has_a_row_with_the_reason_where_it_has_no_score() {
         format!(">short\nAC\n>unknown\nNNNNNNNNN\n>stops\n{stops}\n>empty\n>good\nATGGCCGCA\n>gaps\n---\n"),
     );
     let t = tables(&sandbox, &["x.fa"], "out");
-    assert_eq!(t.sequences.column("sequence"), ["short", "unknown", "stops", "empty", "good", "gaps"]);
-    let tiers = t.sequences.column("tier");
-    assert_eq!(tiers[..4], ["no-call"; 4]);
-    assert_eq!((tiers[4] == "no-call", tiers[5]), (false, "no-call"));
-    assert_eq!(t.sequences.column("windows"), ["1", "1", "1", "0", "1", "1"]);
+    assert_eq!(t.sequences.column("sequence_id"), ["short", "unknown", "stops", "empty", "good", "gaps"]);
+    let verdicts = t.sequences.column("verdict");
+    assert_eq!(verdicts[..4], ["no-call"; 4]);
+    assert_eq!((verdicts[4] == "no-call", verdicts[5]), (false, "no-call"));
+    assert_eq!(t.sequences.column("n_windows"), ["1", "1", "1", "0", "1", "1"]);
     assert_eq!(t.windows.column("status"), ["too_short", "ambiguous", "no_open_frame", "framed", "ambiguous"]);
     counts_add_up(&sandbox, "out", 6, (2 + 9 + stops.len() + 9 + 3) as u64);
 }
@@ -347,7 +356,7 @@ fn an_input_without_any_open_frame_is_a_complete_result() {
     sandbox.run(&["run", "stops.fa", "--legacy", "--model", &mock(), "-o", "out"]).ok();
     counts_add_up(&sandbox, "out", 3, 2 * stops.len() as u64 + 6);
     let t = Tables::read(&sandbox, "out");
-    assert_eq!(t.sequences.column("tier"), ["no-call"; 3]);
+    assert_eq!(t.sequences.column("verdict"), ["no-call"; 3]);
     assert_eq!(sandbox.text("out/predictions/prediction_results.txt"), "Sequence_ID\tPrediction\tscore1\tscore2\n");
     let once = sandbox.files("out");
     sandbox.run(&["run", "stops.fa", "--legacy", "--model", &mock(), "-o", "out"]).ok();
@@ -367,7 +376,7 @@ fn an_empty_input_is_an_error_unless_it_is_allowed() {
         tables(&sandbox, &[name, "--allow-empty"], &out);
         counts_add_up(&sandbox, &out, 0, 0);
         let with = tables(&sandbox, &[name, "x.fa", "--allow-empty"], &format!("with-{name}"));
-        assert_eq!(with.sequences.column("sequence"), ["r1", "r2"]);
+        assert_eq!(with.sequences.column("sequence_id"), ["r1", "r2"]);
     }
 }
 
@@ -380,7 +389,7 @@ fn an_id_can_write_no_path_no_cell_and_no_formula_of_its_own() {
     sandbox.write("x.fa", text);
     let before = sandbox.files("");
     let t = tables(&sandbox, &["x.fa"], "out");
-    assert_eq!(t.sequences.column("sequence"), ids);
+    assert_eq!(t.sequences.column("sequence_id"), ids);
     assert_eq!(t.sequences.rows.len(), ids.len());
     let after: Vec<String> = sandbox.files("").into_keys().filter(|name| !name.starts_with("out/")).collect();
     assert_eq!(after, before.into_keys().collect::<Vec<_>>());

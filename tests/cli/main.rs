@@ -14,3 +14,4 @@ mod signals;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;

@@ -154,14 +154,14 @@ fn equals_the_original(original: &Path, tensors: &str, window: &str, bundle: &st
 fn tables_say_the_same(sandbox: &Sandbox, results: &Path) {
     let frames = sandbox.table("out/predictions/frames.tsv");
     let expected = scored(results);
-    assert_eq!(frames.column("id"), expected.iter().map(|row| row.id.as_str()).collect::<Vec<_>>());
-    assert_eq!(frames.column("prediction"), expected.iter().map(|row| row.label.as_str()).collect::<Vec<_>>());
+    assert_eq!(frames.column("frame_id"), expected.iter().map(|row| row.id.as_str()).collect::<Vec<_>>());
+    assert_eq!(frames.column("verdict"), expected.iter().map(|row| row.label.as_str()).collect::<Vec<_>>());
     // Modified_ID, Is_Virus: only windows with an open frame, sorted as text.
     let text = fs::read_to_string(results.with_file_name("prediction_results_highestscore.csv")).unwrap();
     let theirs: BTreeMap<&str, &str> = text.lines().skip(1).map(|line| line.split_once('\t').unwrap()).collect();
     let windows = sandbox.table("out/predictions/windows.tsv");
     let ours: BTreeMap<&str, &str> = windows
-        .column("window")
+        .column("window_id")
         .into_iter()
         .zip(windows.column("verdict"))
         .filter(|(_, verdict)| !verdict.is_empty())

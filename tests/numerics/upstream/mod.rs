@@ -39,8 +39,8 @@ fn sequences_without_any_open_frame_end_in_a_table_where_the_original_crashed() 
         let input = upstream.join(format!("{case}.fa"));
         let records = fs::read_to_string(&input).unwrap().matches('>').count();
         sandbox.run(&["run", &input.display().to_string(), "-q", "--model", &mock(), "-o", "out"]).ok();
-        let tiers = sandbox.table("out/predictions/sequences.tsv");
-        assert_eq!(tiers.column("tier"), vec!["no-call"; records], "{case}");
+        let sequences = sandbox.table("out/predictions/sequences.tsv");
+        assert_eq!(sequences.column("verdict"), vec!["no-call"; records], "{case}");
     }
 }
 
