@@ -247,7 +247,10 @@ impl<'a> FrameScores<'a> {
         };
         match self.next()? {
             Some((found, score)) if found == id => Ok(score),
-            Some((found, _)) => Err(mismatch(found)),
+            Some((found, _)) => match &self.open {
+                Some((file, _)) => Err(file.explain(mismatch(found))),
+                None => Err(mismatch(found)),
+            },
             None => Err(mismatch("no more vectors".to_owned())),
         }
     }
@@ -328,6 +331,11 @@ impl Pass<'_> {
                 .record(record)
                 .advice("run `virnucpro chunk` again")
         };
+        // A damaged table leads to ids that no vector has.
+        let explained = |error: Error| match error.fault() {
+            Fault::MergeIds | Fault::InputStage => inputs.explain(windows.explain(error)),
+            _ => error,
+        };
         let mut records = TableReader::<InputRow>::open(&inputs.path)?;
         let mut rows = TableReader::<WindowRow>::open(&windows.path)?;
         while let Some(record) = records.next_row().map_err(|error| inputs.explain(error))? {
@@ -336,17 +344,17 @@ impl Pass<'_> {
                 let row = rows.next_row().map_err(|error| windows.explain(error))?;
                 let row = row.filter(|row| row.sequence_id == record.sequence_id).ok_or_else(|| {
                     let expected = format!("{} windows of this sequence", record.n_windows);
-                    windows.explain(foreign(&record.sequence_id).expected(expected))
+                    explained(foreign(&record.sequence_id).expected(expected))
                 })?;
-                tally.add(self.window(row, scores)?);
+                tally.add(self.window(row, scores).map_err(explained)?);
             }
             self.sequence(record, tally)?;
         }
         if let Some(row) = rows.next_row().map_err(|error| windows.explain(error))? {
             let found = "a window of a sequence that is not in inputs.tsv";
-            return Err(windows.explain(foreign(&row.window_id).found(found)));
+            return Err(explained(foreign(&row.window_id).found(found)));
         }
-        scores.expect_end()?;
+        scores.expect_end().map_err(explained)?;
         let read = [rows.finish()?, records.finish()?];
         windows.prove(&read[0])?;
         inputs.prove(&read[1])?;

@@ -44,11 +44,12 @@ struct Layout {
 }
 
 /// A folder that another version wrote: its tables have other columns.
-pub(super) fn other_layout(folder: &Path, tool: &str) -> Error {
-    Error::new(Fault::CheckpointForeign, format!("{} is from another version of virnucpro", folder.display()))
+pub(super) fn other_layout(folder: &Path, format: u32, tool: &str) -> Error {
+    let message = format!("{} has the tables and manifest of another version of virnucpro", folder.display());
+    Error::new(Fault::CheckpointForeign, message)
         .file(folder.join(FILE))
-        .expected(format!("a folder in the layout of virnucpro {}", env!("CARGO_PKG_VERSION")))
-        .found(format!("an older or newer layout, written by {tool}"))
+        .expected(format!("format {FORMAT}, as virnucpro {} writes it", env!("CARGO_PKG_VERSION")))
+        .found(format!("format {format}, written by {tool}"))
         .advice("use a different output folder, or --overwrite to make this one again")
 }
 
@@ -90,7 +91,7 @@ impl Manifest {
     /// The file is damaged, or describes a folder in another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         match Self::read_any(folder)? {
-            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, &manifest.tool)),
+            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, manifest.format, &manifest.tool)),
             manifest => Ok(manifest),
         }
     }
@@ -112,7 +113,7 @@ impl Manifest {
             Err(error) => return Err(Error::reading(&path, error)),
         };
         serde_json::from_str(&text).map(Some).map_err(|error| match serde_json::from_str::<Layout>(&text) {
-            Ok(layout) if layout.format != FORMAT => other_layout(folder, &layout.tool),
+            Ok(layout) if layout.format != FORMAT => other_layout(folder, layout.format, &layout.tool),
             _ => Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)

@@ -60,7 +60,7 @@ impl StageDir {
             return Self::fresh(folder, fingerprint, BTreeSet::new());
         };
         if !known.is_current() && resume == Resume::Keep {
-            return Err(other_layout(folder, &known.tool));
+            return Err(other_layout(folder, known.format, &known.tool));
         }
         if known.is_current() && fingerprint.matches(&known) {
             let was_complete = known.complete;

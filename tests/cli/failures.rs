@@ -332,6 +332,25 @@ fn work_that_cannot_be_trusted_is_3() {
     damage(&sandbox, "out/windows/windows.tsv");
     fails(&["predict", "out/merged", "-m", &model, "-o", "p"], "VN-CKPT-HASH", &["windows.tsv"]);
     sandbox.run(&again).ok();
+    // Damage that looks like other ids or counts.
+    for (name, from, to) in [
+        ("out/windows/windows.tsv", "r1_chunk_1\t", "r1_chunk_7\t"),
+        ("out/windows/windows.tsv", "\tr2\t", "\trr\t"),
+        ("out/windows/windows.tsv", "F1,", "R9,"),
+        ("out/windows/inputs.tsv", "\tr2\tr2\t", "\trr\tr2\t"),
+        ("out/merged/shard-00001.parquet", "r2_chunk_", "rr_chunk_"),
+    ] {
+        let whole = fs::read(sandbox.path(name)).unwrap();
+        let place = whole
+            .windows(from.len())
+            .position(|bytes| bytes == from.as_bytes())
+            .unwrap_or_else(|| panic!("{name}: {from}"));
+        let mut changed = whole.clone();
+        changed[place..place + to.len()].copy_from_slice(to.as_bytes());
+        sandbox.write(name, changed);
+        fails(&["predict", "out/merged", "-m", &model, "-o", "p"], "VN-CKPT-HASH", &[name]);
+        sandbox.write(name, whole);
+    }
     sandbox.write("text.parquet", "no vectors here, only a text that is long enough to hold a footer");
     fails(&["merge", "--dnabert", "text.parquet", "--esm", "out/esm", "-o", "m"], "VN-CKPT-HASH", &["text.parquet"]);
     // Ids that differ: one shard missing, on either side.
@@ -355,8 +374,8 @@ fn work_that_cannot_be_trusted_is_3() {
     let manifest = sandbox.text("out/windows/manifest.json");
     sandbox.write("out/windows/manifest.json", &manifest[..manifest.len() / 2]);
     fails(&again, "VN-CKPT-HASH", &["out/windows/manifest.json", "--no-resume"]);
-    sandbox.write("out/windows/manifest.json", manifest.replace("\"format\": 1", "\"format\": 2"));
-    fails(&again, "VN-CKPT-FOREIGN", &["format 1", "format 2"]);
+    sandbox.write("out/windows/manifest.json", manifest.replace("\"format\": 2", "\"format\": 1"));
+    fails(&again, "VN-CKPT-FOREIGN", &["format 1", "format 2", "--overwrite"]);
     sandbox.write("out/windows/manifest.json", manifest.replace("\"complete\": true", "\"complete\": false"));
     fails(&["embed-dnabert", "out/windows", "-m", &model, "-o", "d"], "VN-CKPT-INCOMPLETE", &["chunk"]);
     sandbox.run(&again).ok();

@@ -290,7 +290,7 @@ fn records_of_one_id_are_told_apart_and_counted() {
     let both = tables(&sandbox, &["a.fa", "b.fa"], "both");
     let sequences = ["r1", "r2", "r3", "r1__2", "r1__2__2", "r1__3", "r2__2", "r3__2"];
     assert_eq!(both.sequences.column("sequence_id"), sequences);
-    assert_eq!(both.inputs.column("original"), ["r1", "r2", "r3", "r1", "r1__2", "r1", "r2", "r3"]);
+    assert_eq!(both.inputs.column("original_id"), ["r1", "r2", "r3", "r1", "r1__2", "r1", "r2", "r3"]);
     assert_eq!(both.sequences.column("sample"), ["a", "a", "a", "a", "a", "b", "b", "b"]);
     assert_eq!(both.inputs.column("record"), ["1", "2", "3", "4", "5", "1", "2", "3"]);
     assert_eq!(sandbox.json("both/windows/manifest.json")["totals"]["renamed"], 5);

@@ -203,7 +203,7 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     age("windows");
     let refused = run(&sandbox, &["--shard-frames", "10"]);
     let json = refused.fails(3, "VN-CKPT-FOREIGN");
-    refused.says(&["out/windows is from another version of virnucpro", "virnucpro 00.", "--overwrite"]);
+    refused.says(&["out/windows has the tables and manifest of another version", "virnucpro 00.", "--overwrite"]);
     assert_eq!(json["file"], "out/windows/manifest.json");
     let embed = ["embed-esm", "out/windows", "-m", &mock(), "-o", "esm"];
     sandbox.run(&embed).fails(3, "VN-CKPT-FOREIGN");
