@@ -50,7 +50,6 @@ pub(super) fn other_layout(folder: &Path, format: u32, tool: &str) -> Error {
         .file(folder.join(FILE))
         .expected(format!("format {FORMAT}, as virnucpro {} writes it", env!("CARGO_PKG_VERSION")))
         .found(format!("format {format}, written by {tool}"))
-        .advice("use a different output folder, or --overwrite to make this one again")
 }
 
 /// Which model made a file: enough to trace it.
@@ -91,7 +90,8 @@ impl Manifest {
     /// The file is damaged, or describes a folder in another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         match Self::read_any(folder)? {
-            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, manifest.format, &manifest.tool)),
+            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, manifest.format, &manifest.tool)
+                .advice("run the stage that wrote it again, with --overwrite or into a new folder")),
             manifest => Ok(manifest),
         }
     }
@@ -113,7 +113,9 @@ impl Manifest {
             Err(error) => return Err(Error::reading(&path, error)),
         };
         serde_json::from_str(&text).map(Some).map_err(|error| match serde_json::from_str::<Layout>(&text) {
-            Ok(layout) if layout.format != FORMAT => other_layout(folder, layout.format, &layout.tool),
+            Ok(layout) if layout.format != FORMAT => {
+                other_layout(folder, layout.format, &layout.tool).advice("use that version, or a different folder")
+            }
             _ => Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)

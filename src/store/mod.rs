@@ -12,7 +12,7 @@ mod vectors;
 
 pub use float_text::float32_text;
 pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, ShardEntry};
-pub use row::{Column, Kind, Row};
+pub use row::{Cell, Column, Kind, Row, Value};
 pub use stage_dir::{Fingerprint, StageDir};
 pub use table::{Origin, TableReader, TableWriter};
 pub use vectors::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};

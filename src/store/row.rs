@@ -108,7 +108,7 @@ impl<C: Cell> Cell for Option<C> {
     }
 }
 
-/// A row of a table: a struct with one field per column, made by [`table_row!`].
+/// A row of a table: a struct with one field per column, made by `table_row!`.
 pub trait Row {
     /// Name of the table as text.
     const TSV: &'static str;

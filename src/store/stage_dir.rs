@@ -60,7 +60,8 @@ impl StageDir {
             return Self::fresh(folder, fingerprint, BTreeSet::new());
         };
         if !known.is_current() && resume == Resume::Keep {
-            return Err(other_layout(folder, known.format, &known.tool));
+            return Err(other_layout(folder, known.format, &known.tool)
+                .advice("use a different output folder, or --overwrite to make this one again"));
         }
         if known.is_current() && fingerprint.matches(&known) {
             let was_complete = known.complete;

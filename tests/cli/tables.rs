@@ -206,7 +206,9 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     refused.says(&["out/windows has the tables and manifest of another version", "virnucpro 00.", "--overwrite"]);
     assert_eq!(json["file"], "out/windows/manifest.json");
     let embed = ["embed-esm", "out/windows", "-m", &mock(), "-o", "esm"];
-    sandbox.run(&embed).fails(3, "VN-CKPT-FOREIGN");
+    let upstream = sandbox.run(&embed);
+    upstream.fails(3, "VN-CKPT-FOREIGN");
+    upstream.says(&["run the stage that wrote it again, with --overwrite"]);
     // A layout that this version cannot read is no damage either.
     sandbox.write("newer/manifest.json", r#"{"format": 9, "tool": "virnucpro 9.0.0", "files": []}"#);
     sandbox.run(&["embed-esm", "newer", "-m", &mock(), "-o", "esm"]).fails(3, "VN-CKPT-FOREIGN");
