@@ -123,6 +123,8 @@ faults! {
     CheckpointCorrupt = "VN-CKPT-HASH", 3;
     /// Finished work of another stage, other settings or another model in the output folder.
     CheckpointForeign = "VN-CKPT-FOREIGN", 3;
+    /// Work that was made from another input.
+    CheckpointInput = "VN-CKPT-INPUT", 3;
     /// A stage's output that is not complete.
     CheckpointIncomplete = "VN-CKPT-INCOMPLETE", 3;
     /// The two sides of a join do not hold the same identifiers.
@@ -148,6 +150,12 @@ faults! {
     NoSpace = "VN-IO-NOSPACE", 1;
     /// The quota is used up where output is written.
     Quota = "VN-IO-QUOTA", 1;
+    /// A file that would grow beyond the limit on file sizes.
+    FileSize = "VN-IO-FILESIZE", 1;
+    /// The system gives no further thread.
+    Threads = "VN-SYS-THREADS", 1;
+    /// The limit on open files is reached.
+    OpenFiles = "VN-SYS-FILES", 1;
     /// Output cannot be written.
     Write = "VN-IO-WRITE", 1;
     /// A file cannot be read although it is there.
@@ -220,9 +228,31 @@ impl Error {
         }))
     }
 
+    /// A thread that could not be started.
+    pub fn starting_thread(error: io::Error) -> Self {
+        Self::new(Fault::Threads, "the system does not allow another thread")
+            .advice(
+                "give a smaller --threads or --dataloader-workers, or raise the limits of this job on processes \
+                 (ulimit -u) and memory (ulimit -v)",
+            )
+            .caused_by(error)
+    }
+
+    /// Too many open files, if that is what `error` says.
+    fn of_open_files(path: &Path, error: &io::Error) -> Option<Self> {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)).then(|| {
+            Self::new(Fault::OpenFiles, format!("cannot open {}: too many files are open", path.display()))
+                .file(path)
+                .advice("raise the limit on open files (ulimit -n), then run the same command again")
+        })
+    }
+
     /// An input that could not be opened or read.
     pub fn reading(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
+        if let Some(limit) = Self::of_open_files(path, &error) {
+            return limit.caused_by(error);
+        }
         let (fault, advice) = match error.kind() {
             K::NotADirectory => (Fault::InputMissing, "check the path: part of it is a file, not a folder"),
             _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
@@ -239,11 +269,18 @@ impl Error {
     /// An output that could not be written.
     pub fn writing(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
+        if let Some(limit) = Self::of_open_files(path, &error) {
+            return limit.caused_by(error);
+        }
         let (fault, advice) = match error.kind() {
             K::StorageFull => (Fault::NoSpace, "free space, then run the same command again: finished work is kept"),
             K::QuotaExceeded => (
                 Fault::Quota,
                 "your quota is used up, though the disk is not full: free space, then run the same command again",
+            ),
+            K::FileTooLarge => (
+                Fault::FileSize,
+                "raise the limit on file sizes (ulimit -f), or write smaller files (--shard-frames); finished work is kept",
             ),
             K::AlreadyExists | K::NotADirectory => (Fault::Write, "give a folder; this path is a file"),
             K::PermissionDenied | K::ReadOnlyFilesystem => {

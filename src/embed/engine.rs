@@ -85,6 +85,7 @@ pub struct Batching {
 pub struct Engine {
     tokenizer: Box<dyn Tokenize>,
     encoders: Vec<Box<dyn Encoder>>,
+    place: String,
     batching: Batching,
 }
 
@@ -102,7 +103,17 @@ type Job = (usize, TokenBatch);
 impl Engine {
     /// An engine over encoders of one width.
     pub fn new(tokenizer: Box<dyn Tokenize>, encoders: Vec<Box<dyn Encoder>>, batching: Batching) -> Self {
-        Self { tokenizer, encoders, batching }
+        Self { tokenizer, encoders, place: String::new(), batching }
+    }
+
+    /// The same, with words for where it computes: the last digits of a vector may depend on it.
+    pub fn at(self, place: String) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Where it computes.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Width of a vector.

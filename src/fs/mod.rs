@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-pub use atomic::AtomicFile;
+pub use atomic::{AtomicFile, SealedFile};
 pub use digest::FileDigest;
 pub use durable::publish;
 pub use partial::{is_partial, remove_abandoned};

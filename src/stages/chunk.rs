@@ -9,16 +9,17 @@ use serde_json::json;
 
 use super::legacy::LegacyFile;
 use super::shards::{ShardWriter, is_shard};
+use super::upstream::refuse_input_in_output;
 use crate::config::{self, Input};
 use crate::error::{Error, Fault, Result, printable};
-use crate::fs::FileDigest;
+use crate::fs::{FileDigest, SealedFile};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::{
     Alphabet, FrameId, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows,
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
-use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
+use crate::store::{Fingerprint, MadeFrom, Manifest, Origin, StageDir, TableWriter};
 
 const WINDOWS: &str = "windows.tsv";
 const INPUTS: &str = "inputs.tsv";
@@ -51,29 +52,61 @@ const CHECK_EVERY: usize = 4096;
 /// # Errors
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
-    let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
-    let fingerprint = Fingerprint {
-        stage: "chunk",
-        settings: json!({
-            "window": window,
-            "shard_frames": settings.shard_frames,
-            "duplicates": settings.duplicates,
-        }),
-        model: None,
-    };
-    // A last input that is not there should not cost the time of reading the others.
-    settings.inputs.iter().try_for_each(present)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    if let Some(input) = known_input(settings, &dir)? {
+    cut(settings, progress)?.commit()
+}
+
+/// Settings, as far as they change results.
+pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
+    let settings = json!({
+        "window": settings.window.unwrap_or(config::DEFAULT_WINDOW),
+        "shard_frames": settings.shard_frames,
+        "duplicates": settings.duplicates,
+    });
+    Fingerprint { stage: "chunk", settings, model: None, owns }
+}
+
+/// Whether this stage gives files such a name.
+fn owns(name: &str) -> bool {
+    let legacy = name.starts_with("chunked") || [Legacy::NUCLEOTIDES, Legacy::PROTEINS].contains(&name);
+    is_shard(name) || legacy || [WINDOWS, INPUTS].contains(&name)
+}
+
+/// All windows of an input: cut, written and on the device, but not in place of an earlier run's yet.
+pub struct Cut {
+    dir: StageDir,
+    origin: Origin,
+    /// None where the folder holds these windows already.
+    made: Option<Made>,
+}
+
+struct Made {
+    finished: Finished,
+    input: MadeFrom,
+}
+
+/// Cuts the input, or finds that this is done already. Nothing of an earlier run is touched.
+///
+/// # Errors
+/// Those of [`chunk`].
+pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
+    check_inputs(settings)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(settings), settings.resume)?;
+    refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
+    let known = known_input(settings, &dir)?;
+    let read_twice = known.is_some();
+    if let Some(known) = known {
+        let (input, origin) = known.finish(settings);
+        dir.claim(Some(origin.clone()))?;
         if dir.all_done(&input)? {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
-            return dir.keep();
+            return Ok(Cut { dir, origin, made: None });
         }
-        log::warn!(
-            "chunk: {} was made from a different input or is damaged; making it again",
-            settings.output.display()
-        );
+        log::warn!("chunk: {} is of other options or damaged; making it again", settings.output.display());
     }
+    if dir.holds_nothing() {
+        dir.begin()?; // nothing to lose: a folder tells whose it is from the start
+    }
+    let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
@@ -82,31 +115,70 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         let summary = pass.input(input, settings.allow_empty)?;
         digest.add(input, &summary);
     }
-    let input = digest.finish();
     interrupt::check()?; // a signal to a pipe's writer ends the input early
+    let (input, origin) = digest.finish(settings);
+    dir.claim(Some(origin.clone()))?;
     let finished = pass.finish()?;
-    for (name, rows, file) in finished.files {
-        dir.note(&name, ShardEntry { rows, file, input: input.clone() });
+    if !read_twice && dir.holds_work() && dir.all_done(&input)? {
+        log::info!("chunk: {} is already complete for this input", settings.output.display());
+        return Ok(Cut { dir, origin, made: None });
     }
-    let counts = &finished.totals;
-    log::info!(
-        "chunk: {} records, {} windows, {} with an open frame, {} frames",
-        counts["records"],
-        counts["windows"],
-        counts["windows_framed"],
-        counts["frames"]
-    );
-    if counts["renamed"] > 0 {
-        log::warn!(
-            "chunk: {} records had the id of an earlier one and were renamed, as x__2; see inputs.tsv",
-            counts["renamed"]
-        );
-    }
-    dir.remove_unrecorded(&finished.names, is_shard)?;
-    dir.finish(&finished.names, finished.totals)
+    Ok(Cut { dir, origin, made: Some(Made { finished, input }) })
 }
 
-/// Refuses an input that is not there.
+impl Cut {
+    /// The sequences that were cut.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether the windows are new.
+    pub fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Puts the windows in their place.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn commit(self) -> Result<Manifest> {
+        let Self { mut dir, made, .. } = self;
+        let Some(Made { finished, input }) = made else { return dir.keep() };
+        dir.begin()?;
+        let (mut names, mut files) = (Vec::new(), Vec::new());
+        for (name, rows, file) in finished.files {
+            dir.note(&name, input.entry(rows, file.digest().clone()));
+            names.push(name);
+            files.push(file);
+        }
+        SealedFile::publish(files)?;
+        let counts = &finished.totals;
+        log::info!(
+            "chunk: {} records, {} windows, {} with an open frame, {} frames",
+            counts["records"],
+            counts["windows"],
+            counts["windows_framed"],
+            counts["frames"]
+        );
+        if counts["renamed"] > 0 {
+            log::warn!(
+                "chunk: {} records had the id of an earlier one and were renamed, as x__2; see inputs.tsv",
+                counts["renamed"]
+            );
+        }
+        dir.remove_unrecorded(&names, is_shard)?;
+        dir.finish(&names, finished.totals)
+    }
+}
+
+/// Refuses inputs that are not there: the last one should not cost the time of reading the others.
+///
+/// # Errors
+/// [`Fault::InputMissing`].
+pub fn check_inputs(settings: &config::Chunk) -> Result<()> {
+    settings.inputs.iter().try_for_each(present)
+}
+
 fn present(input: &Input) -> Result<()> {
     if input.path == Path::new(config::STDIN) {
         return Ok(());
@@ -115,26 +187,29 @@ fn present(input: &Input) -> Result<()> {
 }
 
 /// Digest of the input as it is now, if there is finished work to keep and the input can be read twice.
-fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String>> {
+fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<InputDigest>> {
     if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
     let mut digest = InputDigest::new(settings.legacy);
     for input in &settings.inputs {
-        digest.add_file(input, &FileDigest::of(&input.path)?);
+        digest.add_text(input, &FileDigest::of(&input.path)?.blake3);
     }
-    Ok(Some(digest.finish()))
+    Ok(Some(digest))
 }
 
-/// One digest for what was read, in order, with the names that stand in `inputs.tsv`, and for what is made of it:
-/// more files of the same windows cost another reading, not other vectors.
-struct InputDigest(blake3::Hasher);
+/// Two digests of what was read, in order: of the sequences alone, and with the names that stand in `inputs.tsv` and what
+/// is made of them, for more files of the same windows cost another reading, not other vectors.
+struct InputDigest {
+    content: blake3::Hasher,
+    named: blake3::Hasher,
+}
 
 impl InputDigest {
     fn new(legacy: bool) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(if legacy { b"legacy\n" } else { b"" });
-        Self(hasher)
+        let mut named = blake3::Hasher::new();
+        named.update(if legacy { b"legacy\n" } else { b"" });
+        Self { content: blake3::Hasher::new(), named }
     }
 
     fn add(&mut self, input: &Input, summary: &Option<Summary>) {
@@ -142,16 +217,22 @@ impl InputDigest {
         self.add_text(input, &digest.to_hex());
     }
 
-    fn add_file(&mut self, input: &Input, digest: &FileDigest) {
-        self.add_text(input, &digest.blake3);
-    }
-
     fn add_text(&mut self, input: &Input, digest: &str) {
-        self.0.update(format!("{}\t{}\t{digest}\n", input.sample, input.path.display()).as_bytes());
+        self.content.update(format!("{digest}\n").as_bytes());
+        self.named.update(format!("{}\t{}\t{digest}\n", input.sample, input.path.display()).as_bytes());
     }
 
-    fn finish(self) -> String {
-        self.0.finalize().to_hex().to_string()
+    /// What the files are made from, and the origin of all work.
+    fn finish(mut self, settings: &config::Chunk) -> (MadeFrom, Origin) {
+        let names: Vec<String> = settings.inputs.iter().map(|input| input.path.display().to_string()).collect();
+        let mut how = fingerprint(settings).settings;
+        if let Some(how) = how.as_object_mut() {
+            how.remove("shard_frames"); // other shards hold the same frames
+        }
+        self.content.update(how.to_string().as_bytes());
+        let digest = |hasher: blake3::Hasher| hasher.finalize().to_hex().to_string();
+        let made_from = MadeFrom::files(digest(self.named), &names);
+        (made_from.clone(), Origin { input: made_from.from, blake3: digest(self.content) })
     }
 }
 
@@ -160,7 +241,7 @@ struct Pass<'a> {
     size: NonZeroUsize,
     names: Names,
     frames: SixFrames,
-    shards: ShardWriter<'a>,
+    shards: ShardWriter,
     windows: TableWriter,
     inputs: TableWriter,
     legacy: Option<Legacy>,
@@ -192,19 +273,18 @@ struct Counts {
 
 /// What a pass made.
 struct Finished {
-    names: Vec<String>,
-    files: Vec<(String, u64, FileDigest)>,
+    files: Vec<(String, u64, SealedFile)>,
     totals: BTreeMap<String, u64>,
 }
 
 impl<'a> Pass<'a> {
-    fn create(dir: &'a StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
+    fn create(dir: &StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(),
-            shards: ShardWriter::new(dir, settings.shard_frames),
+            shards: ShardWriter::new(dir.folder(), settings.shard_frames),
             windows: TableWriter::create(&dir.path(WINDOWS), &WindowRow::HEADER)?,
             inputs: TableWriter::create(&dir.path(INPUTS), &InputRow::HEADER)?,
             legacy,
@@ -309,7 +389,7 @@ impl<'a> Pass<'a> {
         Ok(open)
     }
 
-    /// Gives every file its name, once the counts are found to add up.
+    /// Puts every file on the device, once the counts are found to add up.
     fn finish(self) -> Result<Finished> {
         let (records, windows) = (self.names.records(), self.windows.rows());
         let shards = self.shards.finish()?;
@@ -326,12 +406,12 @@ impl<'a> Pass<'a> {
                     .found(found.to_string()));
             }
         }
-        let mut files: Vec<(String, u64, FileDigest)> =
+        let mut files: Vec<(String, u64, SealedFile)> =
             shards.into_iter().flat_map(|shard| shard.files.map(|(name, file)| (name, shard.frames, file))).collect();
-        files.push((WINDOWS.to_owned(), windows, self.windows.commit()?));
-        files.push((INPUTS.to_owned(), records, self.inputs.commit()?));
+        files.push((WINDOWS.to_owned(), windows, self.windows.seal()?));
+        files.push((INPUTS.to_owned(), records, self.inputs.seal()?));
         if let Some(legacy) = self.legacy {
-            files.extend(legacy.commit()?);
+            files.extend(legacy.seal()?);
         }
         let count = |status| self.counts.statuses.get(&status).copied().unwrap_or(0);
         let totals = [
@@ -345,11 +425,7 @@ impl<'a> Pass<'a> {
             ("frames", self.counts.frames),
             ("renamed", self.names.renamed()),
         ];
-        Ok(Finished {
-            names: files.iter().map(|(name, _, _)| name.clone()).collect(),
-            files,
-            totals: totals.map(|(name, count)| (name.to_owned(), count)).into(),
-        })
+        Ok(Finished { files, totals: totals.map(|(name, count)| (name.to_owned(), count)).into() })
     }
 }
 
@@ -388,12 +464,12 @@ impl Legacy {
         })
     }
 
-    fn commit(self) -> Result<[(String, u64, FileDigest); 3]> {
-        let commit = |name: &str, file: LegacyFile| -> Result<_> { Ok((name.to_owned(), file.rows(), file.commit()?)) };
+    fn seal(self) -> Result<[(String, u64, SealedFile); 3]> {
+        let seal = |name: &str, file: LegacyFile| -> Result<_> { Ok((name.to_owned(), file.rows(), file.seal()?)) };
         Ok([
-            commit(&self.windows.0, self.windows.1)?,
-            commit(Self::NUCLEOTIDES, self.nucleotides)?,
-            commit(Self::PROTEINS, self.proteins)?,
+            seal(&self.windows.0, self.windows.1)?,
+            seal(Self::NUCLEOTIDES, self.nucleotides)?,
+            seal(Self::PROTEINS, self.proteins)?,
         ])
     }
 }

@@ -28,12 +28,31 @@ pub struct Manifest {
     pub settings: serde_json::Value,
     /// The model used, if the stage uses one.
     pub model: Option<ModelStamp>,
+    /// The sequences that all of it comes from; none where a stage was given files of unknown origin.
+    pub origin: Option<Origin>,
     /// Finished output files by name.
     pub shards: BTreeMap<String, ShardEntry>,
     /// Counts that must add up, by name.
     pub totals: BTreeMap<String, u64>,
     /// Whether the stage finished.
     pub complete: bool,
+}
+
+/// The sequences that the work of all stages comes from. Two stages fit together if they have one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Files that were read, in words.
+    pub input: String,
+    /// BLAKE3 over their bytes, in order, and over the settings they were cut with.
+    pub blake3: String,
+}
+
+impl Origin {
+    /// For a message: the files and the beginning of the digest.
+    pub fn cell(&self) -> String {
+        let short: String = self.blake3.chars().take(12).collect();
+        format!("{} ({short})", self.input)
+    }
 }
 
 /// Which model made a file: enough to trace it.
@@ -65,6 +84,11 @@ pub struct ShardEntry {
     pub file: FileDigest,
     /// Digest of what it was made from.
     pub input: String,
+    /// Names of what it was made from.
+    pub from: String,
+    /// Where it was computed, which the last digits may depend on; none where that makes no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<String>,
 }
 
 impl Manifest {
@@ -83,7 +107,7 @@ impl Manifest {
             Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)
-                .advice("run with --no-resume to start this stage again, or remove its folder")
+                .advice("--overwrite makes this stage again and keeps what is finished of the others")
                 .caused_by(error)
         })?;
         if manifest.format != FORMAT {
@@ -91,7 +115,7 @@ impl Manifest {
                 .file(&path)
                 .expected(format!("format {FORMAT}"))
                 .found(format!("format {}, written by {}", manifest.format, manifest.tool))
-                .advice("use that version, a different output folder, or --no-resume to start again"));
+                .advice("use that version, a different output folder, or --overwrite to make it again"));
         }
         Ok(Some(manifest))
     }

@@ -8,7 +8,7 @@ pub mod tables;
 mod vectors;
 
 pub use float_text::float32_text;
-pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, ShardEntry};
-pub use stage_dir::{Fingerprint, StageDir};
+pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry};
+pub use stage_dir::{Fingerprint, MadeFrom, StageDir, retract};
 pub use table::{TableReader, TableWriter};
 pub use vectors::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};

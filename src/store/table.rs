@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, FileDigest, SealedFile};
 
 /// A table being written.
 pub struct TableWriter {
@@ -57,8 +57,19 @@ impl TableWriter {
     /// # Errors
     /// The table cannot be written.
     pub fn commit(self) -> Result<FileDigest> {
-        let file = self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))?;
-        file.commit()
+        self.into_file()?.commit()
+    }
+
+    /// Puts the table on the device; its name comes later.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn seal(self) -> Result<SealedFile> {
+        self.into_file()?.seal()
+    }
+
+    fn into_file(self) -> Result<AtomicFile> {
+        self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))
     }
 }
 

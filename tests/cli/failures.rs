@@ -354,7 +354,7 @@ fn work_that_cannot_be_trusted_is_3() {
     // A manifest that is torn, of another layout, or of work that is not finished.
     let manifest = sandbox.text("out/windows/manifest.json");
     sandbox.write("out/windows/manifest.json", &manifest[..manifest.len() / 2]);
-    fails(&again, "VN-CKPT-HASH", &["out/windows/manifest.json", "--no-resume"]);
+    fails(&again, "VN-CKPT-HASH", &["out/windows/manifest.json", "--overwrite"]);
     sandbox.write("out/windows/manifest.json", manifest.replace("\"format\": 1", "\"format\": 2"));
     fails(&again, "VN-CKPT-FOREIGN", &["format 1", "format 2"]);
     sandbox.write("out/windows/manifest.json", manifest.replace("\"complete\": true", "\"complete\": false"));

@@ -6,6 +6,7 @@ mod config;
 mod documents;
 mod failures;
 mod fasta_faults;
+mod handover;
 mod help;
 mod inputs;
 mod reader_memory;
