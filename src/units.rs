@@ -51,6 +51,17 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A number and what is counted, in words: `1 record`, `2 records`.
+///
+/// ```
+/// assert_eq!(virnucpro::units::counted(1, "record"), "1 record");
+/// assert_eq!(virnucpro::units::counted(0, "record"), "0 records");
+/// ```
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Either a value, or what the program derives: reads `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {
