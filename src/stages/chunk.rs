@@ -19,6 +19,7 @@ use crate::seq::{
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, TableWriter};
+use crate::units::{InputPolicy, Uracil, counted};
 
 const WINDOWS: &str = "windows.tsv";
 const INPUTS: &str = "inputs.tsv";
@@ -31,7 +32,7 @@ const CHECK_EVERY: usize = 4096;
 /// use virnucpro::config::{self, Chunk};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::chunk::chunk;
-/// use virnucpro::units::{Duplicates, Resume};
+/// use virnucpro::units::{Duplicates, InputPolicy, Resume};
 ///
 /// let settings = Chunk {
 ///     inputs: config::inputs(&["contigs.fa".into()])?,
@@ -39,6 +40,7 @@ const CHECK_EVERY: usize = 4096;
 ///     window: Some(500),
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
+///     policy: InputPolicy::default(),
 ///     allow_empty: false,
 ///     legacy: false,
 ///     resume: Resume::Keep,
@@ -58,6 +60,10 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
             "window": window,
             "shard_frames": settings.shard_frames,
             "duplicates": settings.duplicates,
+            // What --legacy implies stands in the input's digest with it.
+            "uracil": if settings.legacy { Uracil::default() } else { settings.policy.uracil },
+            "letters": settings.policy.letters,
+            "strict_input": settings.policy.strict,
         }),
         model: None,
     };
@@ -158,6 +164,7 @@ impl InputDigest {
 /// One pass over all inputs.
 struct Pass<'a> {
     size: NonZeroUsize,
+    policy: InputPolicy,
     names: Names,
     frames: SixFrames,
     shards: ShardWriter<'a>,
@@ -202,6 +209,7 @@ impl<'a> Pass<'a> {
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,
+            policy: settings.policy,
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(),
             shards: ShardWriter::new(dir, settings.shard_frames),
@@ -217,7 +225,7 @@ impl<'a> Pass<'a> {
     /// Reads one input to its end; `None` for one without sequences where that is allowed.
     fn input(&mut self, input: &Input, allow_empty: bool) -> Result<Option<Summary>> {
         let source = Source::from(input.path.clone());
-        let mut reader = match Reader::open(&source, Alphabet::Nucleotide, Limits::default()) {
+        let mut reader = match Reader::open_with(&source, Alphabet::Nucleotide, Limits::default(), self.policy) {
             Err(error) if allow_empty && error.fault() == Fault::InputEmpty => {
                 log::warn!("{source} contains no sequences");
                 return Ok(None);
@@ -233,10 +241,10 @@ impl<'a> Pass<'a> {
             self.task.add(record.bases().len() as u64);
         }
         let summary = reader.summary().cloned();
-        for note in summary.iter().flat_map(|summary| &summary.notes) {
-            log::warn!("{source}: {note}");
+        if let Some(summary) = &summary {
+            summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
+            warn_of_letters(&source, summary, letters);
         }
-        warn_of_letters(&source, letters);
         Ok(summary)
     }
 
@@ -363,15 +371,23 @@ fn status_of(open: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
     }
 }
 
-fn warn_of_letters(source: &Source, letters: Letters) {
+fn warn_of_letters(source: &Source, summary: &Summary, letters: Letters) {
     if letters.uracil > 0 {
-        log::warn!("{source}: {} U, as in RNA: their codons are left out; translate U to T first", letters.uracil);
+        let kept = letters.uracil;
+        log::warn!("{source}: RNA: {kept} U kept as in the original program, which leaves their codons out");
+    } else if summary.uracil > 0 {
+        log::warn!("{source}: RNA: {} U read as T", summary.uracil);
+    }
+    if summary.masked.letters > 0 {
+        let (unknown, line) = (counted(summary.masked.letters, "unknown letter"), summary.masked.line);
+        log::warn!("{source}: {unknown} read as N, the first on line {line}");
     }
     if letters.gap > 0 {
-        log::warn!("{source}: {} gaps ('-'), as in an alignment: their codons are left out", letters.gap);
+        log::warn!("{source}: {} ('-'), as in an alignment: their codons are left out", counted(letters.gap, "gap"));
     }
     if letters.ambiguous > 0 {
-        log::info!("{source}: {} ambiguous bases (N and the like): their codons are left out", letters.ambiguous);
+        let ambiguous = counted(letters.ambiguous, "ambiguous base");
+        log::info!("{source}: {ambiguous} (N and the like): their codons are left out");
     }
 }
 
