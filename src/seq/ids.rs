@@ -12,7 +12,7 @@ use crate::units::Duplicates;
 ///
 /// It keeps a digest per record, not the identifier. To rename, 64 bits do, 10 to 21 bytes a record: two
 /// identifiers of one digest (one in a million runs of ten million records) cost a needless `__2`, never a name
-/// given twice. A renamed record costs 48 to 96 bytes, because its made name and its place are kept: no record of
+/// given twice. A renamed record costs 38 to 78 bytes, because its made name and its place are kept: no record of
 /// the input may have that name for its own. To name both lines in an error of `--duplicates error` it keeps 128
 /// bits and the place, 37 to 75 bytes.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ enum Given {
 struct Renaming {
     own: IdDigests,
     /// Made names, with the record that bears each.
-    made: HashMap<u64, Place, Plain>,
+    made: HashMap<u64, PackedPlace, Plain>,
     /// The number to try next, of identifiers that came twice.
     next: HashMap<u64, u64, Plain>,
 }
@@ -45,7 +45,7 @@ impl Renaming {
     fn admit(&mut self, id: &mut String, key: u64, here: Place) -> Result<bool, Place> {
         // Digests may agree by chance, about once in a million large runs: such a name at least looks made.
         if let Some(first) = self.made.get(&key).filter(|_| looks_made(id)) {
-            return Err(*first);
+            return Err(first.place());
         }
         if self.own.insert(key) {
             return Ok(false);
@@ -59,7 +59,7 @@ impl Renaming {
             *number += 1;
             let name = digest(id).0;
             if !self.own.contains(name) && !self.made.contains_key(&name) {
-                self.made.insert(name, here);
+                self.made.insert(name, PackedPlace::of(here));
                 return Ok(true);
             }
         }
@@ -107,6 +107,22 @@ impl Default for IdDigests {
 struct Place {
     source: usize,
     line: u64,
+}
+
+/// A place in half the bytes: 20 bits of input, 44 of line.
+#[derive(Clone, Copy, Debug)]
+struct PackedPlace(u64);
+
+impl PackedPlace {
+    const LINE: u64 = (1 << 44) - 1;
+
+    fn of(place: Place) -> Self {
+        Self((place.source as u64) << 44 | (place.line & Self::LINE))
+    }
+
+    fn place(self) -> Place {
+        Place { source: (self.0 >> 44) as usize, line: self.0 & Self::LINE }
+    }
 }
 
 impl Names {

@@ -204,7 +204,7 @@ fn a_text_without_header_is_told_by_what_it_is() {
         sheet("sample\tfile\ngut\tx.fa\n"),
         sheet("file,Sample\r\nx.fa,gut\r\n"),
         sheet("\"sample\",\"file\"\n"),
-        sheet("#sample\tfile\n"),
+        sheet("#sample\tfile\ngut\tx.fa\n"),
         header("sample\nx\n", "put a header"),
         header("ACGTACGTTT\nACGT\n", "put a header before the sequence"),
         header("; a comment\n>a\nACGT\n", "comment lines"),
@@ -642,8 +642,8 @@ fn f40_a_bgzf_part_without_its_last_block_is_noted_wherever_it_is() {
         assert_eq!(notes(&bytes), [Note::NoBgzfEnd]);
     }
     let ended = [unended(), bgzf_block(b"")].concat();
-    for bytes in [ended.clone(), [ended.clone(), gzip(rest)].concat(), [gzip(rest), ended].concat(), bgzf_block(b"")] {
-        assert!(read_bytes("input", &bytes).is_ok_and(|(_, summary)| summary.notes.is_empty()) || bytes.len() < 40);
+    for bytes in [ended.clone(), [ended.clone(), gzip(rest)].concat(), [gzip(rest), ended].concat()] {
+        assert_eq!(notes(&bytes), []);
     }
 }
 
