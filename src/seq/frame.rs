@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(rows(b"ACGNACGTACGTACG")[0], row("F1", "ACGNACGTACGTA", "TVRT"));
         // X, a masked base, as any letter that is not a base: no complement, no codon, and its place in the nucleotides.
         assert_eq!(rows(b"acgxACGTACGTACG")[0], row("F1", "ACGXACGTACGTA", "TVRT"));
-        assert_eq!(rows(b"ACGXXTTGGA")[3], row("R1", "TCCAAXX", "SR"));
+        assert_eq!(rows(b"ACGXTTGGA")[3], row("R1", "TCCAAXC", "SR"));
         assert_eq!(rows(b"ACGRTTGGA")[3], row("R1", "TCCAARC", "SR"));
     }
 

@@ -173,7 +173,7 @@ impl Names {
         self.refused("two records have the same identifier", id, second)
             .expected("identifiers that differ up to the first blank")
             .found(format!("the same in {}, line {}", self.file(first), first.line))
-            .advice("rename one of them, or use --duplicates rename")
+            .advice("rename one of them; chunk and run do so with --duplicates rename")
     }
 
     fn made(&self, id: &str, first: Place, second: Place) -> Error {
