@@ -51,9 +51,9 @@ faults! {
     InputNoId = "VN-IN-NOID", 65;
     /// An identifier longer than the limit.
     InputIdTooLong = "VN-IN-IDLONG", 65;
-    /// Two records of one identifier, and `--duplicates error`.
+    /// Two records of one identifier, and `--duplicates error`; or a record with a name made for another.
     InputDuplicateId = "VN-IN-DUPID", 65;
-    /// A last record without sequence: the file may be cut.
+    /// A last record or line that is not whole: the file may be cut.
     InputTruncated = "VN-IN-TRUNC", 65;
     /// A character that is not a nucleotide code.
     InputCharacter = "VN-IN-CHAR", 65;
@@ -65,7 +65,7 @@ faults! {
     InputEncoding = "VN-IN-ENCODING", 65;
     /// Proteins where nucleotides are wanted.
     InputProtein = "VN-IN-PROTEIN", 65;
-    /// A file of another format.
+    /// A file of another format, or nucleotides where proteins are wanted.
     InputFormat = "VN-IN-FORMAT", 65;
     /// A compression or archive that is not read.
     InputCompression = "VN-IN-COMPRESSION", 65;
@@ -73,13 +73,13 @@ faults! {
     InputCompressedTruncated = "VN-IN-ZTRUNC", 65;
     /// A compressed stream that is damaged.
     InputCompressedCorrupt = "VN-IN-ZCORRUPT", 65;
-    /// A BGZF file without its end-of-file block.
+    /// A BGZF file without its end-of-file block, for a strict reader.
     InputBgzfEof = "VN-IN-BGZFEOF", 65;
-    /// A damaged FASTQ record.
+    /// A FASTQ record that is damaged or has more than four lines.
     InputFastq = "VN-IN-FASTQ", 65;
     /// The input changed while it was read.
     InputChanged = "VN-IN-CHANGED", 65;
-    /// A sample sheet that cannot be read as one.
+    /// A sample sheet that cannot be read as one, or in place of sequences.
     InputSheet = "VN-IN-SHEET", 65;
     /// A table or vector file that is not what the stage wants.
     InputStage = "VN-IN-STAGE", 65;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config;
 use crate::error::{Error, Fault, Result as Outcome};
-use crate::units::{Auto, DeviceChoice, Precision, Resume, Tokens};
+use crate::units::{Auto, DeviceChoice, InputPolicy, Precision, Resume, Tokens, UnknownLetters, Uracil};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -182,6 +182,42 @@ pub struct WindowOptions {
     /// An input without sequences gives empty tables instead of an error
     #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = BoolishValueParser::new())]
     pub allow_empty: bool,
+}
+
+/// How sequences are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputOptions {
+    /// U, as in RNA: 't' reads it as T, 'drop' leaves its codons out as the original program does; t if not given, drop
+    /// with --legacy
+    #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL")]
+    uracil: Option<Uracil>,
+    /// Letters that are not nucleotide codes: 'strict' makes them an error, 'mask' reads them as N
+    #[arg(long, value_name = "POLICY", default_value = "strict", env = "VIRNUCPRO_LETTERS")]
+    letters: UnknownLetters,
+    /// Refuse an input with a sign of damage, which otherwise gives a warning: no final line break, no BGZF end block,
+    /// the name of another compression, a header that ends in a sequence
+    #[arg(long, env = "VIRNUCPRO_STRICT_INPUT", value_parser = BoolishValueParser::new())]
+    strict_input: bool,
+}
+
+impl InputOptions {
+    /// Settings; those of the original program's files where these are written.
+    ///
+    /// # Errors
+    /// The original program's files are asked for with U read as T, which that program does not do.
+    pub fn settings(&self, legacy: bool) -> Outcome<InputPolicy> {
+        let uracil = match self.uracil {
+            Some(Uracil::T) if legacy => {
+                return Err(Error::new(Fault::Usage, "--uracil t and --legacy contradict each other")
+                    .expected("--uracil drop, or none, with --legacy")
+                    .advice("the original program does not read U as T: leave out one of the two"));
+            }
+            None if legacy => Uracil::Drop,
+            uracil => uracil.unwrap_or_default(),
+        };
+        Ok(InputPolicy { uracil, letters: self.letters, strict: self.strict_input })
+    }
 }
 
 /// The original program's files.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Task;
 use super::options::{
-    BundleOptions, ComputeOptions, LegacyOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+    BundleOptions, ComputeOptions, InputOptions, LegacyOptions, OutputOptions, VerdictOptions, WindowOptions, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -33,6 +33,8 @@ pub struct RunArgs {
     window: Option<usize>,
     #[command(flatten)]
     windows: WindowOptions,
+    #[command(flatten)]
+    input: InputOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -86,6 +88,7 @@ impl RunArgs {
                 window: self.window,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
+                policy: self.input.settings(self.legacy.legacy)?,
                 allow_empty: self.windows.allow_empty,
                 legacy: self.legacy.legacy,
                 resume,
@@ -115,6 +118,8 @@ pub struct ChunkArgs {
     #[command(flatten)]
     windows: WindowOptions,
     #[command(flatten)]
+    input: InputOptions,
+    #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
     legacy: LegacyOptions,
@@ -124,7 +129,7 @@ impl ChunkArgs {
     /// Settings.
     ///
     /// # Errors
-    /// A sample sheet cannot be read.
+    /// The arguments contradict each other, or a sample sheet cannot be read.
     pub fn settings(self) -> Result<config::Chunk> {
         Ok(config::Chunk {
             inputs: config::inputs(&self.inputs)?,
@@ -133,6 +138,7 @@ impl ChunkArgs {
             window: Some(self.window),
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
+            policy: self.input.settings(self.legacy.legacy)?,
             allow_empty: self.windows.allow_empty,
             legacy: self.legacy.legacy,
         })

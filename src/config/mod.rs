@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, Tokens, WeightFormat};
+use crate::units::{Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, Tokens, WeightFormat};
 
 pub use sheet::{STDIN, inputs, stem};
 
@@ -41,6 +41,8 @@ pub struct Chunk {
     pub shard_frames: usize,
     /// Second records of one identifier.
     pub duplicates: Duplicates,
+    /// How letters are read, and what counts as damage.
+    pub policy: InputPolicy,
     /// Whether an input without sequences is a result.
     pub allow_empty: bool,
     /// Whether the original program's files are written too.

@@ -20,6 +20,7 @@ use crate::seq::{
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
 use crate::store::{Fingerprint, MadeFrom, Manifest, Origin, StageDir, TableWriter};
+use crate::units::{InputPolicy, Uracil, counted};
 
 const WINDOWS: &str = "windows.tsv";
 const INPUTS: &str = "inputs.tsv";
@@ -32,7 +33,7 @@ const CHECK_EVERY: usize = 4096;
 /// use virnucpro::config::{self, Chunk};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::chunk::chunk;
-/// use virnucpro::units::{Duplicates, Resume};
+/// use virnucpro::units::{Duplicates, InputPolicy, Resume};
 ///
 /// let settings = Chunk {
 ///     inputs: config::inputs(&["contigs.fa".into()])?,
@@ -40,6 +41,7 @@ const CHECK_EVERY: usize = 4096;
 ///     window: Some(500),
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
+///     policy: InputPolicy::default(),
 ///     allow_empty: false,
 ///     legacy: false,
 ///     resume: Resume::Keep,
@@ -61,6 +63,9 @@ pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
         "window": settings.window.unwrap_or(config::DEFAULT_WINDOW),
         "shard_frames": settings.shard_frames,
         "duplicates": settings.duplicates,
+        // What --legacy implies stands in the input's digest with it.
+        "uracil": if settings.legacy { Uracil::default() } else { settings.policy.uracil },
+        "letters": settings.policy.letters,
     });
     Fingerprint { stage: "chunk", settings, model: None, owns }
 }
@@ -110,7 +115,7 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
-    let mut digest = InputDigest::new(settings.legacy);
+    let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
         let summary = pass.input(input, settings.allow_empty)?;
         digest.add(input, &summary);
@@ -132,9 +137,13 @@ impl Cut {
         &self.origin
     }
 
-    /// Whether the windows are new.
-    pub fn is_new(&self) -> bool {
-        self.made.is_some()
+    /// Whether windows of other content are about to be replaced.
+    pub fn replaces_others(&self) -> bool {
+        let known = &self.dir.manifest().shards;
+        let same = |(name, _, file): &(String, u64, SealedFile)| {
+            !is_shard(name) || known.get(name).is_some_and(|entry| entry.file == *file.digest())
+        };
+        self.made.as_ref().is_some_and(|made| !known.is_empty() && !made.finished.files.iter().all(same))
     }
 
     /// Puts the windows in their place.
@@ -154,17 +163,15 @@ impl Cut {
         SealedFile::publish(files)?;
         let counts = &finished.totals;
         log::info!(
-            "chunk: {} records, {} windows, {} with an open frame, {} frames",
-            counts["records"],
-            counts["windows"],
+            "chunk: {}, {}, {} with an open frame, {}",
+            counted(counts["records"], "record"),
+            counted(counts["windows"], "window"),
             counts["windows_framed"],
-            counts["frames"]
+            counted(counts["frames"], "frame")
         );
         if counts["renamed"] > 0 {
-            log::warn!(
-                "chunk: {} records had the id of an earlier one and were renamed, as x__2; see inputs.tsv",
-                counts["renamed"]
-            );
+            let renamed = counted(counts["renamed"], "record");
+            log::warn!("chunk: {renamed} with the id of an earlier one renamed, as x__2; see inputs.tsv");
         }
         dir.remove_unrecorded(&names, is_shard)?;
         dir.finish(&names, finished.totals)
@@ -191,7 +198,7 @@ fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<InputD
     if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
-    let mut digest = InputDigest::new(settings.legacy);
+    let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
         digest.add_text(input, &FileDigest::of(&input.path)?.blake3);
     }
@@ -206,9 +213,10 @@ struct InputDigest {
 }
 
 impl InputDigest {
-    fn new(legacy: bool) -> Self {
+    fn new(settings: &config::Chunk) -> Self {
         let mut named = blake3::Hasher::new();
-        named.update(if legacy { b"legacy\n" } else { b"" });
+        named.update(if settings.legacy { b"legacy\n" } else { b"" });
+        named.update(if settings.policy.strict { b"strict\n" } else { b"" });
         Self { content: blake3::Hasher::new(), named }
     }
 
@@ -239,6 +247,7 @@ impl InputDigest {
 /// One pass over all inputs.
 struct Pass<'a> {
     size: NonZeroUsize,
+    policy: InputPolicy,
     names: Names,
     frames: SixFrames,
     shards: ShardWriter,
@@ -282,6 +291,7 @@ impl<'a> Pass<'a> {
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,
+            policy: settings.policy,
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(),
             shards: ShardWriter::new(dir.folder(), settings.shard_frames),
@@ -297,7 +307,7 @@ impl<'a> Pass<'a> {
     /// Reads one input to its end; `None` for one without sequences where that is allowed.
     fn input(&mut self, input: &Input, allow_empty: bool) -> Result<Option<Summary>> {
         let source = Source::from(input.path.clone());
-        let mut reader = match Reader::open(&source, Alphabet::Nucleotide, Limits::default()) {
+        let mut reader = match Reader::open_with(&source, Alphabet::Nucleotide, Limits::default(), self.policy) {
             Err(error) if allow_empty && error.fault() == Fault::InputEmpty => {
                 log::warn!("{source} contains no sequences");
                 return Ok(None);
@@ -313,10 +323,10 @@ impl<'a> Pass<'a> {
             self.task.add(record.bases().len() as u64);
         }
         let summary = reader.summary().cloned();
-        for note in summary.iter().flat_map(|summary| &summary.notes) {
-            log::warn!("{source}: {note}");
+        if let Some(summary) = &summary {
+            summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
+            warn_of_letters(&source, summary, letters);
         }
-        warn_of_letters(&source, letters);
         Ok(summary)
     }
 
@@ -439,15 +449,23 @@ fn status_of(open: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
     }
 }
 
-fn warn_of_letters(source: &Source, letters: Letters) {
+fn warn_of_letters(source: &Source, summary: &Summary, letters: Letters) {
     if letters.uracil > 0 {
-        log::warn!("{source}: {} U, as in RNA: their codons are left out; translate U to T first", letters.uracil);
+        let kept = letters.uracil;
+        log::warn!("{source}: RNA: {kept} U kept as in the original program, which leaves their codons out");
+    } else if summary.uracil > 0 {
+        log::warn!("{source}: RNA: {} U read as T", summary.uracil);
+    }
+    if summary.masked.letters > 0 {
+        let (unknown, line) = (counted(summary.masked.letters, "unknown letter"), summary.masked.line);
+        log::warn!("{source}: {unknown} read as N, the first on line {line}");
     }
     if letters.gap > 0 {
-        log::warn!("{source}: {} gaps ('-'), as in an alignment: their codons are left out", letters.gap);
+        log::warn!("{source}: {} ('-'), as in an alignment: their codons are left out", counted(letters.gap, "gap"));
     }
     if letters.ambiguous > 0 {
-        log::info!("{source}: {} ambiguous bases (N and the like): their codons are left out", letters.ambiguous);
+        let ambiguous = counted(letters.ambiguous, "ambiguous base");
+        log::info!("{source}: {ambiguous} (N and the like): their codons are left out");
     }
 }
 

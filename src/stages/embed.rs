@@ -13,7 +13,7 @@ use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
-use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
+use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source, Summary};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision};
 
@@ -208,6 +208,9 @@ fn embed_shard<'a>(
     });
     let embedded = engine.embed(sequences, &mut vectors)?;
     let summary = reader.summary().ok_or_else(|| Error::new(Fault::Bug, "a shard was not read to its end"))?;
+    if shard.rows().is_none() {
+        warn_of_own_file(&source, summary);
+    }
     let expected = shard.rows().unwrap_or(summary.records);
     let written = vectors.writer.rows();
     if [summary.records, embedded, written] != [expected; 3] {
@@ -217,4 +220,12 @@ fn embed_shard<'a>(
     }
     let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
     Ok((vectors, read))
+}
+
+/// Tells what is peculiar of a file that no stage wrote.
+fn warn_of_own_file(source: &Source, summary: &Summary) {
+    summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
+    if summary.uracil > 0 {
+        log::warn!("{source}: RNA: {} U embedded as it stands, which DNABERT-S does not know", summary.uracil);
+    }
 }

@@ -38,9 +38,7 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     later.check(None)?;
     let cut = chunk::cut(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
     later.check(Some(cut.origin()))?;
-    if cut.is_new() {
-        later.retract(cut.origin())?;
-    }
+    later.retract(&cut)?;
     cut.commit()?;
     embed::embed(&settings.dnabert, progress)?;
     embed::embed(&settings.esm, progress)?;
@@ -66,8 +64,9 @@ impl Later<'_> {
         Ok(())
     }
 
-    /// Says that work of another origin is not complete any more: what it was made from is about to be replaced.
-    fn retract(&self, origin: &Origin) -> Result<()> {
+    /// Says that work on other windows is not complete any more: they are about to be replaced.
+    fn retract(&self, cut: &chunk::Cut) -> Result<()> {
+        let origin = if cut.replaces_others() { None } else { Some(cut.origin()) };
         self.stages.iter().try_for_each(|(folder, _)| retract(folder, origin))
     }
 }

@@ -301,12 +301,14 @@ impl MadeFrom {
     }
 }
 
-/// Says that work of another origin is no longer complete, because what it was made from is about to be replaced.
+/// Says that work which does not come from `origin` is no longer complete, because what it was made from is about to be
+/// replaced.
 ///
 /// # Errors
 /// The manifest cannot be written.
-pub fn retract(folder: &Path, origin: &Origin) -> Result<()> {
-    let is_other = |known: &Manifest| known.origin.as_ref().is_none_or(|known| known.blake3 != origin.blake3);
+pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
+    let digest = |origin: Option<&Origin>| origin.map(|origin| origin.blake3.clone());
+    let is_other = |known: &Manifest| origin.is_none() || digest(known.origin.as_ref()) != digest(origin);
     match Manifest::read(folder) {
         Ok(Some(manifest)) if manifest.complete && is_other(&manifest) => {
             Manifest { complete: false, ..manifest }.write(folder)

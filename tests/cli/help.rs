@@ -206,6 +206,6 @@ fn the_log_level_chooses_which_messages_come() {
     };
     assert_eq!(messages("error"), "");
     let (warn, info) = (messages("warn"), messages("info"));
-    assert!(warn.contains("1 of") || warn.contains("U, as in RNA"), "{warn}");
+    assert!(warn.contains("RNA: 2 U read as T"), "{warn}");
     assert!(!warn.contains("info:") && info.contains("info:") && info.contains("warn:"), "{warn}\n{info}");
 }
