@@ -139,11 +139,10 @@ impl Cut {
 
     /// Whether windows of other content are about to be replaced.
     pub fn replaces_others(&self) -> bool {
-        let known = &self.dir.manifest().shards;
         let same = |(name, _, file): &(String, u64, SealedFile)| {
-            !is_shard(name) || known.get(name).is_some_and(|entry| entry.file == *file.digest())
+            !is_shard(name) || self.dir.recorded(name).is_some_and(|entry| entry.file == *file.digest())
         };
-        self.made.as_ref().is_some_and(|made| !known.is_empty() && !made.finished.files.iter().all(same))
+        self.made.as_ref().is_some_and(|made| self.dir.recorded(WINDOWS).is_some() && !made.finished.files.iter().all(same))
     }
 
     /// Puts the windows in their place.

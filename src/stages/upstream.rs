@@ -84,12 +84,6 @@ impl UpstreamFile {
         }
     }
 
-    /// `fna` or `faa`, of a shard that `chunk` wrote.
-    fn recorded_side(&self) -> Option<&str> {
-        self.recorded.as_ref()?;
-        self.path.extension()?.to_str().filter(|side| ["fna", "faa"].contains(side))
-    }
-
     fn differs(&self) -> Error {
         let message = format!("{} does not match its manifest", self.path.display());
         Error::new(Fault::CheckpointCorrupt, message).file(&self.path).advice(AGAIN)
@@ -159,13 +153,6 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
                 .file(&file.path)
                 .expected("a file of vectors")
                 .advice("give the file itself, or the folder it is in"));
-        }
-        if let Some(side) = file.recorded_side().filter(|side| *side != extension) {
-            return Err(Error::new(Fault::InputStage, format!("{} belongs to the other side", file.path.display()))
-                .file(&file.path)
-                .expected(format!("{}.{extension}", file.stem))
-                .found(format!("{}.{side}", file.stem))
-                .advice("embed-dnabert takes the .fna files that chunk wrote, embed-esm the .faa files"));
         }
         files.push(file);
     }

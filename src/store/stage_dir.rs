@@ -145,9 +145,9 @@ impl StageDir {
         self.resume != Resume::StartOver && !self.manifest.shards.is_empty()
     }
 
-    /// What is recorded as finished.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// What the manifest in the folder says of a file, proved or not.
+    pub fn recorded(&self, name: &str) -> Option<&ShardEntry> {
+        self.on_disk.as_ref()?.shards.get(name)
     }
 
     /// The entry of `name` if it is finished, was made from `input` and its bytes still say so. A file that fails the
@@ -482,7 +482,7 @@ mod tests {
         assert!(!Manifest::read(folder.path()).unwrap().unwrap().complete);
         // Nothing is finished: other settings are welcome, another stage is not.
         let dir = StageDir::open(folder.path(), fingerprint(300), Resume::Keep).unwrap();
-        assert_eq!(dir.manifest().settings["window"], 300);
+        assert_eq!(dir.manifest.settings["window"], 300);
         let merge = Fingerprint { stage: "merge", settings: json!({}), model: None, owns: |_| false };
         let error = StageDir::open(folder.path(), merge, Resume::Keep).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);

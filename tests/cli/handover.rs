@@ -142,18 +142,17 @@ fn an_input_in_the_output_folder_is_not_overwritten() {
 }
 
 #[test]
-fn shards_of_the_wrong_side_are_refused_by_what_chunk_recorded() {
+fn shards_of_the_wrong_side_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.write("x.fa", Random::new(23).fasta(3, 700));
     sandbox.run(&["chunk", "x.fa", "-q", "-o", "windows"]).ok();
-    for (command, shard, meant) in [
-        ("embed-esm", "windows/shard-00001.fna", "shard-00001.faa"),
-        ("embed-dnabert", "windows/shard-00001.faa", "shard-00001.fna"),
+    for (command, shard, fault, meant) in [
+        ("embed-esm", "windows/shard-00001.fna", "VN-IN-FORMAT", "shard-00001.faa"),
+        ("embed-dnabert", "windows/shard-00001.faa", "VN-IN-PROTEIN", "shard-00001.fna"),
     ] {
         let ran = sandbox.run(&[command, shard, "-q", "--model", &mock(), "-o", "v"]);
-        ran.fails(65, "VN-IN-STAGE");
+        ran.fails(65, fault);
         ran.says(&[meant]);
-        assert!(!sandbox.path("v").exists());
     }
 }
 

@@ -412,17 +412,19 @@ fn unknown_letters_are_masked_on_demand_and_reported() {
 fn signs_of_damage_are_warnings_and_with_strict_input_errors() {
     let sandbox = Sandbox::new();
     sandbox.write("x.fa", ">a\nATGGCCGCAATGGCCGCA");
-    for command in ["chunk", "run"] {
-        let ran = sandbox.run(&[command, "x.fa", "-o", &format!("warned-{command}")][..]).told();
+    let model = mock();
+    for (command, more) in [("chunk", &[][..]), ("run", &["--model", &model])] {
+        let of = |args: &[&str]| sandbox.run(&[&[command, "x.fa"], more, args].concat());
+        let ran = of(&["-o", &format!("warned-{command}")]).told();
         assert!(ran.contains("no line break"), "{ran}");
         let out = format!("strict-{command}");
-        let ran = sandbox.run(&[command, "x.fa", "--strict-input", "-o", &out]);
+        let ran = of(&["--strict-input", "-o", &out]);
         ran.says(&["VN-IN-TRUNC", "x.fa", "to do:"]);
         assert_eq!(ran.code, 65, "{}", ran.told());
     }
     let warned = sandbox.files("warned-chunk");
     // What was made without it does not pass for checked.
-    sandbox.run(&["chunk", "x.fa", "--strict-input", "-o", "warned-chunk"]).fails(3, "VN-CKPT-FOREIGN");
+    sandbox.run(&["chunk", "x.fa", "--strict-input", "-o", "warned-chunk"]).fails(65, "VN-IN-TRUNC");
     assert_same_files(&warned, &sandbox.files("warned-chunk"), "refused");
 }
 
