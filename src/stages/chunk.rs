@@ -52,6 +52,7 @@ const CHECK_EVERY: usize = 4096;
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
     let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
+    config::unusual_window(window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
     let fingerprint = Fingerprint {
         stage: "chunk",
         settings: json!({
