@@ -52,12 +52,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Other names for `--output`, as other programs call it; not shown in the help.
+pub const OUTPUT_ALIASES: [&str; 4] = ["out", "outdir", "out-dir", "output-dir"];
+
 /// Where results go and what happens to finished work there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
     /// Folder to write to; made if it is not there
-    #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT")]
+    #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT", aliases = OUTPUT_ALIASES)]
     pub output: PathBuf,
     /// Keep finished work of the same input, settings and model
     #[arg(
@@ -75,7 +78,7 @@ pub struct OutputOptions {
     #[arg(long, overrides_with = "resume")]
     no_resume: bool,
     /// Replace finished work of another input, other settings or another model; without it that is an error
-    #[arg(short = 'f', long, env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
+    #[arg(short = 'f', long, alias = "force", env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 }
 
@@ -120,7 +123,7 @@ pub struct DeviceOptions {
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE")]
     dtype: Auto<Precision>,
     /// Threads of a computation; auto: the processors this job may use
-    #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
     threads: Auto<usize>,
 }
 
@@ -263,7 +266,10 @@ impl VerdictOptions {
 
 /// A window's length in bases.
 pub fn window(text: &str) -> Result<usize, String> {
-    in_range(text, 3, 1_000_000)
+    let (least, most) = (config::SHORTEST_WINDOW, config::LONGEST_WINDOW);
+    in_range(text, least, most).map_err(|wrong| {
+        format!("{wrong}; heads are made for 300 or 500 bases, and ESM-2 reads 1024 residues (3072 bases) of a frame")
+    })
 }
 
 fn shard_frames(text: &str) -> Result<usize, String> {
@@ -275,7 +281,10 @@ fn small_count(text: &str) -> Result<usize, String> {
 }
 
 fn at_least_one(text: &str) -> Result<Auto<usize>, String> {
-    if text == "auto" { Ok(Auto::Auto) } else { in_range(text, 1, 1024).map(Auto::Value) }
+    match text {
+        "auto" => Ok(Auto::Auto),
+        _ => in_range(text, 1, 1024).map(Auto::Value).map_err(|wrong| wrong.replacen("a whole", "auto or a whole", 1)),
+    }
 }
 
 fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {

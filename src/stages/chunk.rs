@@ -94,6 +94,8 @@ struct Made {
 /// # Errors
 /// Those of [`chunk`].
 pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
+    let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
+    config::unusual_window(window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
     check_inputs(settings)?;
     let mut dir = StageDir::open(&settings.output, fingerprint(settings), settings.resume)?;
     refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
@@ -111,7 +113,6 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     if dir.holds_nothing() {
         dir.begin()?; // nothing to lose: a folder tells whose it is from the start
     }
-    let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;

@@ -1,19 +1,19 @@
 //! `manifest.json`: what a stage was asked, with what, and what it finished.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, FileDigest, text};
 
 /// Version of the manifest's layout.
 pub const FORMAT: u32 = 1;
 /// File name in a stage's folder.
 pub const FILE: &str = "manifest.json";
+const MAKE_AGAIN: &str = "--overwrite makes this stage again and keeps what is finished of the others";
 
 /// The record of a stage's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,8 +98,8 @@ impl Manifest {
     /// The file is damaged or was written by another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match text::read(&path, Fault::CheckpointCorrupt) {
+            Ok(text) => text.map_err(|error| error.advice(MAKE_AGAIN))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::reading(&path, error)),
         };
@@ -107,7 +107,7 @@ impl Manifest {
             Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)
-                .advice("--overwrite makes this stage again and keeps what is finished of the others")
+                .advice(MAKE_AGAIN)
                 .caused_by(error)
         })?;
         if manifest.format != FORMAT {

@@ -472,8 +472,48 @@ fn a_sample_sheet_names_samples_and_files_beside_it() {
     assert_eq!(listed.sequences.column("sample"), ["gut", "gut", "gut", "soil", "soil"]);
     assert_eq!(listed.sequences.column("sequence"), ["r1", "r2", "x", "r1__2", "r2__2"]);
     assert_eq!(listed.inputs.column("file")[2], "data/lane2.fa.gz");
-    let named = tables(&sandbox, &["data/lane1.fa", "data/lane2.fa.gz", "data/lane1.fa"], "named");
+    fs::copy(sandbox.path("data/lane1.fa"), sandbox.path("data/again.fa")).unwrap();
+    let named = tables(&sandbox, &["data/lane1.fa", "data/lane2.fa.gz", "data/again.fa"], "named");
     assert_eq!(listed.without(&ORIGIN), named.without(&ORIGIN));
+}
+
+#[test]
+fn a_sheet_of_pairs_as_workflows_write_it_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data/a_1.fa", Random::new(5).fasta(2, 600));
+    sandbox.write("data/a_2.fa", ">x\nACGACGACGACGACGACG\n");
+    sandbox.write("data/b.fa", ">y\nACGACGACGACGACGACG\n");
+    sandbox.write("data/S.CSV", "\u{feff}sample,fastq_1,fastq_2\r\n\"gut, left\",a_1.fa,a_2.fa\r\nsoil,b.fa,\r\n");
+    let listed = tables(&sandbox, &["data/S.CSV"], "listed");
+    assert_eq!(listed.sequences.column("sample"), ["gut, left", "gut, left", "gut, left", "soil"]);
+    assert_eq!(listed.inputs.column("file"), ["data/a_1.fa", "data/a_1.fa", "data/a_2.fa", "data/b.fa"]);
+}
+
+#[test]
+fn a_fault_of_a_sheet_is_told_by_the_command_in_the_form_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("s.tsv", b"sample\tfile\nK\xF6ln\tx.fa\n");
+    let ran = sandbox.run(&["chunk", "s.tsv", "-o", "out"]);
+    assert_eq!(ran.fails(65, "VN-IN-SHEET")["line"], 2);
+    ran.says(&["virnucpro chunk: ", "not UTF-8"]);
+    let ran = sandbox.run(&["chunk", "s.tsv", "-o", "out", "--log-format", "json"]);
+    assert!(ran.stderr.lines().all(|line| line.starts_with('{')), "{}", ran.told());
+}
+
+#[test]
+fn files_of_one_name_are_samples_of_their_own() {
+    let sandbox = Sandbox::new();
+    for folder in ["s1", "s2"] {
+        sandbox.write(&format!("{folder}/contigs.fasta"), Random::new(5).fasta(1, 600));
+    }
+    let both = tables(&sandbox, &["s1/contigs.fasta", "s2/contigs.fasta"], "both");
+    assert_eq!(both.sequences.column("sample"), ["s1/contigs", "s2/contigs"]);
+    let ran = sandbox.run(&["chunk", "s1/contigs.fasta", "s2/contigs.fasta", "-o", "told"]).ok();
+    ran.says(&["info: the sample in s1/contigs.fasta is called s1/contigs"]);
+    let ran = sandbox.run(&["chunk", "s1/contigs.fasta", "./s1/../s1/contigs.fasta", "-o", "twice"]);
+    ran.fails(64, "VN-USAGE");
+    ran.says(&["given twice"]);
+    assert!(!sandbox.path("twice").exists());
 }
 
 #[test]
