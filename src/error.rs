@@ -51,9 +51,9 @@ faults! {
     InputNoId = "VN-IN-NOID", 65;
     /// An identifier longer than the limit.
     InputIdTooLong = "VN-IN-IDLONG", 65;
-    /// Two records of one identifier, and `--duplicates error`.
+    /// Two records of one identifier, and `--duplicates error`; or a record with a name made for another.
     InputDuplicateId = "VN-IN-DUPID", 65;
-    /// A last record without sequence: the file may be cut.
+    /// A last record or line that is not whole: the file may be cut.
     InputTruncated = "VN-IN-TRUNC", 65;
     /// A character that is not a nucleotide code.
     InputCharacter = "VN-IN-CHAR", 65;
@@ -65,7 +65,7 @@ faults! {
     InputEncoding = "VN-IN-ENCODING", 65;
     /// Proteins where nucleotides are wanted.
     InputProtein = "VN-IN-PROTEIN", 65;
-    /// A file of another format.
+    /// A file of another format, or nucleotides where proteins are wanted.
     InputFormat = "VN-IN-FORMAT", 65;
     /// A compression or archive that is not read.
     InputCompression = "VN-IN-COMPRESSION", 65;
@@ -73,13 +73,13 @@ faults! {
     InputCompressedTruncated = "VN-IN-ZTRUNC", 65;
     /// A compressed stream that is damaged.
     InputCompressedCorrupt = "VN-IN-ZCORRUPT", 65;
-    /// A BGZF file without its end-of-file block.
+    /// A BGZF file without its end-of-file block, for a strict reader.
     InputBgzfEof = "VN-IN-BGZFEOF", 65;
-    /// A damaged FASTQ record.
+    /// A FASTQ record that is damaged or has more than four lines.
     InputFastq = "VN-IN-FASTQ", 65;
     /// The input changed while it was read.
     InputChanged = "VN-IN-CHANGED", 65;
-    /// A sample sheet that cannot be read as one.
+    /// A sample sheet that cannot be read as one, or in place of sequences.
     InputSheet = "VN-IN-SHEET", 65;
     /// A table or vector file that is not what the stage wants.
     InputStage = "VN-IN-STAGE", 65;
@@ -123,6 +123,8 @@ faults! {
     CheckpointCorrupt = "VN-CKPT-HASH", 3;
     /// Finished work of another stage, other settings or another model in the output folder.
     CheckpointForeign = "VN-CKPT-FOREIGN", 3;
+    /// Work that was made from another input.
+    CheckpointInput = "VN-CKPT-INPUT", 3;
     /// A stage's output that is not complete.
     CheckpointIncomplete = "VN-CKPT-INCOMPLETE", 3;
     /// The two sides of a join do not hold the same identifiers.
@@ -148,6 +150,12 @@ faults! {
     NoSpace = "VN-IO-NOSPACE", 1;
     /// The quota is used up where output is written.
     Quota = "VN-IO-QUOTA", 1;
+    /// A file that would grow beyond the limit on file sizes.
+    FileSize = "VN-IO-FILESIZE", 1;
+    /// The system gives no further thread.
+    Threads = "VN-SYS-THREADS", 1;
+    /// The limit on open files is reached.
+    OpenFiles = "VN-SYS-FILES", 1;
     /// Output cannot be written.
     Write = "VN-IO-WRITE", 1;
     /// A file cannot be read although it is there.
@@ -220,9 +228,31 @@ impl Error {
         }))
     }
 
+    /// A thread that could not be started.
+    pub fn starting_thread(error: io::Error) -> Self {
+        Self::new(Fault::Threads, "the system does not allow another thread")
+            .advice(
+                "give a smaller --threads or --dataloader-workers, or raise the limits of this job on processes \
+                 (ulimit -u) and memory (ulimit -v)",
+            )
+            .caused_by(error)
+    }
+
+    /// Too many open files, if that is what `error` says.
+    fn of_open_files(path: &Path, error: &io::Error) -> Option<Self> {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)).then(|| {
+            Self::new(Fault::OpenFiles, format!("cannot open {}: too many files are open", path.display()))
+                .file(path)
+                .advice("raise the limit on open files (ulimit -n), then run the same command again")
+        })
+    }
+
     /// An input that could not be opened or read.
     pub fn reading(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
+        if let Some(limit) = Self::of_open_files(path, &error) {
+            return limit.caused_by(error);
+        }
         let (fault, advice) = match error.kind() {
             K::NotADirectory => (Fault::InputMissing, "check the path: part of it is a file, not a folder"),
             _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
@@ -239,11 +269,18 @@ impl Error {
     /// An output that could not be written.
     pub fn writing(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind as K;
+        if let Some(limit) = Self::of_open_files(path, &error) {
+            return limit.caused_by(error);
+        }
         let (fault, advice) = match error.kind() {
             K::StorageFull => (Fault::NoSpace, "free space, then run the same command again: finished work is kept"),
             K::QuotaExceeded => (
                 Fault::Quota,
                 "your quota is used up, though the disk is not full: free space, then run the same command again",
+            ),
+            K::FileTooLarge => (
+                Fault::FileSize,
+                "raise the limit on file sizes (ulimit -f), or write smaller files (--shard-frames); finished work is kept",
             ),
             K::AlreadyExists | K::NotADirectory => (Fault::Write, "give a folder; this path is a file"),
             K::PermissionDenied | K::ReadOnlyFilesystem => {

@@ -16,8 +16,8 @@
 //! use virnucpro::stages::run::run;
 //!
 //! let arguments = ["virnucpro", "run", "contigs.fa", "-o", "out"].map(Into::into);
-//! if let Asked::Work { task, .. } = cli::parse(arguments.into())?
-//!     && let Task::Run(settings) = *task
+//! if let Asked::Work { command, .. } = cli::parse(arguments.into())?
+//!     && let Task::Run(settings) = command.task()?
 //! {
 //!     let manifest = run(&settings, &Progress::Silent)?;
 //!     println!("{} viral sequences", manifest.totals["sequences_viral"]);

@@ -45,11 +45,11 @@ struct Voice {
 }
 
 fn work(voice: &mut Voice) -> Result<()> {
-    let (global, task) = match cli::parse(std::env::args_os().collect())? {
+    let (global, command, warnings) = match cli::parse(std::env::args_os().collect())? {
         Asked::Text(text) => return cli::print(&text),
-        Asked::Work { global, command, task } => {
-            voice.command = command;
-            (global, task)
+        Asked::Work { global, name, command, warnings } => {
+            voice.command = name;
+            (global, command, warnings)
         }
     };
     voice.format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
@@ -58,7 +58,8 @@ fn work(voice: &mut Voice) -> Result<()> {
     if let Err(error) = interrupt::install() {
         log::warn!("signals will end the program at once: {error}");
     }
-    dispatch(*task, &progress, &Stdout { quiet: global.quiet })
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    dispatch(command.task()?, &progress, &Stdout { quiet: global.quiet })
 }
 
 fn level(global: &Global) -> log::LevelFilter {

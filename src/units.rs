@@ -75,6 +75,17 @@ impl fmt::Display for Share {
     }
 }
 
+/// A number and what is counted, in words: `1 record`, `2 records`.
+///
+/// ```
+/// assert_eq!(virnucpro::units::counted(1, "record"), "1 record");
+/// assert_eq!(virnucpro::units::counted(0, "record"), "0 records");
+/// ```
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Either a value, or what the program derives: reads `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {
@@ -288,6 +299,86 @@ impl fmt::Display for Duplicates {
     }
 }
 
+/// How U, the T of RNA, is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uracil {
+    /// As T.
+    #[default]
+    T,
+    /// As it stands, as in the original program: a letter without a codon.
+    Drop,
+}
+
+impl FromStr for Uracil {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "t" | "T" => Ok(Self::T),
+            "drop" => Ok(Self::Drop),
+            _ => Err(format!("'{text}' is not a way to read U; use t or drop")),
+        }
+    }
+}
+
+impl fmt::Display for Uracil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::T => "t",
+            Self::Drop => "drop",
+        })
+    }
+}
+
+/// What happens to letters that are not nucleotide codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownLetters {
+    /// They end the run.
+    #[default]
+    Strict,
+    /// They are read as N.
+    Mask,
+}
+
+impl FromStr for UnknownLetters {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "mask" => Ok(Self::Mask),
+            _ => Err(format!("'{text}' is not a policy; use strict or mask")),
+        }
+    }
+}
+
+impl fmt::Display for UnknownLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::Mask => "mask",
+        })
+    }
+}
+
+/// How sequences of nucleotides are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputPolicy {
+    /// U.
+    pub uracil: Uracil,
+    /// Letters that are not nucleotide codes.
+    pub letters: UnknownLetters,
+    /// Whether signs of a damaged input are errors, not warnings.
+    pub strict: bool,
+}
+
+impl InputPolicy {
+    /// Every letter stays as it stands in the input.
+    pub const AS_IT_STANDS: Self = Self { uracil: Uracil::Drop, letters: UnknownLetters::Strict, strict: false };
+}
+
 /// What to do with finished work in an output folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
@@ -331,6 +422,12 @@ mod tests {
         }
         for text in ["auto", "f32", "bf16", "f16"] {
             assert_eq!(round_trip::<Auto<Precision>>(text), text);
+        }
+        for text in ["t", "drop"] {
+            assert_eq!(round_trip::<Uracil>(text), text);
+        }
+        for text in ["strict", "mask"] {
+            assert_eq!(round_trip::<UnknownLetters>(text), text);
         }
         assert_eq!(round_trip::<Tokens>("16k"), "16384");
         for text in ["tsv", "tsv,parquet"] {

@@ -13,8 +13,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
+use super::Cli;
+use super::hints::{Hints, distance, message_and_tip};
 use super::options::Global;
-use super::{Cli, Task};
 use crate::config::file::{self, Options};
 use crate::error::{Error, Fault, Result};
 
@@ -33,10 +34,12 @@ pub enum Asked {
     Work {
         /// Options of every command.
         global: Global,
-        /// Name of the command, as `virnucpro chunk`.
-        command: String,
+        /// Name of the command, as `virnucpro models list`.
+        name: String,
         /// What to do.
-        task: Box<Task>,
+        command: Box<super::Command>,
+        /// What may be wrong with the environment.
+        warnings: Vec<String>,
     },
 }
 
@@ -54,24 +57,31 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     if let Some((path, options)) = &from_file {
         check_known(&known, options).map_err(|error| error.file(path))?;
     }
+    let hints = Hints::new(&known, &arguments);
+    if let Some(error) = hints.stray_value() {
+        return Err(error);
+    }
     let nothing = Options::new();
-    let command = layered(Cli::command(), from_file.as_ref().map_or(&nothing, |(_, options)| options));
+    let mut command = layered(Cli::command(), from_file.as_ref().map_or(&nothing, |(_, options)| options));
+    if arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--print-config") {
+        command = without_requirements(command);
+    }
     let matches = match command.try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Asked::Text(help(&error)));
         }
-        Err(error) => return Err(misused(&error, &arguments, from_file.as_ref())),
+        Err(error) => return Err(misused(&error, &hints, from_file.as_ref())),
     };
-    let typed = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
-    if typed.global.print_config {
+    if matches.get_flag("print_config") {
         // Defaults from a file move options about: the order is that of the command without them.
         let options = from_file.map(|(_, options)| options).unwrap_or_default();
-        return Ok(Asked::Text(listing(&known, &matches, &options)));
+        let warnings: String = hints.unknown_variables().iter().map(|warning| format!("# {warning}\n")).collect();
+        return Ok(Asked::Text(listing(&known, &matches, &options) + &warnings));
     }
-    let name = matches.subcommand_name().unwrap_or_default();
-    let (command, global) = (format!("virnucpro {name}"), typed.global);
-    Ok(Asked::Work { global, command, task: Box::new(typed.command.task()?) })
+    let Cli { global, command } = Cli::from_arg_matches(&matches).map_err(|error| hints.explain(&error))?;
+    let name = name_of(&matches);
+    Ok(Asked::Work { global, name, command: Box::new(command), warnings: hints.unknown_variables() })
 }
 
 /// Help as text: with bold and underlined words on a terminal, plain in a file or a pipe.
@@ -81,30 +91,11 @@ fn help(answer: &clap::Error) -> String {
     if io::stdout().is_terminal() && !plain { text.ansi().to_string() } else { text.to_string() }
 }
 
-/// clap's message as an error of the contract: usage is 64, not clap's 2.
-fn usage(error: &clap::Error) -> Error {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Error::new(Fault::Usage, "no command was given")
-            .expected("a command, as in `virnucpro run contigs.fa -o out`")
-            .advice("`virnucpro --help` lists the commands, `virnucpro COMMAND --help` explains one with examples");
-    }
-    let (message, advice) = message_and_advice(error);
-    Error::new(Fault::Usage, message).advice(advice)
-}
-
-fn message_and_advice(error: &clap::Error) -> (String, String) {
-    let text = error.render().to_string();
-    let text = text.trim_start_matches("error: ");
-    let message = text.split("\n\n").next().unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    (message, tip.map_or_else(|| "see --help".to_owned(), |tip| format!("{tip}; see --help")))
-}
-
-/// The same, naming the variable or the file that a wrong value stands in.
-fn misused(error: &clap::Error, arguments: &[OsString], from_file: Option<&(PathBuf, Options)>) -> Error {
+/// What clap refuses, naming the variable or the file that a wrong value stands in.
+fn misused(error: &clap::Error, hints: &Hints<'_>, from_file: Option<&(PathBuf, Options)>) -> Error {
     let value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg).filter(|_| value) else {
-        return usage(error);
+        return hints.explain(error);
     };
     let name: String =
         argument.trim_start_matches('-').chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
@@ -115,10 +106,10 @@ fn misused(error: &clap::Error, arguments: &[OsString], from_file: Option<&(Path
             .and_then(|text| text.strip_prefix(&flag))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     };
-    if arguments.iter().any(typed) {
-        return usage(error);
+    if hints.arguments().iter().any(typed) {
+        return hints.explain(error);
     }
-    let (message, _) = message_and_advice(error);
+    let (message, _) = message_and_tip(error);
     let command = Cli::command();
     let mut all = all_settings(&command).into_iter();
     let variable = all.find(|(long, _)| *long == name);
@@ -133,7 +124,7 @@ fn misused(error: &clap::Error, arguments: &[OsString], from_file: Option<&(Path
         Some((path, options)) if options.contains_key(&name) => Error::new(Fault::Config, message)
             .file(path)
             .advice(format!("change the line of {name} in this file; see --help for what is allowed")),
-        _ => usage(error),
+        _ => hints.explain(error),
     }
 }
 
@@ -181,10 +172,14 @@ fn check_known(command: &Command, options: &Options) -> Result<()> {
         }
     }
     let Some(unknown) = options.keys().find(|name| !known.contains_key(name.as_str())) else { return Ok(()) };
-    let nearest = known.keys().min_by_key(|name| strsim::levenshtein(name, unknown)).copied().unwrap_or_default();
+    let spelt = known.iter().flat_map(|(name, argument)| {
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        aliases.into_iter().chain([*name]).map(move |spelt| (distance(unknown, spelt), *name))
+    });
+    let nearest = spelt.min().map_or("", |(_, name)| name);
     Err(Error::new(Fault::Config, format!("the configuration file has an unknown option: {unknown}"))
         .found(unknown.clone())
-        .advice(format!("did you mean {nearest}? `virnucpro run --print-config x -o y` prints all options")))
+        .advice(format!("did you mean {nearest}? `virnucpro run --print-config` prints all options")))
 }
 
 /// The command line with the file's values as defaults, and blind to variables that are set to nothing.
@@ -206,10 +201,28 @@ fn apply(mut command: Command, options: &Options) -> Command {
     for (id, values) in of_file {
         command = command.mut_arg(id, |argument| argument.required(false).default_values(values));
     }
+    command = command.mut_args(|argument| argument.hide_env_values(true)); // they may be long, or nobody's business
     for id in empty {
         command = command.mut_arg(id, |argument| argument.env(Resettable::Reset));
     }
     command
+}
+
+/// Name of the command that was used, with those above it.
+fn name_of(matches: &ArgMatches) -> String {
+    let (mut name, mut matches) = ("virnucpro".to_owned(), matches);
+    while let Some((below, inner)) = matches.subcommand() {
+        name = format!("{name} {below}");
+        matches = inner;
+    }
+    name
+}
+
+/// A command that can print its configuration: nothing must be given for that.
+fn without_requirements(mut command: Command) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    command = command.subcommand_required(false).mut_args(|argument| argument.required(false));
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_requirements))
 }
 
 /// Every option of the command used, as a configuration file with the source of each value.

@@ -1,5 +1,6 @@
 //! What a user types, turned into settings. No work is done here.
 
+mod hints;
 mod layers;
 mod models;
 mod options;
@@ -37,9 +38,9 @@ pub struct Cli {
     command: Command,
 }
 
-/// The commands.
+/// The commands, with their options as typed.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// The whole pipeline on this machine: sequences in, tables of verdicts out
     Run(stages::RunArgs),
     /// Cut sequences into windows and write their open frames as shards
@@ -96,7 +97,11 @@ pub enum Task {
 }
 
 impl Command {
-    fn task(self) -> Result<Task> {
+    /// What to do, with its final settings. Sample sheets are read here.
+    ///
+    /// # Errors
+    /// The options contradict each other, or a sample sheet cannot be read.
+    pub fn task(self) -> Result<Task> {
         Ok(match self {
             Self::Run(args) => Task::Run(Box::new(args.settings()?)),
             Self::Chunk(args) => Task::Chunk(args.settings()?),

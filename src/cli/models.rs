@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Task;
-use super::options::DeviceOptions;
+use super::options::{DeviceOptions, OUTPUT_ALIASES, window};
 use crate::config;
 use crate::units::{BUNDLE_NAME_RULE, WeightFormat, is_bundle_name};
 
@@ -74,7 +74,8 @@ enum ModelsCommand {
             300 or 500 in it that says another window is refused: state --window, or rename a file that is named wrongly.",
         after_help = "Examples:\n  \
             virnucpro models import --name vnp-500 --dnabert dnabert-s --esm esm2-3b --head virnucpro-500\n  \
-            virnucpro models import --name vnp-300 --dnabert vnp-500 --esm vnp-500 --head 300_model.pth\n  \
+            virnucpro models import --name vnp-300 --window 300 \\\n    \
+            --dnabert vnp-500 --esm vnp-500 --head 300_model.pth\n  \
             virnucpro models import --name small --dtype f16 --output ./small \\\n    \
             --dnabert DNABERT-S/ --esm esm2_t6_8M_UR50D.pt --head head.pth --window 500"
     )]
@@ -159,8 +160,8 @@ struct ImportArgs {
     #[arg(long, default_value = "1")]
     version: String,
     /// Window length the head was trained on, in bases; see above
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
-    window: Option<u32>,
+    #[arg(short, long, value_name = "N", value_parser = window)]
+    window: Option<usize>,
     /// DNABERT-S: folder or file of weights, config.json and tokenizer.json beside it; or a bundle
     #[arg(long, value_name = "PATH")]
     dnabert: PathBuf,
@@ -183,7 +184,7 @@ struct ImportArgs {
     #[arg(long)]
     untrained: bool,
     /// Folder of the bundle; must not exist [default: $XDG_DATA_HOME/virnucpro/models/NAME, where --model NAME finds it]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", aliases = OUTPUT_ALIASES)]
     output: Option<PathBuf>,
 }
 
@@ -192,7 +193,7 @@ impl ImportArgs {
         config::Import {
             name: self.name,
             version: self.version,
-            window: self.window,
+            window: self.window.map(|window| window as u32), // at most 10,000
             dnabert: self.dnabert,
             esm: self.esm,
             head: self.head,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config;
 use crate::error::{Error, Fault, Result as Outcome};
-use crate::units::{Auto, DeviceChoice, Precision, Resume, TableFormats, Tokens};
+use crate::units::{Auto, DeviceChoice, InputPolicy, Precision, Resume, TableFormats, Tokens, UnknownLetters, Uracil};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -52,12 +52,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Other names for `--output`, as other programs call it; not shown in the help.
+pub const OUTPUT_ALIASES: [&str; 4] = ["out", "outdir", "out-dir", "output-dir"];
+
 /// Where results go and what happens to finished work there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
     /// Folder to write to; made if it is not there
-    #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT")]
+    #[arg(short, long, value_name = "DIR", env = "VIRNUCPRO_OUTPUT", aliases = OUTPUT_ALIASES)]
     pub output: PathBuf,
     /// Keep finished work of the same input, settings and model
     #[arg(
@@ -75,7 +78,7 @@ pub struct OutputOptions {
     #[arg(long, overrides_with = "resume")]
     no_resume: bool,
     /// Replace finished work of another input, other settings or another model; without it that is an error
-    #[arg(short = 'f', long, env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
+    #[arg(short = 'f', long, alias = "force", env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 }
 
@@ -120,7 +123,7 @@ pub struct DeviceOptions {
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE")]
     dtype: Auto<Precision>,
     /// Threads of a computation; auto: the processors this job may use
-    #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
+    #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
     threads: Auto<usize>,
 }
 
@@ -184,6 +187,42 @@ pub struct WindowOptions {
     pub allow_empty: bool,
 }
 
+/// How sequences are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputOptions {
+    /// U, as in RNA: 't' reads it as T, 'drop' leaves its codons out as the original program does; t if not given, drop
+    /// with --legacy
+    #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL")]
+    uracil: Option<Uracil>,
+    /// Letters that are not nucleotide codes: 'strict' makes them an error, 'mask' reads them as N
+    #[arg(long, value_name = "POLICY", default_value = "strict", env = "VIRNUCPRO_LETTERS")]
+    letters: UnknownLetters,
+    /// Refuse an input with a sign of damage, which otherwise gives a warning: no final line break, no BGZF end block,
+    /// the name of another compression, a header that ends in a sequence
+    #[arg(long, env = "VIRNUCPRO_STRICT_INPUT", value_parser = BoolishValueParser::new())]
+    strict_input: bool,
+}
+
+impl InputOptions {
+    /// Settings; those of the original program's files where these are written.
+    ///
+    /// # Errors
+    /// The original program's files are asked for with U read as T, which that program does not do.
+    pub fn settings(&self, legacy: bool) -> Outcome<InputPolicy> {
+        let uracil = match self.uracil {
+            Some(Uracil::T) if legacy => {
+                return Err(Error::new(Fault::Usage, "--uracil t and --legacy contradict each other")
+                    .expected("--uracil drop, or none, with --legacy")
+                    .advice("the original program does not read U as T: leave out one of the two"));
+            }
+            None if legacy => Uracil::Drop,
+            uracil => uracil.unwrap_or_default(),
+        };
+        Ok(InputPolicy { uracil, letters: self.letters, strict: self.strict_input })
+    }
+}
+
 /// Which files are written.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
@@ -230,7 +269,10 @@ impl VerdictOptions {
 
 /// A window's length in bases.
 pub fn window(text: &str) -> Result<usize, String> {
-    in_range(text, 3, 1_000_000)
+    let (least, most) = (config::SHORTEST_WINDOW, config::LONGEST_WINDOW);
+    in_range(text, least, most).map_err(|wrong| {
+        format!("{wrong}; heads are made for 300 or 500 bases, and ESM-2 reads 1024 residues (3072 bases) of a frame")
+    })
 }
 
 fn shard_frames(text: &str) -> Result<usize, String> {
@@ -242,7 +284,10 @@ fn small_count(text: &str) -> Result<usize, String> {
 }
 
 fn at_least_one(text: &str) -> Result<Auto<usize>, String> {
-    if text == "auto" { Ok(Auto::Auto) } else { in_range(text, 1, 1024).map(Auto::Value) }
+    match text {
+        "auto" => Ok(Auto::Auto),
+        _ => in_range(text, 1, 1024).map(Auto::Value).map_err(|wrong| wrong.replacen("a whole", "auto or a whole", 1)),
+    }
 }
 
 fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {

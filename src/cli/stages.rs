@@ -6,13 +6,13 @@ use clap::Args;
 
 use super::Task;
 use super::options::{
-    BundleOptions, ComputeOptions, FileOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+    BundleOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions, VerdictOptions, WindowOptions, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
 
-const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a .tsv sample sheet with \
-                  the columns `sample` and `file`";
+const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a sample sheet (.tsv, \
+                  .csv) with the columns `sample` and `file`";
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -22,17 +22,19 @@ const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard
         one. Run it again and finished work is kept.",
     after_help = "Examples:\n  \
         virnucpro run contigs.fa.gz -o out\n  \
-        virnucpro run sample1.fq.gz sample2.fq.gz --model vnp-500 --device cuda -o out\n  \
-        zcat reads.fq.gz | virnucpro run - --window 300 -o out"
+        virnucpro run sample1.fq.gz sample2.fq.gz --model vnp-500 --device cuda -o out-500\n  \
+        zcat reads.fq.gz | virnucpro run - --window 300 -o out-300"
 )]
 pub struct RunArgs {
     #[arg(value_name = "IN", required = true, help = IN)]
     inputs: Vec<PathBuf>,
     /// Window length in bases; the bundle's if not given
-    #[arg(long, value_name = "N", env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
+    #[arg(short, long, value_name = "N", env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
     window: Option<usize>,
     #[command(flatten)]
     windows: WindowOptions,
+    #[command(flatten)]
+    input: InputOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -87,6 +89,7 @@ impl RunArgs {
                 window: self.window,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
+                policy: self.input.settings(self.files.legacy)?,
                 allow_empty: self.windows.allow_empty,
                 legacy: self.files.legacy,
                 tables: self.files.tables,
@@ -105,17 +108,19 @@ impl RunArgs {
         look at any model.",
     after_help = "Examples:\n  \
         virnucpro chunk contigs.fa.gz -o out/windows\n  \
-        virnucpro chunk samples.tsv --window 300 --shard-frames 50000 -o out/windows\n  \
-        samtools fasta reads.bam | virnucpro chunk - -o out/windows"
+        virnucpro chunk samples.tsv --window 300 --shard-frames 50000 -o windows-300\n  \
+        samtools fasta reads.bam | virnucpro chunk - -o windows"
 )]
 pub struct ChunkArgs {
     #[arg(value_name = "IN", required = true, help = IN)]
     inputs: Vec<PathBuf>,
     /// Window length in bases
-    #[arg(long, value_name = "N", default_value_t = config::DEFAULT_WINDOW, env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
+    #[arg(short, long, value_name = "N", default_value_t = config::DEFAULT_WINDOW, env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
     window: usize,
     #[command(flatten)]
     windows: WindowOptions,
+    #[command(flatten)]
+    input: InputOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -126,7 +131,7 @@ impl ChunkArgs {
     /// Settings.
     ///
     /// # Errors
-    /// A sample sheet cannot be read.
+    /// The arguments contradict each other, or a sample sheet cannot be read.
     pub fn settings(self) -> Result<config::Chunk> {
         Ok(config::Chunk {
             inputs: config::inputs(&self.inputs)?,
@@ -135,6 +140,7 @@ impl ChunkArgs {
             window: Some(self.window),
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
+            policy: self.input.settings(self.files.legacy)?,
             allow_empty: self.windows.allow_empty,
             legacy: self.files.legacy,
             tables: self.files.tables,
@@ -199,7 +205,7 @@ impl EmbedDnabertArgs {
         of the last layer. Any protein FASTA is accepted.",
     after_help = "Examples:\n  \
         virnucpro embed-esm out/windows -o out/esm\n  \
-        virnucpro embed-esm proteins.faa --model vnp-500 --dtype bf16 -o esm"
+        virnucpro embed-esm shard-00007.faa --model vnp-500 --dtype bf16 -o esm"
 )]
 pub struct EmbedEsmArgs {
     #[command(flatten)]
@@ -221,7 +227,7 @@ impl EmbedEsmArgs {
         file per DNABERT-S file, with the vectors side by side: DNABERT-S first.",
     after_help = "Examples:\n  \
         virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged\n  \
-        virnucpro merge --dnabert d/shard-00007.parquet --esm e/shard-00007.parquet -o merged"
+        virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged"
 )]
 pub struct MergeArgs {
     /// DNABERT-S vectors: files or folders
@@ -249,7 +255,7 @@ impl MergeArgs {
         its row, those without a score with the reason.",
     after_help = "Examples:\n  \
         virnucpro predict out/merged --windows out/windows -o out/predictions\n  \
-        virnucpro predict merged/*.parquet --windows windows --viral-share 0.7 -o predictions"
+        virnucpro predict merged/*.parquet --windows windows -m vnp-500 --viral-share 0.7 -o predictions"
 )]
 pub struct PredictArgs {
     /// Merged vectors: files or folders

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::bundle::{FoundBundle, SearchPath};
 use crate::config;
 use crate::embed::load;
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::units::Bytes;
 
 /// A line for every bundle that can be named: what it is, how big, which digest, and where; then the folders that were
@@ -63,8 +63,13 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 /// The folder of a bundle, on one line.
 ///
 /// # Errors
-/// There is no such bundle.
+/// There is no such bundle, or it is part of the executable and has no folder.
 pub fn path(model: &config::BundleChoice) -> Result<String> {
     let bundle = load::bundle(model)?;
-    Ok(bundle.path().map_or_else(|| "embedded\n".to_owned(), |path| format!("{}\n", path.display())))
+    let path = bundle.path().ok_or_else(|| {
+        Error::new(Fault::Usage, format!("the bundle {} is part of the executable and has no folder", model.name))
+            .expected("a bundle that is kept in a folder")
+            .advice("`virnucpro models list` shows the bundles and their folders")
+    })?;
+    Ok(format!("{}\n", path.display()))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_yaml::Value;
 
 use crate::error::{Error, Fault, Result};
+use crate::fs::text;
 
 /// Options and their values as text, as a user would type them.
 pub type Options = BTreeMap<String, Vec<String>>;
@@ -15,7 +16,7 @@ pub type Options = BTreeMap<String, Vec<String>>;
 /// # Errors
 /// The file is missing, or does not map names to plain values or lists of them.
 pub fn read(path: &Path) -> Result<Options> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::reading(path, error))?;
+    let text = text::read(path, Fault::Config).map_err(|error| Error::reading(path, error))??;
     let wrong = |message: String| {
         Error::new(Fault::Config, message)
             .file(path)

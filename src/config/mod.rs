@@ -3,6 +3,7 @@
 //! Defaults, configuration file, environment and flags are layered in `cli`; what arrives here is final.
 
 pub mod file;
+mod inputs;
 mod sheet;
 
 use std::path::PathBuf;
@@ -10,12 +11,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::units::{Auto, DeviceChoice, Duplicates, Precision, Resume, TableFormats, Tokens, WeightFormat};
+use crate::units::{
+    Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
+};
 
-pub use sheet::{STDIN, inputs, stem};
+pub use inputs::{STDIN, inputs, stem};
 
 /// Window length where neither the user nor a bundle gives one, in bases.
 pub const DEFAULT_WINDOW: usize = 500;
+/// The shortest window that can be asked for, in bases: one codon.
+pub const SHORTEST_WINDOW: usize = 3;
+/// The longest window that can be asked for, in bases.
+pub const LONGEST_WINDOW: usize = 10_000;
 /// Frames per shard.
 pub const DEFAULT_SHARD_FRAMES: usize = 10_000;
 
@@ -41,6 +48,8 @@ pub struct Chunk {
     pub shard_frames: usize,
     /// Second records of one identifier.
     pub duplicates: Duplicates,
+    /// How letters are read, and what counts as damage.
+    pub policy: InputPolicy,
     /// Whether an input without sequences is a result.
     pub allow_empty: bool,
     /// Whether the original program's files are written too.
@@ -49,6 +58,19 @@ pub struct Chunk {
     pub tables: TableFormats,
     /// Finished work.
     pub resume: Resume,
+}
+
+/// Why scores of windows of this length, in bases, are hardly what is wanted; none for usual lengths.
+pub fn unusual_window(window: usize) -> Option<String> {
+    match window {
+        0..150 => {
+            Some(format!("windows of {window} bases are short: heads are made for 300 or 500, and know little of less"))
+        }
+        150..=3072 => None,
+        _ => Some(format!(
+            "windows of {window} bases are long: ESM-2 reads the first 1024 residues of a frame, which are 3072 bases"
+        )),
+    }
 }
 
 /// Which encoder.

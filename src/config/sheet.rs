@@ -1,133 +1,271 @@
-//! Inputs as a user names them: files of sequences, `-`, and sample sheets that list files.
+//! Sample sheets: tables that say which files belong to which sample.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use super::Input;
-use crate::error::{Error, Fault, Result, printable};
+use crate::error::{Error, Fault, Result};
+use crate::fs::text::decode_file;
 
-/// What stands for standard input.
-pub const STDIN: &str = "-";
+/// Columns that name files of a sample. A row may leave some of them empty, not all.
+const FILES: [&str; 4] = ["file", "fasta", "fastq_1", "fastq_2"];
 
-/// The files that `paths` name, in order. A path that ends in `.tsv` is a sample sheet: a table with the columns
-/// `sample` and `file`, one file per row, relative to the sheet's folder.
-///
-/// # Errors
-/// A sheet is missing or is not such a table; or standard input is given twice.
-pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
-    let mut inputs = Vec::new();
-    for path in paths {
-        if path.extension().is_some_and(|extension| extension == "tsv") {
-            inputs.extend(sheet(path)?);
-        } else {
-            let sample = if path == Path::new(STDIN) { "stdin".to_owned() } else { stem(path) };
-            inputs.push(Input { sample, path: path.clone() });
-        }
+/// Larger than any table that a person or a workflow writes.
+const LARGEST: u64 = 64 << 20;
+
+/// What separates the cells, if the path is named like a sample sheet.
+pub(super) fn delimiter(path: &Path) -> Option<u8> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "tsv" => Some(b'\t'),
+        "csv" => Some(b','),
+        _ => None,
     }
-    if inputs.iter().filter(|input| input.path == Path::new(STDIN)).count() > 1 {
-        return Err(Error::new(Fault::Usage, "standard input is given twice").advice("name - once"));
-    }
-    Ok(inputs)
 }
 
-/// A file's name without the extensions of sequences, vectors and compression, fit for a table and a terminal.
-pub fn stem(path: &Path) -> String {
-    const COMPRESSED: &[&str] = &[".gz", ".bgz", ".bz2", ".xz", ".zst"];
-    const CONTENT: &[&str] = &[".fa", ".fna", ".faa", ".fasta", ".fas", ".fq", ".fastq", ".parquet"];
-    let mut name = printable(&path.file_name().unwrap_or_default().to_string_lossy(), usize::MAX);
-    for endings in [COMPRESSED, CONTENT] {
-        let stem = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty());
-        if let Some(stem) = stem {
-            name = stem.to_owned();
-        }
-    }
-    name
-}
-
-fn sheet(path: &Path) -> Result<Vec<Input>> {
-    let wrong = |message: &str| {
-        Error::new(Fault::InputSheet, message)
-            .file(path)
-            .expected("a tab-separated table with the columns `sample` and `file`")
-            .advice("a first line of `sample<TAB>file`, then one line per file")
-    };
-    let file = std::fs::File::open(path).map_err(|error| Error::reading(path, error))?;
-    let mut csv = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(file);
-    let header = csv.headers().map_err(|error| wrong("the sample sheet cannot be read").caused_by(error))?.clone();
-    let column = |name: &str| header.iter().position(|column| column.trim() == name);
-    let (Some(sample), Some(file)) = (column("sample"), column("file")) else {
-        let found = header.iter().collect::<Vec<_>>().join(" ");
-        return Err(wrong("the sample sheet has no such column").line(1).found(found));
-    };
+/// Files of a sample sheet, in order. Paths are relative to the sheet's folder.
+pub(super) fn read(path: &Path, delimiter: u8) -> Result<Vec<Input>> {
+    let sheet = Sheet { path, delimiter };
+    let bytes = sheet.bytes()?;
+    let mut csv = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .from_reader(decode_file(&bytes, path, Fault::InputSheet)?.as_bytes());
+    let header = csv.headers().map_err(|error| sheet.wrong("the sample sheet cannot be read").caused_by(error))?;
+    let (sample, files) = sheet.columns(header)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut inputs = Vec::new();
+    let (mut rows, mut lines) = (Vec::new(), HashMap::new());
     for row in csv.records() {
-        let row = row.map_err(|error| {
-            let line = error.position().map_or(0, csv::Position::line);
-            wrong("a row of the sample sheet has a different number of columns than the header")
-                .line(line)
-                .caused_by(error)
-        })?;
+        let row = row.map_err(|error| sheet.uneven(error))?;
         let line = row.position().map_or(0, csv::Position::line);
-        let (sample, file) = (row[sample].trim(), row[file].trim());
-        if sample.is_empty() || file.is_empty() {
-            return Err(wrong("a row of the sample sheet has an empty cell").line(line));
+        let cell = |column: usize| row.get(column).unwrap_or_default().trim();
+        let sample = sheet.sample(cell(sample), line)?;
+        let named: Vec<&str> = files.iter().map(|&file| cell(file)).filter(|name| !name.is_empty()).collect();
+        if named.is_empty() {
+            return Err(sheet.wrong("a row of the sample sheet names no file").line(line));
+        }
+        for name in named {
+            let input = Input { sample: sample.to_owned(), path: folder.join(name) };
+            if let Some(first) = lines.insert((sample.to_owned(), input.path.clone()), line) {
+                return Err(sheet
+                    .wrong("the sample sheet lists a file twice for one sample")
+                    .line(line)
+                    .found(format!("{name} of {sample}, as in line {first}"))
+                    .advice("remove one of the two: its sequences would count twice"));
+            }
+            rows.push(input);
+        }
+    }
+    if rows.is_empty() { Err(sheet.wrong("the sample sheet lists no files")) } else { Ok(rows) }
+}
+
+struct Sheet<'a> {
+    path: &'a Path,
+    delimiter: u8,
+}
+
+impl Sheet<'_> {
+    fn wrong(&self, message: &str) -> Error {
+        let (kind, tab) = if self.delimiter == b',' { ("comma", ",") } else { ("tab", "<TAB>") };
+        Error::new(Fault::InputSheet, message)
+            .file(self.path)
+            .expected(format!(
+                "a {kind}-separated table with the columns `sample` and `file`, or `fastq_1` and `fastq_2`"
+            ))
+            .advice(format!("a first line of `sample{tab}file`, then one line per file"))
+    }
+
+    /// The whole file, unless its first bytes tell that it holds sequences: those files are large.
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let reading = |error: io::Error| Error::reading(self.path, error);
+        let file = File::open(self.path).map_err(reading)?;
+        let mut bytes = Vec::new();
+        let mut start = file.take(512);
+        start.read_to_end(&mut bytes).map_err(reading)?;
+        if let Some(content) = content(&bytes) {
+            let wrong = self.wrong(&format!("{} is named like a sample sheet", self.path.display()));
+            return Err(wrong.found(content.found).advice(content.advice));
+        }
+        start.into_inner().take(LARGEST).read_to_end(&mut bytes).map_err(reading)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(self.wrong("the sample sheet is too large").found("more than 64 MiB"));
+        }
+        Ok(bytes)
+    }
+
+    /// Places of the sample and of its files.
+    fn columns(&self, header: &csv::StringRecord) -> Result<(usize, Vec<usize>)> {
+        let at = |place: usize| header.get(place).unwrap_or_default().trim();
+        let places = |name: &'static str| (0..header.len()).filter(move |&place| at(place) == name);
+        let shown = header.iter().collect::<Vec<_>>().join(" ");
+        if let Some(twice) = FILES.into_iter().chain(["sample"]).find(|name| places(name).count() > 1) {
+            return Err(self.wrong(&format!("the sample sheet has two columns `{twice}`")).line(1).found(shown));
+        }
+        let files: Vec<usize> = FILES.into_iter().flat_map(places).collect();
+        match places("sample").next() {
+            Some(sample) if !files.is_empty() => Ok((sample, files)),
+            Some(_) => Err(self.wrong("the sample sheet has no column `file`").line(1).found(shown)),
+            None => {
+                let wrong = self.wrong("the sample sheet has no column `sample`").line(1).found(shown);
+                Err(match other_delimiter(header) {
+                    Some(advice) => wrong.advice(advice),
+                    None => wrong,
+                })
+            }
+        }
+    }
+
+    fn sample<'a>(&self, sample: &'a str, line: u64) -> Result<&'a str> {
+        if sample.is_empty() {
+            return Err(self.wrong("a row of the sample sheet names no sample").line(line));
         }
         // A sample names rows of tables: nothing in it may end a cell or move a terminal.
         if sample.chars().any(char::is_control) {
-            return Err(wrong("a sample's name holds a control character").line(line).found(sample));
+            return Err(self.wrong("a sample's name holds a control character").line(line).found(sample));
         }
-        inputs.push(Input { sample: sample.to_owned(), path: folder.join(file) });
+        Ok(sample)
     }
-    if inputs.is_empty() {
-        return Err(wrong("the sample sheet lists no files"));
+
+    fn uneven(&self, error: csv::Error) -> Error {
+        let line = error.position().map_or(0, csv::Position::line);
+        let message = "a row of the sample sheet has a different number of columns than the header";
+        let wrong = self.wrong(message).line(line);
+        match error.kind() {
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                wrong.expected(format!("{expected_len} columns")).found(format!("{len} columns"))
+            }
+            _ => wrong.caused_by(error),
+        }
     }
-    Ok(inputs)
+}
+
+/// What a file holds in place of a table.
+struct Content {
+    found: &'static str,
+    advice: &'static str,
+}
+
+fn content(start: &[u8]) -> Option<Content> {
+    const RENAME: &str = "give the file a name that does not end in .tsv or .csv, such as .fa or .fq.gz";
+    let found = match start {
+        [b'>', ..] => "FASTA",
+        [b'@', ..] => "FASTQ",
+        [0x1F, 0x8B, ..] => "a file compressed with gzip",
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => "a file compressed with bzip2",
+        [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => "a file compressed with xz",
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => "a file compressed with zstd",
+        [b'P', b'K', 3, 4, ..] => {
+            let advice = "save the table as text: .tsv with tabs or .csv with commas between the cells";
+            return Some(Content { found: "a zip file, such as a workbook (.xlsx)", advice });
+        }
+        _ => return None,
+    };
+    let packed = "if it holds sequences, name it .fa.gz or the like; if it is a sample sheet, unpack it";
+    Some(Content { found, advice: if found.starts_with("FAST") { RENAME } else { packed } })
+}
+
+/// What to do about cells that something else separates, if the header tells.
+fn other_delimiter(header: &csv::StringRecord) -> Option<&'static str> {
+    let [only] = header.iter().collect::<Vec<_>>()[..] else { return None };
+    Some(match only {
+        text if text.contains('\t') => "tabs separate the cells of this table: name it .tsv",
+        text if text.contains(',') => "commas separate the cells of this table: name it .csv",
+        text if text.contains(';') => {
+            "semicolons separate the cells of this table: save it with commas (.csv) or tabs (.tsv)"
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Input>> {
+    fn written(name: &str, content: &[u8]) -> Result<Vec<(String, String)>> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("samples.tsv");
-        std::fs::write(&path, text).unwrap();
-        let mut inputs = inputs(&[path])?;
-        for input in &mut inputs {
-            input.path = input.path.strip_prefix(folder.path()).unwrap_or(&input.path).to_owned();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let shown = |path: &Path| path.strip_prefix(folder.path()).unwrap_or(path).display().to_string();
+        let rows = read(&path, delimiter(&path).unwrap())?;
+        Ok(rows.into_iter().map(|row| (row.sample, shown(&row.path))).collect())
+    }
+
+    fn row(sample: &str, path: &str) -> (String, String) {
+        (sample.to_owned(), path.to_owned())
+    }
+
+    #[track_caller]
+    fn refused(name: &str, content: &[u8], says: &[&str]) {
+        let error = written(name, content).unwrap_err();
+        assert_eq!(error.fault(), Fault::InputSheet);
+        let report = error.report("v");
+        for part in says.iter().chain(&["to do:", name]) {
+            assert!(report.contains(part), "'{part}' is missing: {report}");
         }
-        Ok(inputs)
     }
 
     #[test]
     fn a_sheet_lists_files_beside_it_and_others_by_full_path() {
-        let inputs = read("sample\tnote\tfile\ns1\tx\treads/a.fq.gz\ns1\t\t/data/b.fa\n").unwrap();
-        let input = |path: &str| Input { sample: "s1".into(), path: path.into() };
-        assert_eq!(inputs, [input("reads/a.fq.gz"), input("/data/b.fa")]);
+        let rows = written("s.tsv", b"sample\tnote\tfile\ns1\tx\treads/a.fq.gz\ns1\t\t/data/b.fa\n").unwrap();
+        assert_eq!(rows, [row("s1", "reads/a.fq.gz"), row("s1", "/data/b.fa")]);
     }
 
     #[test]
-    fn what_is_no_sheet_is_named_by_its_line() {
-        for (text, line) in [("sample,file\na,b\n", 1), ("sample\tfile\na\n", 2), ("sample\tfile\na\tb\n\tc\n", 3)] {
-            let error = read(text).unwrap_err();
-            assert_eq!(error.fault(), Fault::InputSheet);
-            assert!(error.report("v").contains(&format!("line {line}")), "{}", error.report("v"));
-        }
-        assert!(read("sample\tfile\n").is_err());
-    }
-
-    #[test]
-    fn a_sample_is_named_after_its_file() {
-        for (path, sample) in [
-            ("a/b.fasta.gz", "b"),
-            ("x.y.fa", "x.y"),
-            ("reads.fq", "reads"),
-            ("-", "stdin"),
-            (".fa", ".fa"),
-            ("r", "r"),
+    fn commas_tabs_quotes_windows_line_ends_and_a_byte_order_mark_make_no_difference() {
+        let expected = [row("s 1", "a,b.fa"), row("s2", "c.fa")];
+        for (name, content) in [
+            ("s.csv", "sample,file\n\"s 1\",\"a,b.fa\"\ns2,c.fa\n"),
+            ("S.CSV", "\u{feff}sample,file\r\ns 1,\"a,b.fa\"\r\ns2,c.fa\r\n"),
+            ("S.TSV", "\u{feff}sample\tfile\r\n\"s 1\"\ta,b.fa\r\ns2\tc.fa"),
+            ("s.Tsv", "fasta\tsample\n\"a,b.fa\"\ts 1\nc.fa\ts2\n"),
+            ("t.csv", "sample,run,fastq_1,fastq_2,fasta\ns 1,1,,,\"a,b.fa\"\ns2,1,c.fa,,\n"),
         ] {
-            assert_eq!(inputs(&[path.into()]).unwrap()[0].sample, sample);
+            assert_eq!(written(name, content.as_bytes()).unwrap(), expected, "{name}");
         }
-        assert_eq!(inputs(&["-".into(), "-".into()]).unwrap_err().fault(), Fault::Usage);
+    }
+
+    #[test]
+    fn both_files_of_a_pair_belong_to_the_sample() {
+        let rows = written("s.csv", b"sample,fastq_1,fastq_2\na,a_1.fq,a_2.fq\nb,b_1.fq,\n").unwrap();
+        assert_eq!(rows, [row("a", "a_1.fq"), row("a", "a_2.fq"), row("b", "b_1.fq")]);
+    }
+
+    #[test]
+    fn what_is_not_a_sheet_is_told_by_line_and_reason() {
+        refused("s.tsv", b"sample,file\na,b\n", &["line 1", "name it .csv"]);
+        refused("s.csv", b"sample\tfile\na\tb\n", &["line 1", "name it .tsv"]);
+        refused("s.csv", b"sample;file\na;b\n", &["line 1", "semicolons"]);
+        refused("s.tsv", b"sample\treads\na\tb\n", &["line 1", "no column `file`"]);
+        refused("s.tsv", b"sample\tfile\tfile\na\tb\tc\n", &["line 1", "two columns `file`"]);
+        refused("s.tsv", b"sample\tfile\na\n", &["line 2", "2 columns", "1 columns"]);
+        refused("s.tsv", b"sample\tfile\na\tb\n\tc\n", &["line 3", "no sample"]);
+        refused("s.csv", b"sample,fastq_1,fastq_2\na,,\n", &["line 2", "no file"]);
+        refused("s.tsv", b"sample\tfile\n", &["no files"]);
+        refused("s.tsv", b"sample\tfile\na\tx.fa\nb\tx.fa\na\tx.fa\n", &["line 4", "x.fa of a, as in line 2"]);
+        refused("s.tsv", b"sample\tfile\na\x1Bb\tx.fa\n", &["control character"]);
+    }
+
+    #[test]
+    fn another_encoding_is_named_with_line_and_byte() {
+        refused(
+            "s.tsv",
+            b"sample\tfile\nK\xF6ln\tx.fa\n",
+            &["line 2", "not UTF-8", "byte 2 of the line is 0xF6", "iconv"],
+        );
+        let wide: Vec<u8> = "\u{feff}sample\tfile\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        refused("s.tsv", &wide, &["UTF-16"]);
+    }
+
+    #[test]
+    fn sequences_that_are_named_like_a_sheet_are_told_as_such() {
+        for (content, found) in [
+            (&b">a\nACGT\n"[..], "FASTA"),
+            (b"@a\nACGT\n+\nFFFF\n", "FASTQ"),
+            (b"\x1F\x8B\x08\x00", "gzip"),
+            (b"PK\x03\x04", "xlsx"),
+        ] {
+            refused("x.tsv", content, &[found]);
+            refused("x.csv", content, &[found]);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::error::{Error, Fault, Result};
 use crate::model::Encoder;
 use crate::pack::{TokenBatch, plan};
-use crate::runtime::interrupt;
+use crate::runtime::{interrupt, threads};
 use crate::store::VectorBlock;
 use crate::tokenize::Tokenize;
 use crate::units::Tokens;
@@ -85,6 +85,7 @@ pub struct Batching {
 pub struct Engine {
     tokenizer: Box<dyn Tokenize>,
     encoders: Vec<Box<dyn Encoder>>,
+    place: String,
     batching: Batching,
 }
 
@@ -102,7 +103,17 @@ type Job = (usize, TokenBatch);
 impl Engine {
     /// An engine over encoders of one width.
     pub fn new(tokenizer: Box<dyn Tokenize>, encoders: Vec<Box<dyn Encoder>>, batching: Batching) -> Self {
-        Self { tokenizer, encoders, batching }
+        Self { tokenizer, encoders, place: String::new(), batching }
+    }
+
+    /// The same, with words for where it computes: the last digits of a vector may depend on it.
+    pub fn at(self, place: String) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Where it computes.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Width of a vector.
@@ -130,15 +141,16 @@ impl Engine {
                 .iter_mut()
                 .map(|encoder| {
                     let (queue, to_writer) = (queue.clone(), to_writer.clone());
-                    scope.spawn(move || {
+                    threads::spawn_scoped(scope, "device", move || {
                         let outcome = run_device(encoder.as_mut(), &queue, &to_writer, stop);
                         stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
                         outcome
                     })
                 })
-                .collect();
+                .collect::<Result<_>>()?;
             drop(queue); // once every device has stopped, the reader finds nobody to send to
-            let reader = scope.spawn(move || read(sequences, tokenizer, batching, (jobs, to_writer)));
+            let read = move || read(sequences, tokenizer, batching, (jobs, to_writer));
+            let reader = threads::spawn_scoped(scope, "reader", read)?;
             let written = write(messages, dim, sink);
             stop.fetch_or(written.is_err(), Ordering::Relaxed);
             // The device's failure is the cause of the others', and the reader's of the writer's.
@@ -230,7 +242,8 @@ fn tokenize(sequences: &[Sequence], tokenizer: &dyn Tokenize, workers: usize) ->
     };
     let size = sequences.len().div_ceil(workers.max(1)).max(1);
     thread::scope(|scope| {
-        let parts: Vec<_> = sequences.chunks(size).map(|part| scope.spawn(move || encode(part))).collect();
+        let start = |part| threads::spawn_scoped(scope, "tokens", move || encode(part));
+        let parts = sequences.chunks(size).map(start).collect::<Result<Vec<_>>>()?;
         let mut tokens = Vec::with_capacity(sequences.len());
         for part in parts {
             tokens.extend(joined(part)?);

@@ -78,7 +78,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         devices.name,
         batching.batch_tokens
     );
-    Ok(Engine::new(tokenizer, devices.encoders, batching))
+    Ok(Engine::new(tokenizer, devices.encoders, batching).at(devices.computed))
 }
 
 /// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
@@ -116,7 +116,10 @@ pub fn libtorch() -> String {
 struct Devices {
     encoders: Vec<Box<dyn Encoder>>,
     on_gpu: bool,
+    /// For the log.
     name: String,
+    /// For manifests: what the last digits depend on.
+    computed: String,
 }
 
 fn devices(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
@@ -124,7 +127,8 @@ fn devices(component: Component, bundle: &Bundle, compute: &config::Compute) -> 
     if spec.family(component) == Family::Mock {
         let dim = if component == Component::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
         let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
-        return Ok(Devices { encoders, on_gpu: false, name: "no device (mock)".to_owned() });
+        let mock = "no device (mock)".to_owned();
+        return Ok(Devices { encoders, on_gpu: false, name: mock.clone(), computed: mock });
     }
     torch::encoders(component, bundle, compute)
 }
@@ -146,14 +150,14 @@ mod torch {
     use super::*;
     use crate::bundle::CONFIG_JSON;
     use crate::device::{Placement, set_threads};
+    use crate::embed::lanes::{HeadLanes, Layout};
     use crate::model::classifier::Classifier;
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
     use crate::model::schema::Configuration;
-    use crate::pack::TokenBatch;
+    use crate::runtime::threads;
     use crate::units::Auto;
     use crate::weights::{Safetensors, bytes};
-    use std::cell::Cell;
     use std::thread;
 
     pub const VERSION: &str = "2.11.0";
@@ -178,27 +182,6 @@ mod torch {
         places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// An encoder that computes on a number of threads, whichever thread it is called from.
-    struct OnThreads {
-        encoder: Box<dyn Encoder>,
-        threads: usize,
-    }
-
-    impl Encoder for OnThreads {
-        fn dim(&self) -> usize {
-            self.encoder.dim()
-        }
-
-        fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
-            thread_local!(static SET: Cell<usize> = const { Cell::new(0) });
-            // libtorch keeps the number per calling thread.
-            if SET.replace(self.threads) != self.threads {
-                set_threads(self.threads);
-            }
-            self.encoder.embed(batch)
-        }
-    }
-
     pub fn precision(compute: &config::Compute) -> Result<Precision> {
         Ok(first(&Placement::resolve(&compute.device, compute.dtype)?)?.precision())
     }
@@ -209,46 +192,72 @@ mod torch {
 
     pub fn encoders(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Placement::resolve(&compute.device, compute.dtype)?;
-        let threads = compute.threads.or_else(|| machine::cpus().value);
-        // One processor is left to the digests: threads of libtorch that wait for each other wait for all of them.
-        set_threads(threads.saturating_sub(1).max(1));
+        let on_gpu = first(&places)?.is_gpu();
+        let threads = if on_gpu { 1 } else { compute.threads.or_else(|| machine::cpus().value) };
+        let bytes = bundle.spec().files.get(&component.weights()).map_or(0, |file| file.bytes);
+        let layout = Layout::of(bytes, threads);
+        set_threads(1);
         let encoders = verified(bundle, &[component.file(CONFIG_JSON), component.weights()], || {
-            let encoders = places.iter().map(|place| {
-                let encoder = encoder(component, bundle, place)?;
-                Ok(Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>)
-            });
-            encoders.collect::<Result<Vec<_>>>()
+            let encoders = places.iter().map(|place| encoders_at(component, bundle, place, layout));
+            Ok(encoders.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         })?;
-        Ok(Devices { encoders, on_gpu: first(&places)?.is_gpu(), name: names(&places) })
+        let name = names(&places);
+        let computed = match layout {
+            _ if on_gpu => format!("{name}, libtorch {VERSION}"),
+            Layout::Lanes(_) => format!("{name} {}, libtorch {VERSION}", instructions()),
+            Layout::Together(n) => format!("{name} {} on {n} threads, libtorch {VERSION}", instructions()),
+        };
+        let name = if on_gpu { name } else { format!("{name}, {}", layout.words()) };
+        Ok(Devices { encoders, on_gpu, name, computed })
+    }
+
+    /// The widest vectors of the processor, which decide how libtorch computes.
+    fn instructions() -> &'static str {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx512f") {
+                return "AVX-512";
+            }
+            if std::arch::is_x86_feature_detected!("avx2") {
+                return "AVX2";
+            }
+        }
+        std::env::consts::ARCH
     }
 
     /// Loads while the digests of `files` are computed beside it. Results name the bundle by its digest: what computes
     /// them must be what it lists, and a damaged file explains any error of loading.
     fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<T>) -> Result<T> {
         thread::scope(|scope| {
-            let digests = scope.spawn(|| files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check)));
+            let verify = || files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check));
+            let digests = threads::spawn_scoped(scope, "digests", verify)?;
             let loaded = load();
             digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
             loaded
         })
     }
 
-    fn encoder(component: Component, bundle: &Bundle, place: &Placement) -> Result<Box<dyn Encoder>> {
+    fn encoders_at(
+        component: Component,
+        bundle: &Bundle,
+        place: &Placement,
+        layout: Layout,
+    ) -> Result<Vec<Box<dyn Encoder>>> {
         let file = component.file(CONFIG_JSON);
         let (json, path) = (bundle.file(&file)?, bundle.path_of(&file));
         let json = bytes::text(&json, &path)?;
         let in_config = |error: Error| error.file(&path);
         let weights = weights(component, bundle)?;
-        Ok(match component {
+        match component {
             Component::Dnabert => {
                 let config = dnabert::Config::from_json(json).map_err(in_config)?;
-                Box::new(Dnabert::load(&weights, &config, place, &interrupt::check)?)
+                layout.encoders(Dnabert::load(&weights, &config, place, &interrupt::check)?)
             }
             _ => {
                 let config = esm2::Config::from_json(json).map_err(in_config)?;
-                Box::new(Esm2::load(&weights, &config, place, &interrupt::check)?)
+                layout.encoders(Esm2::load(&weights, &config, place, &interrupt::check)?)
             }
-        })
+        }
     }
 
     fn weights(component: Component, bundle: &Bundle) -> Result<Safetensors> {
@@ -258,10 +267,12 @@ mod torch {
 
     pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
         let places = Placement::resolve(&compute.device, Auto::Value(Precision::F32))?;
-        set_threads(compute.threads.or_else(|| machine::cpus().value));
+        set_threads(1);
+        let place = first(&places)?;
+        let lanes = if place.is_gpu() { 1 } else { compute.threads.or_else(|| machine::cpus().value) };
         verified(bundle, &[Component::Head.weights()], || {
             let weights = weights(Component::Head, bundle)?;
-            Ok(Box::new(Classifier::load(&weights, first(&places)?)?) as Box<dyn Head>)
+            Ok(Box::new(HeadLanes::new(Classifier::load(&weights, place)?, lanes)) as Box<dyn Head>)
         })
     }
 }

@@ -3,18 +3,38 @@
 //! Unfinished name in the same folder, write, flush to the device, checked close, rename, flush of the folder: the order
 //! restic's local backend uses. Dropping an unfinished file removes it.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{FileDigest, FileWriter, durable, partial};
+use super::{FileDigest, FileWriter, durable, parent, partial};
 use crate::error::{Error, Result};
 
 /// A file being written under an unfinished name; [`commit`](AtomicFile::commit) gives it its own.
 pub struct AtomicFile {
-    target: PathBuf,
+    name: UnfinishedName,
     writer: FileWriter<blake3::Hasher>,
-    committed: bool,
+}
+
+/// A file that is complete and on the device, and still has its unfinished name.
+pub struct SealedFile {
+    name: UnfinishedName,
+    digest: FileDigest,
+}
+
+/// The unfinished name of what will be `target`. Dropping it removes the file.
+struct UnfinishedName {
+    path: PathBuf,
+    target: PathBuf,
+    published: bool,
+}
+
+impl Drop for UnfinishedName {
+    fn drop(&mut self) {
+        if !self.published {
+            partial::discard(&self.path);
+        }
+    }
 }
 
 impl AtomicFile {
@@ -24,27 +44,58 @@ impl AtomicFile {
     /// The folder cannot be written to.
     pub fn create(target: &Path) -> Result<Self> {
         let (path, file) = partial::create(target, durable::create_file)?;
-        Ok(Self { target: target.to_owned(), writer: FileWriter::new(path, file), committed: false })
+        partial::note(&path);
+        let name = UnfinishedName { path: path.clone(), target: target.to_owned(), published: false };
+        Ok(Self { name, writer: FileWriter::new(path, file) })
     }
 
     /// Final name.
     pub fn path(&self) -> &Path {
-        &self.target
+        &self.name.target
     }
 
     /// Makes the file durable and gives it its final name.
     ///
     /// # Errors
     /// Anything the file system reports; the final name is untouched unless only the last flush, of the folder, failed.
-    pub fn commit(mut self) -> Result<FileDigest> {
-        self.publish().map_err(|error| Error::writing(&self.target, error))
+    pub fn commit(self) -> Result<FileDigest> {
+        let sealed = self.seal()?;
+        let digest = sealed.digest.clone();
+        SealedFile::publish(vec![sealed])?;
+        Ok(digest)
     }
 
-    fn publish(&mut self) -> io::Result<FileDigest> {
-        let (bytes, blake3) = self.writer.finish()?;
-        durable::publish(self.writer.path(), &self.target)?;
-        self.committed = true;
-        Ok(FileDigest { bytes, blake3 })
+    /// Makes the file durable and closes it; its final name comes later, together with that of others.
+    ///
+    /// # Errors
+    /// Anything the file system reports.
+    pub fn seal(mut self) -> Result<SealedFile> {
+        let (bytes, blake3) = self.writer.finish().map_err(|error| Error::writing(&self.name.target, error))?;
+        Ok(SealedFile { name: self.name, digest: FileDigest { bytes, blake3 } })
+    }
+}
+
+impl SealedFile {
+    /// Size and digest.
+    pub fn digest(&self) -> &FileDigest {
+        &self.digest
+    }
+
+    /// Gives files their final names, one after the other.
+    ///
+    /// # Errors
+    /// Anything the file system reports; names that were not reached are untouched.
+    pub fn publish(files: Vec<Self>) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for Self { mut name, .. } in files {
+            let writing = |error| Error::writing(&name.target, error);
+            durable::rename(&name.path, &name.target).map_err(writing)?;
+            name.published = true;
+            partial::forget(&name.path);
+            folders.insert(parent(&name.target).to_owned());
+        }
+        let sync = |folder: &PathBuf| durable::sync_folder(folder).map_err(|error| Error::writing(folder, error));
+        folders.iter().try_for_each(sync)
     }
 }
 
@@ -58,18 +109,11 @@ impl Write for AtomicFile {
     }
 }
 
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.committed {
-            let _ = fs::remove_file(self.writer.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::is_partial;
+    use std::fs;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -110,6 +154,23 @@ mod tests {
         let file = AtomicFile::create(&folder.path().join("t")).unwrap();
         assert!(file.commit().is_err());
         assert_eq!(names(folder.path()), ["t"]);
+    }
+
+    #[test]
+    fn sealed_files_get_their_names_together_or_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let seal = |name: &str| {
+            let mut file = AtomicFile::create(&folder.path().join(name)).unwrap();
+            file.write_all(name.as_bytes()).unwrap();
+            file.seal().unwrap()
+        };
+        let (a, b, c) = (seal("a"), seal("b"), seal("c"));
+        assert!(names(folder.path()).iter().all(|name| is_partial(name)));
+        let digest = a.digest().clone();
+        drop(c);
+        SealedFile::publish(vec![a, b]).unwrap();
+        assert_eq!(names(folder.path()), ["a", "b"]);
+        assert_eq!(FileDigest::of(&folder.path().join("a")).unwrap(), digest);
     }
 
     #[test]

@@ -53,12 +53,17 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives an unfinished file or folder its final name. It is durable once the folder is synced.
+pub(super) fn rename(unfinished: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(unfinished, target)
+}
+
 /// Gives an unfinished file or folder its final name, durably.
 ///
 /// # Errors
 /// Those that the system reports.
 pub fn publish(unfinished: &Path, target: &Path) -> io::Result<()> {
-    fs::rename(unfinished, target)?;
+    rename(unfinished, target)?;
     sync_folder(super::parent(target))
 }
 

@@ -1,5 +1,5 @@
 //! Files and folders that appear whole or not at all, and what their makers share: names of unfinished ones and their
-//! owners, digests, the space they need, and the calls that put them safely on the device.
+//! owners, digests, the space they need, and the calls that put them safely on the device. And how text is decoded.
 
 mod atomic;
 pub mod digest;
@@ -8,13 +8,14 @@ pub mod owner;
 pub mod partial;
 pub mod room;
 mod staged;
+pub mod text;
 mod writer;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-pub use atomic::AtomicFile;
+pub use atomic::{AtomicFile, SealedFile};
 pub use digest::FileDigest;
 pub use durable::publish;
 pub use partial::{is_partial, remove_abandoned};

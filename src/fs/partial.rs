@@ -1,10 +1,12 @@
 //! Names of unfinished files and folders: `.NAME.OWNER-NUMBER.partial`, beside the place where NAME will be. OWNER is the
 //! process that writes; NUMBER tells apart what one process writes at the same time.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{owner, parent};
 use crate::error::{Error, Result};
@@ -26,9 +28,8 @@ impl Unfinished {
         owner::is_dead(&self.owner)
     }
 
-    /// Removes it. If that fails it stays, where it disturbs nothing.
     fn remove(&self) {
-        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+        remove(&self.path);
     }
 }
 
@@ -70,6 +71,39 @@ pub fn remove_abandoned(folder: &Path) -> Result<()> {
     let partials = in_folder(folder, |_| true).map_err(|error| Error::reading(folder, error))?;
     partials.iter().filter(|partial| partial.is_abandoned()).for_each(Unfinished::remove);
     Ok(())
+}
+
+/// What this process has unfinished and no later one can continue.
+static OWN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn own() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes something unfinished that is of no use to a later process.
+pub(super) fn note(path: &Path) {
+    own().insert(path.to_owned());
+}
+
+/// Forgets something that has its final name.
+pub(super) fn forget(path: &Path) {
+    own().remove(path);
+}
+
+/// Removes something unfinished.
+pub(super) fn discard(path: &Path) {
+    forget(path);
+    remove(path);
+}
+
+/// Removes everything that was noted: before a process ends without returning from its work.
+pub fn discard_all() {
+    own().iter().for_each(|path| remove(path));
+}
+
+/// If this fails it stays, where it disturbs nothing.
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 /// Whether a name is that of an unfinished file or folder.
@@ -138,6 +172,22 @@ mod tests {
         remove_abandoned_of(&root.path().join("a"));
         assert_eq!(left(root.path()), [format!(".a.b.{dead}-0{SUFFIX}"), format!(".b.{dead}-0{SUFFIX}")]);
         remove_abandoned_of(Path::new("nowhere/a"));
+    }
+
+    #[test]
+    fn what_was_noted_can_be_removed_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let [gone, named] = ["a", "b"].map(|name| root.path().join(name));
+        for path in [&gone, &named] {
+            fs::write(path, "").unwrap();
+            note(path);
+        }
+        forget(&named);
+        // As `discard_all`, which would take what other tests have unfinished.
+        own().iter().filter(|path| path.starts_with(root.path())).for_each(|path| remove(path));
+        assert_eq!(left(root.path()), ["b"]);
+        discard(&gone);
+        assert!(!own().contains(&gone));
     }
 
     #[test]

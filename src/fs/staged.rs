@@ -28,6 +28,7 @@ impl StagedFolder {
         durable::create_folders(folder).map_err(|error| Error::writing(folder, error))?;
         partial::remove_abandoned_of(&target);
         let (path, ()) = partial::create(&target, durable::create_folder)?;
+        partial::note(&path);
         Ok(Self { path, target, committed: false })
     }
 
@@ -63,7 +64,10 @@ impl StagedFolder {
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
         folders.chain([self.path.clone()]).try_for_each(|folder| durable::sync_folder(&folder)).map_err(writing)?;
         match durable::publish(&self.path, &self.target) {
-            Ok(()) => self.committed = true,
+            Ok(()) => {
+                partial::forget(&self.path);
+                self.committed = true;
+            }
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
                 return Err(taken(&self.target));
             }
@@ -76,8 +80,7 @@ impl StagedFolder {
 impl Drop for StagedFolder {
     fn drop(&mut self) {
         if !self.committed {
-            // If this fails the name still says that the folder is unfinished.
-            let _ = fs::remove_dir_all(&self.path);
+            partial::discard(&self.path);
         }
     }
 }

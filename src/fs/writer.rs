@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
@@ -77,11 +77,6 @@ impl<H: ContentHash> FileWriter<H> {
     /// Starts with an empty file. `path` is named in errors.
     pub(super) fn new(path: PathBuf, file: File) -> Self {
         Self { path, file, buffer: Vec::new(), hasher: H::default(), beside: None, bytes: 0 }
-    }
-
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Bytes so far.

@@ -6,6 +6,7 @@ use super::expected::Expected;
 use super::http::error::{GivenBy, check_start};
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result, printable};
+use crate::fs::text;
 use crate::weights::candidates::PREFERRED;
 use crate::weights::hub_cache::{Checksum, Commit, is_safe_name};
 use crate::weights::index::Index;
@@ -61,8 +62,9 @@ impl RepoListing {
                 .found(found)
                 .advice("check HF_ENDPOINT and the proxy; try again later")
         };
+        let text = text::decode(body).map_err(|error| wrong(error.to_string()))?;
         let json: ListingJson =
-            serde_json::from_slice(body).map_err(|error| wrong(printable(&error.to_string(), 100)))?;
+            serde_json::from_str(text).map_err(|error| wrong(printable(&error.to_string(), 100)))?;
         let commit = json.sha.parse().map_err(wrong)?;
         // Files of other names are never asked for, so they do no harm.
         let files = json.siblings.into_iter().filter(|file| is_safe_name(&file.rfilename)).map(RepoFile::from);
@@ -149,6 +151,19 @@ mod tests {
             listing(&format!("{{\"rfilename\": \"a\", {lfs}}}, {{\"rfilename\": \"b\", \"blobId\": \"{git}\"}}"));
         assert_eq!(found.file("a").unwrap().expected.sum, Checksum::parse(&sha256));
         assert_eq!(found.file("b").unwrap().expected.sum, Checksum::parse(&git));
+    }
+
+    #[test]
+    fn an_answer_in_another_encoding_is_read_or_told_as_such() {
+        let (text, url) =
+            (format!("{{\"sha\": \"{}\", \"siblings\": []}}", "a".repeat(40)), "http://h/".parse().unwrap());
+        assert!(RepoListing::read(format!("\u{feff}{text}").as_bytes(), &url).is_ok());
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (answer, says) in [(wide, "UTF-16"), (b"{\"sha\": \"\xE9\"".to_vec(), "0xE9")] {
+            let error = RepoListing::read(&answer, &url).err().unwrap();
+            assert_eq!(error.fault(), Fault::Network);
+            assert!(error.report("fetch").contains(says), "{}", error.report("fetch"));
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! are reached.
 
 use std::env::{self, VarError};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::http::access::{Access, Token};
 use super::http::proxy::Proxies;
 use super::http::url::Url;
 use crate::error::{Error, Fault, Result};
+use crate::fs::text;
 
 /// Variables that tell where folders are.
 const FOLDERS: [&str; 5] = ["HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
@@ -152,9 +152,12 @@ impl Variables<'_> {
     pub(super) fn access(&self) -> Result<Access> {
         let stored = || {
             let file = self.path("HF_TOKEN_PATH").or_else(|| Some(self.hub_home()?.join("token")))?;
-            Some((file.display().to_string(), fs::read_to_string(file).ok()?))
+            Some((file.display().to_string(), text::read(&file, Fault::Config).ok()?))
         };
-        let token = self.get("HF_TOKEN").map(|text| ("HF_TOKEN".to_owned(), text)).or_else(stored);
+        let token = match self.get("HF_TOKEN") {
+            Some(text) => Some(("HF_TOKEN".to_owned(), text)),
+            None => stored().map(|(place, text)| Ok::<_, Error>((place, text?))).transpose()?,
+        };
         let token = token.filter(|(_, text)| !text.trim().is_empty());
         let token = token.map(|(place, text)| Token::read(&text, &place)).transpose()?;
         Ok(Access { endpoint: self.endpoint()?, token, proxies: Proxies::read(self.0)? })
@@ -177,6 +180,8 @@ fn is_true(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn variable(variables: &[(&str, &str)], name: &str) -> Option<String> {
@@ -238,6 +243,21 @@ mod tests {
         assert!(!format!("{found:?}").contains("hf_file"));
         let error = access(&[("HF_HOME", home), ("HF_TOKEN", "hf secret\u{7}")]).unwrap_err();
         assert!(!error.report("virnucpro").contains("secret"));
+    }
+
+    #[test]
+    fn a_token_file_of_another_encoding_is_read_or_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap();
+        let read_token = |content: &[u8]| {
+            fs::write(folder.path().join("token"), content).unwrap();
+            access(&[("HF_HOME", home)])
+        };
+        let token = read_token(b"\xEF\xBB\xBFhf_file\r\n").unwrap().token.map(|token| token.header());
+        assert_eq!(token.as_deref(), Some("Bearer hf_file"));
+        let error = read_token(b"\xFF\xFEh\0f\0").unwrap_err();
+        assert_eq!(error.fault(), Fault::Config);
+        assert!(error.report("virnucpro").contains("UTF-16"));
     }
 
     #[test]

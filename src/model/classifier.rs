@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
 use crate::model::nn::Linear;
-use crate::model::parameters::{Parameters, tensors_of};
+use crate::model::parameters::{Parameter, Parameters, tensors_of};
 use crate::model::schema::head::{CLASSES, Config};
 use crate::model::{Head, Score, input};
 use crate::weights::Safetensors;
@@ -18,6 +18,7 @@ use crate::weights::Safetensors;
 const BATCH_NORM_EPS: f64 = 1e-5;
 
 /// The head. Load it with [`Classifier::load`]; widths are those of its tensors.
+#[derive(Clone)]
 pub struct Classifier {
     /// [C, D]
     hidden: Linear,
@@ -29,11 +30,12 @@ pub struct Classifier {
 }
 
 /// All [C].
+#[derive(Clone)]
 struct BatchNorm {
-    weight: Tensor,
-    bias: Tensor,
-    mean: Tensor,
-    variance: Tensor,
+    weight: Parameter,
+    bias: Parameter,
+    mean: Parameter,
+    variance: Parameter,
 }
 
 impl BatchNorm {
@@ -48,8 +50,8 @@ impl BatchNorm {
 
     /// [N, C] to [N, C], by the statistics of training.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        let (mean, variance) = (Some(&self.mean), Some(&self.variance));
+        let (weight, bias) = (Some(&*self.weight), Some(&*self.bias));
+        let (mean, variance) = (Some(&*self.mean), Some(&*self.variance));
         Ok(x.f_batch_norm(weight, bias, mean, variance, false, 0.0, BATCH_NORM_EPS, false)?)
     }
 }

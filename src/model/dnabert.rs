@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device::Placement;
 use crate::error::Result;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
-use crate::model::parameters::Parameters;
+use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
 use crate::pack::{LengthGroup, TokenBatch};
@@ -38,16 +38,17 @@ pub fn alibi_slopes(heads: usize) -> Vec<f32> {
 }
 
 /// The bias that takes the place of position embeddings: minus slope times distance.
+#[derive(Clone)]
 struct Alibi {
-    slopes: Tensor,
+    slopes: Parameter,
     kind: Kind,
     /// Bias of the length that was asked for last: batches come sorted by length.
-    last: RefCell<Option<(usize, Tensor)>>,
+    last: RefCell<Option<(usize, Parameter)>>,
 }
 
 impl Alibi {
     fn new(heads: usize, device: Device, kind: Kind) -> Result<Self> {
-        let slopes = Tensor::f_from_slice(&alibi_slopes(heads))?.f_view([1, -1, 1, 1])?.f_to_device(device)?;
+        let slopes = Tensor::f_from_slice(&alibi_slopes(heads))?.f_view([1, -1, 1, 1])?.f_to_device(device)?.into();
         Ok(Self { slopes, kind, last: RefCell::new(None) })
     }
 
@@ -56,7 +57,7 @@ impl Alibi {
         if let Some((known, bias)) = &*self.last.borrow()
             && *known == length
         {
-            return Ok(bias.shallow_clone());
+            return Ok((**bias).shallow_clone());
         }
         let tokens = length as i64;
         let stride = (tokens + BIAS_ALIGNMENT - 1) / BIAS_ALIGNMENT * BIAS_ALIGNMENT;
@@ -65,11 +66,12 @@ impl Alibi {
         let from = Tensor::f_arange(tokens, float)?.f_unsqueeze(1)?; // [T, 1]
         let distance = to.f_sub(&from)?.f_abs()?.f_neg()?; // [T, stride]
         let bias = self.slopes.f_mul(&distance)?.f_to_kind(self.kind)?.f_narrow(3, 0, tokens)?; // [1, H, T, T]
-        *self.last.borrow_mut() = Some((length, bias.shallow_clone()));
+        *self.last.borrow_mut() = Some((length, bias.shallow_clone().into()));
         Ok(bias)
     }
 }
 
+#[derive(Clone)]
 struct SelfAttention {
     /// [3D, D]
     query_key_value: Linear,
@@ -102,6 +104,7 @@ impl SelfAttention {
 }
 
 /// Gated linear unit: the first half of the inner width is activated, the second multiplies it.
+#[derive(Clone)]
 struct FeedForward {
     /// [2F, D], without bias
     gated: Linear,
@@ -129,16 +132,18 @@ impl FeedForward {
     }
 }
 
+#[derive(Clone)]
 struct Layer {
     attention: SelfAttention,
     feed_forward: FeedForward,
 }
 
 /// The encoder. Load it with [`Dnabert::load`].
+#[derive(Clone)]
 pub struct Dnabert {
     config: Config,
     embeddings: Embedding,
-    token_type: Tensor,
+    token_type: Parameter,
     norm: LayerNorm,
     layers: Vec<Layer>,
     alibi: Alibi,

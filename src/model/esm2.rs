@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, attention, gelu};
-use crate::model::parameters::Parameters;
+use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
 use crate::pack::{LengthGroup, TokenBatch};
@@ -37,9 +37,10 @@ struct Turn {
 }
 
 /// Rotary position embedding (Su et al. 2021, arXiv:2104.09864), halves turned against each other.
+#[derive(Clone)]
 struct Rotary {
     /// [K/2]
-    inv_freq: Tensor,
+    inv_freq: Parameter,
 }
 
 impl Rotary {
@@ -71,6 +72,7 @@ impl Turn {
     }
 }
 
+#[derive(Clone)]
 struct SelfAttention {
     norm: LayerNorm,
     /// [3D, D]
@@ -111,6 +113,7 @@ impl SelfAttention {
     }
 }
 
+#[derive(Clone)]
 struct FeedForward {
     norm: LayerNorm,
     /// [F, D]
@@ -134,12 +137,14 @@ impl FeedForward {
     }
 }
 
+#[derive(Clone)]
 struct Layer {
     attention: SelfAttention,
     feed_forward: FeedForward,
 }
 
 /// The encoder. Load it with [`Esm2::load`].
+#[derive(Clone)]
 pub struct Esm2 {
     config: Config,
     embeddings: Embedding,

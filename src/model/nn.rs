@@ -9,7 +9,7 @@
 use tch::{Kind, Tensor};
 
 use crate::error::Result;
-use crate::model::parameters::Parameters;
+use crate::model::parameters::{Parameter, Parameters};
 
 /// Where in a forward pass a tensor was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,10 @@ pub type Observer<'a> = &'a mut dyn FnMut(Point, &Tensor);
 const SHORT_TOKENS: i64 = 32;
 
 /// x W^T + b.
+#[derive(Clone)]
 pub(super) struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl Linear {
@@ -44,9 +45,9 @@ impl Linear {
     /// Several on one input as one, their outputs side by side: the fewest products.
     pub(super) fn side_by_side(parts: &[Parameters<'_>]) -> Result<Self> {
         let parts = parts.iter().map(Self::load).collect::<Result<Vec<_>>>()?;
-        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
-        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
-        Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Some(Tensor::f_cat(&biases, 0)?) })
+        let weights: Vec<&Tensor> = parts.iter().map(|part| &*part.weight).collect();
+        let biases: Vec<&Tensor> = parts.iter().filter_map(|part| part.bias.as_deref()).collect();
+        Ok(Self { weight: Tensor::f_cat(&weights, 0)?.into(), bias: Some(Tensor::f_cat(&biases, 0)?.into()) })
     }
 
     /// [B, T, inputs] to [B, T, outputs], in the format of the weights; in f32 for short sequences and bf16 weights.
@@ -65,9 +66,10 @@ impl Linear {
 }
 
 /// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 for any input.
+#[derive(Clone)]
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Parameter,
+    bias: Parameter,
     eps: f64,
 }
 
@@ -81,13 +83,14 @@ impl LayerNorm {
     /// [.., D] to [.., D].
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(Kind::Float)?;
-        Ok(x.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)?)
+        Ok(x.f_layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)?)
     }
 }
 
 /// A row of a table for every id; f32, since the LayerNorm that may follow enlarges what rounding leaves.
+#[derive(Clone)]
 pub(super) struct Embedding {
-    table: Tensor,
+    table: Parameter,
 }
 
 impl Embedding {
@@ -102,8 +105,8 @@ impl Embedding {
     }
 
     /// Row `index`, f32 [D].
-    pub(super) fn row(&self, index: i64) -> Result<Tensor> {
-        Ok(self.table.f_select(0, index)?)
+    pub(super) fn row(&self, index: i64) -> Result<Parameter> {
+        Ok(self.table.f_select(0, index)?.into())
     }
 }
 

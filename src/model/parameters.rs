@@ -5,6 +5,7 @@
 //! back: a model takes its own size in memory, not twice that.
 
 use std::fmt::Display;
+use std::ops::Deref;
 
 use safetensors::Dtype;
 use tch::{Device, Kind, TchError, Tensor};
@@ -13,6 +14,30 @@ use crate::device::Placement;
 use crate::error::{Error, Fault, Result};
 use crate::model::schema::{NamedTensors, Schema, TensorSpec};
 use crate::weights::{Safetensors, TensorSource};
+
+/// A tensor that a model is made of, or that follows from those. Clones share its memory, so a cloned model can compute on
+/// a thread of its own: nothing writes to parameters once they are loaded.
+pub(super) struct Parameter(Tensor);
+
+impl Clone for Parameter {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+impl Deref for Parameter {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.0
+    }
+}
+
+impl From<Tensor> for Parameter {
+    fn from(tensor: Tensor) -> Self {
+        Self(tensor)
+    }
+}
 
 /// A place in the name tree of a weights file, as `encoder.layer.3.`.
 #[derive(Clone)]
@@ -67,7 +92,7 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// [`Fault::ModelNonFinite`] for values that the schema does not allow, or that are not finite in that format.
-    pub(super) fn get(&self, name: &str) -> Result<Tensor> {
+    pub(super) fn get(&self, name: &str) -> Result<Parameter> {
         let defect = || Error::new(Fault::Bug, "the schema lacks a tensor of the model").record(self.full(name));
         self.find(name)?.ok_or_else(defect)
     }
@@ -76,10 +101,10 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub(super) fn find(&self, name: &str) -> Result<Option<Tensor>> {
+    pub(super) fn find(&self, name: &str) -> Result<Option<Parameter>> {
         let full = self.full(name);
         match (self.schema.get(&full), self.file.find(&full)) {
-            (Some(spec), Some(index)) => self.take(index, spec).map(Some),
+            (Some(spec), Some(index)) => self.take(index, spec).map(|tensor| Some(tensor.into())),
             _ => Ok(None),
         }
     }
@@ -210,7 +235,9 @@ mod tests {
     }
 
     fn taken(file: &Safetensors, name: &str, kind: Kind) -> Result<Tensor> {
-        Parameters::open(file, &CONFIG.tensors(), &Placement { device: Device::Cpu, kind }, &|| Ok(()))?.get(name)
+        let schema = CONFIG.tensors();
+        let place = Placement { device: Device::Cpu, kind };
+        Ok(Parameters::open(file, &schema, &place, &|| Ok(()))?.get(name)?.shallow_clone())
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub mod interrupt;
 pub mod logging;
 pub mod machine;
 pub mod progress;
+pub mod threads;

@@ -57,12 +57,14 @@ mod tests {
     use super::*;
     use crate::seq::shared::line_and_name;
     use crate::seq::{Alphabet, Format, Limits, Source};
+    use crate::units::InputPolicy;
     use std::io::{BufReader, Cursor};
 
     /// The checked text, and the fault, when both sides move this many bytes at a time.
     fn checked(text: &str, format: Format, step: usize) -> (String, Option<(u64, String)>) {
         let source = Source::Path("x".into());
-        let rules = Rules { source, format, alphabet: Alphabet::Nucleotide, limits: Limits::default(), line: 1 };
+        let (alphabet, limits, policy) = (Alphabet::Nucleotide, Limits::default(), InputPolicy::default());
+        let rules = Rules { source, format, alphabet, limits, policy, line: 1 };
         let shared = Shared::default();
         let input = BufReader::with_capacity(step, Cursor::new(text.to_owned()));
         let mut reader = CheckedText::new(Box::new(input), rules, shared.clone());
@@ -81,8 +83,8 @@ mod tests {
     fn sequences_are_joined_and_lines_numbered() {
         let (text, fault) = checked("\n>a b\r\nAC \r\n\nGT\n>c\n>d\nA", Format::Fasta, 100);
         assert_eq!((text.as_str(), fault), (">2:a\nACGT\n>6:c\n\n>7:d\nA\n", None));
-        let (text, fault) = checked("@a b\r\nAC\n+a b\nI? \n\n\n", Format::Fastq, 100);
-        assert_eq!((text.as_str(), fault), ("@1:a\nAC\n+\nI?\n", None));
+        let (text, fault) = checked("@a b\r\nAC\n+a b\nI? \n\n\n@c\nU\n+\nI\n", Format::Fastq, 100);
+        assert_eq!((text.as_str(), fault), ("@1:a\nAC\n+\nI?\n@7:c\nT\n+\nI\n", None));
         assert_eq!(line_and_name(b"12:a:b"), Some((12, &b"a:b"[..])));
     }
 
@@ -95,7 +97,10 @@ mod tests {
             (">a\nACGT\n>b", Format::Fasta),
             (">a\nAC\rGT\n", Format::Fasta),
             ("@a b\r\nACGTNACGTN\n+a b\nIIIII?????\n\n\n", Format::Fastq),
-            ("@a\nAC\n+\nII\n\n@b\nAC\n+\nII\n", Format::Fastq),
+            ("@a\nAC\n+\nII\n\n \n@b\nAC\n+\nII\n", Format::Fastq),
+            ("@a\nAC\nGT\n+\nII\nII\n", Format::Fastq),
+            ("@a\nACU\n+\nIII\n@b\nAC\n+\nI\n", Format::Fastq),
+            (">a\nACGUUuUXACG\nAUG\n", Format::Fasta),
         ] {
             let whole = checked(text, format, 1000);
             for step in 1..40 {

@@ -2,15 +2,19 @@
 
 use std::io;
 
+use super::advice::Misplaced;
 use super::ids::identifier;
-use super::letters::{Alphabet, QUALITY, is_protein_only, run};
+use super::kind;
+use super::letters::{Alphabet, QUALITY, run};
 use super::shared::{Rules, Shared, write_line_number};
 use super::sniff::{binary, show};
 use super::summary::{Format, Note};
+use super::tally::Tally;
 use crate::error::{Error, Fault, Result};
+use crate::units::{UnknownLetters, counted};
 
-/// Records in which a letter of proteins means that the file is one of proteins.
-const PROTEIN_RECORDS: u64 = 100;
+/// Text looked at beyond a letter of proteins, to tell a file of proteins from one odd line.
+const AHEAD: usize = 64 << 10;
 
 /// A header's last letters that look like a sequence, when all are bases.
 const SEQUENCE_IN_HEADER: usize = 20;
@@ -27,15 +31,17 @@ pub(super) struct Checker {
     /// What the next line of a FASTQ record is.
     expected: LinePart,
     records: u64,
+    /// Letters of all sequences.
+    tally: Tally,
     /// Bases of the current record.
     bases: u64,
+    /// Quality values of the current record.
+    qualities: u64,
     blanks: Option<Blanks>,
     /// The header line without its line end, up to a bound.
     header: Vec<u8>,
     /// The current record's name as it stands in the file.
     word: Vec<u8>,
-    /// The first of the blank lines that may end a FASTQ file.
-    blank_line: Option<u64>,
     newline_last: bool,
     /// Output that found no room.
     pending: Vec<u8>,
@@ -71,6 +77,7 @@ impl Checker {
     pub(super) fn new(rules: Rules, shared: Shared) -> Self {
         Self {
             line: rules.line,
+            tally: Tally::new(rules.policy),
             rules,
             shared,
             part: LinePart::LineStart,
@@ -78,10 +85,10 @@ impl Checker {
             expected: LinePart::Header,
             records: 0,
             bases: 0,
+            qualities: 0,
             blanks: None,
             header: Vec::new(),
             word: Vec::new(),
-            blank_line: None,
             newline_last: true,
             pending: Vec::new(),
             pending_from: 0,
@@ -166,20 +173,46 @@ impl Checker {
         if self.blanks.is_some() {
             return Ok(0);
         }
-        let table = if self.part == LinePart::Quality { &QUALITY } else { self.rules.alphabet.table() };
+        let quality = self.part == LinePart::Quality;
+        let table = if quality { &QUALITY } else { self.admitted() };
         let count = run(table, &rest[..rest.len().min(room.len())]);
         room[..count].copy_from_slice(&rest[..count]);
-        self.column += count as u64;
-        if self.part == LinePart::Bases {
-            self.bases += count as u64;
-            if self.bases > self.rules.limits.record_bases {
-                return Err(self
-                    .fault(Fault::TooLong, "a record is longer than the limit")
-                    .expected(format!("at most {} bases", self.rules.limits.record_bases))
-                    .advice("split the record, or check that this is the right file"));
-            }
+        if quality {
+            self.qualities += count as u64;
+        } else {
+            self.read_bases(&mut room[..count], &rest[count..])?;
         }
+        self.column += count as u64;
         Ok(count)
+    }
+
+    /// The letters that are read, be it as others.
+    fn admitted(&self) -> &'static [u8; 256] {
+        self.rules.alphabet.admitted(self.rules.policy.letters)
+    }
+
+    /// Reads letters of a sequence, which `ahead` follows.
+    fn read_bases(&mut self, letters: &mut [u8], ahead: &[u8]) -> Result<()> {
+        self.bases += letters.len() as u64;
+        if self.bases > self.rules.limits.record_bases {
+            return Err(self
+                .fault(Fault::TooLong, "a record is longer than the limit")
+                .expected(format!("at most {} bases", self.rules.limits.record_bases))
+                .advice("split the record, or check that this is the right file"));
+        }
+        if self.rules.alphabet == Alphabet::Protein {
+            return Ok(());
+        }
+        let masks = self.rules.policy.letters == UnknownLetters::Mask && self.tally.masked.letters == 0;
+        let first = if masks { run(self.rules.alphabet.table(), letters) } else { letters.len() };
+        let unknown = letters.get(first).copied();
+        self.tally.read(letters, self.line);
+        match unknown {
+            Some(byte) if self.is_protein(ahead) => {
+                Err(self.proteins().found(at_column(byte, self.column + first as u64 + 1)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads one byte that is not a letter; `rest` starts with it.
@@ -201,23 +234,26 @@ impl Checker {
 
     fn end_line(&mut self) -> Result<()> {
         self.blanks = None;
-        match self.part {
-            LinePart::Header => self.end_header()?,
-            LinePart::Separator => {
-                // Only its first byte says anything.
-                self.header.truncate(1);
-                self.pending.append(&mut self.header);
+        let blank_before_record =
+            self.rules.format == Format::Fastq && self.part == LinePart::Header && self.header.trim_ascii().is_empty();
+        if blank_before_record {
+            self.header.clear();
+        } else {
+            match self.part {
+                LinePart::Header => self.end_header()?,
+                LinePart::Separator => self.end_separator()?,
+                LinePart::Quality => self.end_quality()?,
+                LinePart::LineStart | LinePart::Bases => {}
             }
-            LinePart::LineStart | LinePart::Bases | LinePart::Quality => {}
-        }
-        if self.rules.format == Format::Fastq && self.blank_line.is_none() {
-            self.expected = match self.part {
-                LinePart::Header => LinePart::Bases,
-                LinePart::Bases => LinePart::Separator,
-                LinePart::Separator => LinePart::Quality,
-                LinePart::Quality | LinePart::LineStart => LinePart::Header,
-            };
-            self.pending.push(b'\n');
+            if self.rules.format == Format::Fastq {
+                self.expected = match self.part {
+                    LinePart::Header => LinePart::Bases,
+                    LinePart::Bases => LinePart::Separator,
+                    LinePart::Separator => LinePart::Quality,
+                    LinePart::Quality | LinePart::LineStart => LinePart::Header,
+                };
+                self.pending.push(b'\n');
+            }
         }
         self.part = LinePart::LineStart;
         self.line += 1;
@@ -227,32 +263,29 @@ impl Checker {
     fn end_header(&mut self) -> Result<()> {
         let mut header = std::mem::take(&mut self.header);
         header.truncate(header.trim_ascii_end().len());
-        if self.rules.format == Format::Fastq {
-            if header.is_empty() {
-                self.blank_line.get_or_insert(self.line);
-                return Ok(());
-            }
-            if let Some(line) = self.blank_line {
-                let fault = self.fault(Fault::InputFastq, "there are blank lines between two FASTQ records");
-                return Err(fault.line(line).advice("remove the blank lines; the file may be damaged there"));
-            }
-        }
         if self.rules.format == Format::Fasta && self.records > 0 {
             self.pending.push(b'\n');
         }
         self.records += 1;
         self.bases = 0;
+        self.qualities = 0;
         self.word.clear();
         self.shared.lock().records = self.records;
         if header.contains(&b'\r') {
             return Err(self.carriage_return());
         }
         let Some((mark, title)) = header.split_first() else { return Ok(()) };
-        self.pending.push(*mark);
-        if !matches!(mark, b'>' | b'@') {
-            // No FASTQ header: the parser says so.
-            return Ok(());
+        if !matches!(mark, b'>' | b'@') || (*mark == b'>') != (self.rules.format == Format::Fasta) {
+            return Err(self
+                .fault(Fault::InputFastq, "a FASTQ record does not start with '@'")
+                .expected("'@' and a name")
+                .found(show(*mark))
+                .advice(match mark {
+                    b'>' => "this looks like a FASTA record in a FASTQ file: do not mix the formats",
+                    _ => "look at the record before this line: it must have four lines",
+                }));
         }
+        self.pending.push(*mark);
         let word = title.trim_ascii_start();
         let word = &word[..word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len())];
         self.check_name(word, *mark)?;
@@ -271,6 +304,42 @@ impl Checker {
         header.clear();
         self.header = header;
         Ok(())
+    }
+
+    /// Only the first byte of a separator says anything.
+    fn end_separator(&mut self) -> Result<()> {
+        let line = self.header.trim_ascii_end();
+        match line.first() {
+            Some(b'+') => self.pending.push(b'+'),
+            Some(_) if run(self.admitted(), line) == line.len() => {
+                return Err(self
+                    .fault(Fault::InputFastq, "the sequence of a FASTQ record stands on several lines")
+                    .expected("four lines per record")
+                    .advice(
+                        "write each sequence on one line first, for example with `seqtk seq` or `seqkit seq -w 0`",
+                    ));
+            }
+            first => {
+                return Err(self
+                    .fault(Fault::InputFastq, "the third line of a FASTQ record does not start with '+'")
+                    .expected("four lines per record")
+                    .found(first.map_or_else(|| "a blank line".to_owned(), |byte| show(*byte)))
+                    .advice("look at the record around this line; a line may be missing or doubled"));
+            }
+        }
+        self.header.clear();
+        Ok(())
+    }
+
+    fn end_quality(&self) -> Result<()> {
+        if self.qualities == self.bases {
+            return Ok(());
+        }
+        Err(self
+            .fault(Fault::InputFastq, "the quality line of a FASTQ record is not as long as its sequence")
+            .expected(counted(self.bases, "quality value"))
+            .found(self.qualities.to_string())
+            .advice("the file is damaged or truncated here: copy or download it again"))
     }
 
     fn check_name(&self, word: &[u8], mark: u8) -> Result<()> {
@@ -294,6 +363,12 @@ impl Checker {
         if self.part != LinePart::LineStart && !self.newline_last {
             self.end_line()?;
         }
+        if self.expected != LinePart::Header {
+            return Err(self
+                .fault(Fault::InputTruncated, "the file ends in the middle of a FASTQ record")
+                .expected("four lines per record")
+                .advice("the file is probably truncated: copy or download it again"));
+        }
         if !self.newline_last {
             if self.rules.format == Format::Fasta && self.bases == 0 {
                 return Err(self
@@ -310,6 +385,13 @@ impl Checker {
         if self.rules.format == Format::Fasta && self.records > 0 {
             self.pending.push(b'\n');
         }
+        let Tally { masked, uracil, .. } = self.tally;
+        if masked.letters > 0 && self.is_protein(b"") {
+            let found = format!("{} besides the nucleotide codes, the first here", counted(masked.letters, "letter"));
+            return Err(self.proteins().line(masked.line).found(found));
+        }
+        let mut findings = self.shared.lock();
+        (findings.masked, findings.uracil) = (masked, uracil);
         Ok(())
     }
 
@@ -333,7 +415,7 @@ impl Checker {
         if byte.is_ascii_control() && byte != b'\t' {
             return binary(byte, &self.rules.source).line(self.line);
         }
-        let found = format!("{} at column {column}", show(byte));
+        let found = at_column(byte, column);
         if self.part == LinePart::Quality {
             return self
                 .fault(Fault::InputFastq, "a character is not a quality value")
@@ -342,40 +424,33 @@ impl Checker {
                 .advice("the file is damaged here, or a record has not exactly four lines");
         }
         if self.is_protein(rest) {
-            return self
-                .fault(Fault::InputProtein, format!("{} holds proteins", self.rules.source).as_str())
-                .expected("nucleotide sequences")
-                .found(found)
-                .advice("give the genome or the reads, not their translation");
+            return self.proteins().found(found);
         }
-        let advice = match byte {
-            b'>' => "a line break seems to be missing before this header",
-            _ if self.rules.format == Format::Fastq => "look at the record around this line: it must have four lines",
-            b'@' | b'+' => "this looks like a FASTQ record in a FASTA file: do not mix the formats",
-            b'0'..=b'9' => "this looks like numbered lines, as in GenBank: convert the file to FASTA",
-            b' ' | b'\t' => "remove the spaces inside the line",
-            b'.' | b'*' => "this looks like an alignment or a translation: give the plain nucleotide sequence",
-            b';' => "comment lines are not read: remove them",
-            b'X' | b'x' => "write N for an unknown base",
-            _ if is_protein_only(byte) => "this letter occurs in proteins only: give nucleotide sequences",
-            _ => "correct the line; if there are many like it, this is a different kind of file",
+        let what = match self.rules.alphabet {
+            Alphabet::Nucleotide => "a character is not a nucleotide code",
+            Alphabet::Protein => "a character is not a residue",
         };
-        self.fault(Fault::InputCharacter, "a character is not a nucleotide code")
+        self.fault(Fault::InputCharacter, what)
             .expected(self.rules.alphabet.words())
             .found(found)
-            .advice(advice)
+            .advice(Misplaced { byte, column, rest }.advice(self.rules.format))
     }
 
-    /// Whether the rest of the line reads like a protein: two letters of amino acids and 5 % of them.
-    fn is_protein(&self, rest: &[u8]) -> bool {
-        if (self.rules.alphabet, self.rules.format) != (Alphabet::Nucleotide, Format::Fasta) {
-            return false;
-        }
-        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let letters = line.iter().filter(|byte| byte.is_ascii_alphabetic() || **byte == b'*').count();
-        let protein = line.iter().filter(|byte| is_protein_only(**byte)).count();
-        self.records <= PROTEIN_RECORDS && is_protein_only(rest[0]) && protein >= 2 && 20 * protein > letters
+    /// Whether what was read and what `ahead` starts with is a file of proteins.
+    fn is_protein(&self, ahead: &[u8]) -> bool {
+        let mut evidence = self.tally.evidence;
+        evidence.add_fasta(&ahead[..ahead.len().min(AHEAD)]);
+        self.rules.alphabet == Alphabet::Nucleotide && self.rules.format == Format::Fasta && evidence.is_protein()
     }
+
+    fn proteins(&self) -> Error {
+        let error = kind::proteins(&self.rules.source).line(self.line);
+        identifier(&self.word).into_iter().fold(error, Error::record)
+    }
+}
+
+fn at_column(byte: u8, column: u64) -> String {
+    format!("{} at column {column}", show(byte))
 }
 
 fn ends_in_sequence(title: &[u8]) -> bool {

@@ -6,8 +6,9 @@ use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
+use super::shared::Shared;
 use super::source::Source;
-use super::summary::Compression;
+use super::summary::{Compression, Note};
 use crate::error::{Error, Fault, Result};
 
 type Compressed = Box<dyn BufRead + Send>;
@@ -15,14 +16,22 @@ type Compressed = Box<dyn BufRead + Send>;
 /// Memory that an xz stream may ask for: its highest preset takes 65 MiB.
 const XZ_MEMORY: u64 = 512 << 20;
 
-/// The content of a compressed stream.
-pub(super) fn decompress(raw: Compressed, compression: Compression, source: &Source) -> Result<Box<dyn Read + Send>> {
+/// The content of a compressed stream; what is peculiar of it goes to `shared`.
+pub(super) fn decompress(
+    raw: Compressed,
+    compression: Compression,
+    source: &Source,
+    shared: &Shared,
+) -> Result<Box<dyn Read + Send>> {
     let corrupt = |error: io::Error| describe(error, compression, source, 0);
     let inner: Box<dyn Read + Send> = match compression {
         Compression::Plain => return Ok(Box::new(raw)),
-        Compression::Gzip => {
-            Box::new(Members { member: Member::Open(Box::new(GzDecoder::new(raw))), bytes: 0, bgzf: false })
-        }
+        Compression::Gzip => Box::new(Members {
+            member: Member::Open(Box::new(GzDecoder::new(raw))),
+            bytes: 0,
+            unended: false,
+            shared: shared.clone(),
+        }),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
         Compression::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
@@ -87,8 +96,23 @@ struct Members {
     member: Member,
     /// Bytes of text in the current member.
     bytes: u64,
-    /// Whether the current member is a BGZF block.
-    bgzf: bool,
+    /// Whether the member before is a BGZF block that another one must follow, the last of them empty.
+    unended: bool,
+    shared: Shared,
+}
+
+impl Members {
+    /// Notes BGZF blocks that end without an empty one: before a member of another kind, or with the file.
+    fn end_member(&mut self, bgzf: bool, last: bool) {
+        let cut = self.unended && !bgzf;
+        self.unended = bgzf && self.bytes > 0;
+        if cut || (last && self.unended) {
+            let notes = &mut self.shared.lock().notes;
+            if !notes.contains(&Note::NoBgzfEnd) {
+                notes.push(Note::NoBgzfEnd);
+            }
+        }
+    }
 }
 
 enum Member {
@@ -108,10 +132,12 @@ impl Read for Members {
                 self.bytes += count as u64;
                 return Ok(count);
             }
-            self.bgzf = decoder.header().and_then(|header| header.extra()).is_some_and(is_bgzf);
+            let bgzf = decoder.header().and_then(|header| header.extra()).is_some_and(is_bgzf);
             let Member::Open(decoder) = std::mem::replace(&mut self.member, Member::End) else { return Ok(0) };
             let mut raw = decoder.into_inner();
-            match raw.fill_buf()?.first() {
+            let next = raw.fill_buf()?.first().copied();
+            self.end_member(bgzf, next != Some(0x1F));
+            match next {
                 Some(0x1F) => {
                     self.member = Member::Open(Box::new(GzDecoder::new(raw)));
                     self.bytes = 0;
@@ -120,13 +146,6 @@ impl Read for Members {
                 Some(0) => only_zeros(raw)?,
                 Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "other data after the last member")),
                 None => {}
-            }
-            if matches!(self.member, Member::End) && self.bgzf && self.bytes > 0 {
-                return Err(io::Error::other(
-                    Error::new(Fault::InputBgzfEof, "the BGZF file ends without its end-of-file block")
-                        .expected("an empty block as the last one, as bgzip writes it")
-                        .advice("the file is probably truncated: copy or download it again and compare its checksum"),
-                ));
             }
         }
     }

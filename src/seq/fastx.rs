@@ -6,18 +6,19 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use needletail::errors::{ParseError, ParseErrorKind};
 use needletail::parser::{FastaReader, FastqReader, FastxReader, SequenceRecord};
 
 use super::checked::CheckedText;
 use super::decompress::decompress;
 use super::ids::{Names, identifier};
+use super::kind;
 use super::letters::{Alphabet, Letters};
 use super::shared::{Limits, Rules, Shared, line_and_name};
 use super::sniff;
 use super::source::{Source, Watch};
 use super::summary::{Compression, Format, Note, Summary};
 use crate::error::{Error, Fault, Result};
+use crate::units::InputPolicy;
 
 type Text = Box<dyn BufRead + Send>;
 
@@ -39,7 +40,8 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// The sequence in one piece, letters as in the input; empty for a header without sequence.
+    /// The sequence in one piece, letters as in the input but for those that the policy reads as others; empty for a
+    /// header without sequence.
     pub fn bases(&self) -> &[u8] {
         self.sequence.raw_seq()
     }
@@ -70,8 +72,7 @@ pub struct Reader {
     source: Source,
     format: Format,
     compression: Compression,
-    /// Line of the first record.
-    first_line: u64,
+    strict: bool,
     shared: Shared,
     watch: Watch,
     original_id: String,
@@ -89,11 +90,21 @@ enum State {
 }
 
 impl Reader {
-    /// Opens an input of sequences over `alphabet`: plain or compressed, FASTA or FASTQ, told by content.
+    /// Opens an input of sequences over `alphabet`: plain or compressed, FASTA or FASTQ, told by content. Letters stay as
+    /// they stand.
     ///
     /// # Errors
-    /// The input is missing, empty, of another format or compression, or has text before the first header.
+    /// The input is missing, empty, of another format or compression, holds the other kind of sequences, or has text
+    /// before the first header.
     pub fn open(source: &Source, alphabet: Alphabet, limits: Limits) -> Result<Self> {
+        Self::open_with(source, alphabet, limits, InputPolicy::AS_IT_STANDS)
+    }
+
+    /// The same, with a policy for the letters of nucleotides and for signs of damage.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_with(source: &Source, alphabet: Alphabet, limits: Limits, policy: InputPolicy) -> Result<Self> {
         let (raw, watch) = source.open()?;
         let shared = Shared::default();
         let io_fault = |error| source.io_fault(error);
@@ -107,7 +118,7 @@ impl Reader {
         }
         let text: Text = match compression {
             Compression::Plain => raw,
-            _ => Box::new(BufReader::with_capacity(BUFFER, decompress(raw, compression, source)?)),
+            _ => Box::new(BufReader::with_capacity(BUFFER, decompress(raw, compression, source, &shared)?)),
         };
         let (head, mut text) = peek(text).map_err(io_fault)?;
         if head.starts_with(b"\xEF\xBB\xBF") {
@@ -120,8 +131,9 @@ impl Reader {
             return Err(sniff::empty(source));
         }
         let format = sniff::format(&head, line, source)?;
+        kind::check(&head, format, alphabet, source).map_err(|error| error.line(line))?;
 
-        let rules = Rules { source: source.clone(), format, alphabet, limits, line };
+        let rules = Rules { source: source.clone(), format, alphabet, limits, policy, line };
         let checked = CheckedText::new(text, rules, shared.clone());
         let parser: Box<dyn FastxReader> = match format {
             Format::Fasta => Box::new(FastaReader::with_capacity(checked, BUFFER)),
@@ -132,7 +144,7 @@ impl Reader {
             source: source.clone(),
             format,
             compression,
-            first_line: line,
+            strict: policy.strict,
             shared,
             watch,
             original_id: String::new(),
@@ -162,11 +174,15 @@ impl Reader {
         let fault = {
             let mut findings = self.shared.lock();
             let reached = findings.fault.as_ref().is_some_and(|(record, _)| *record <= ordinal || parsed.is_none());
-            if reached { findings.fault.take() } else { None }
+            let doubt = || findings.notes.iter().find_map(|note| note.as_error(&self.source));
+            let doubt = if self.strict { doubt() } else { None };
+            if reached { findings.fault.take().map(|(_, error)| error) } else { doubt }
         };
         let result = match (fault, parsed) {
-            (Some((_, error)), _) => Err(error),
-            (None, Some(Err(error))) => Err(shape_fault(&error, &self.source, self.first_line)),
+            (Some(error), _) => Err(error),
+            (None, Some(Err(error))) => {
+                Err(self.source.fault(Fault::Bug, "the parser failed on checked text").caused_by(error))
+            }
             (None, Some(Ok(sequence))) => match admit(&sequence, &mut self.original_id, &mut self.id, names) {
                 Ok(line) => {
                     self.records = ordinal;
@@ -192,6 +208,8 @@ impl Reader {
                     bases: self.bases,
                     bytes,
                     digest,
+                    uracil: findings.uracil,
+                    masked: findings.masked,
                     notes: findings.notes.clone(),
                 })
             }),
@@ -251,10 +269,10 @@ fn skip_blank_lines(text: &mut Text, source: &Source) -> Result<u64> {
             blank = (*byte != b'\n').then_some(*byte);
             line += u64::from(*byte == b'\n');
         }
-        let more = !part.is_empty() && ended;
+        let header = matches!(part.get(count), Some(b'>' | b'@'));
         text.consume(count);
         match blank {
-            Some(byte) if more => {
+            Some(byte) if header => {
                 return Err(source
                     .fault(Fault::InputNoHeader, "the first header is not at the start of its line")
                     .line(line)
@@ -265,41 +283,5 @@ fn skip_blank_lines(text: &mut Text, source: &Source) -> Result<u64> {
             _ if ended => return Ok(line),
             _ => {}
         }
-    }
-}
-
-/// An error of the parser: the lines of a record do not fit together.
-fn shape_fault(error: &ParseError, source: &Source, first_line: u64) -> Error {
-    let line = first_line.saturating_sub(1) + error.position.line;
-    let (fault, message, line, advice) = match error.kind {
-        ParseErrorKind::InvalidStart => {
-            (Fault::InputFastq, "a FASTQ record does not start with '@'", line, "look at the record before this line")
-        }
-        ParseErrorKind::InvalidSeparator => (
-            Fault::InputFastq,
-            "the third line of a FASTQ record does not start with '+'",
-            line,
-            "FASTQ must have four lines per record; look at the record around this line",
-        ),
-        ParseErrorKind::UnequalLengths => (
-            Fault::InputFastq,
-            "the quality line of a FASTQ record is not as long as its sequence",
-            line + 3,
-            "the file is damaged or truncated here: copy or download it again",
-        ),
-        ParseErrorKind::UnexpectedEnd => (
-            Fault::InputTruncated,
-            "the file ends in the middle of a FASTQ record",
-            line,
-            "the file is probably truncated: copy or download it again",
-        ),
-        _ => (Fault::Bug, "the parser failed on checked text", line, "report this, with the file if possible"),
-    };
-    let name = error.position.id.as_ref().and_then(|id| identifier(line_and_name(id.as_bytes())?.1));
-    let fault = source.fault(fault, message).line(line).advice(advice);
-    let fault = if error.msg.is_empty() { fault } else { fault.caused_by(error.msg.clone()) };
-    match name {
-        Some(name) => fault.record(name),
-        None => fault,
     }
 }

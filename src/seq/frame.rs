@@ -288,6 +288,9 @@ mod tests {
             ]
         );
         assert_eq!(rows(b"ACGNACGTACGTACG")[0], row("F1", "ACGNACGTACGTA", "TVRT"));
+        // X, a masked base, as any letter that is not a base: no complement, no codon, and its place in the nucleotides.
+        assert_eq!(rows(b"acgxACGTACGTACG")[0], row("F1", "ACGXACGTACGTA", "TVRT"));
+        assert_eq!(rows(b"ACGXTTGGA")[3], row("R1", "TCCAAXC", "SR"));
         assert_eq!(rows(b"ACGRTTGGA")[3], row("R1", "TCCAARC", "SR"));
     }
 
@@ -318,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn equal_to_the_rules_on_any_letters(window in "[ACGTNRYKMSWBDHVUacgtnryu-]{0,80}|[ACGCGGCGCN-]{0,500}") {
+        fn equal_to_the_rules_on_any_letters(window in "[ACGTNRYKMSWBDHVUXacgtnryux-]{0,80}|[ACGCGGCGCN-]{0,500}") {
             prop_assert_eq!(rows(window.as_bytes()), restated(&window));
         }
     }

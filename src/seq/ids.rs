@@ -12,7 +12,9 @@ use crate::units::Duplicates;
 ///
 /// It keeps a digest per record, not the identifier. To rename, 64 bits do, 10 to 21 bytes a record: two
 /// identifiers of one digest (one in a million runs of ten million records) cost a needless `__2`, never a name
-/// given twice. To name both lines in an error it keeps 128 bits and the place, 37 to 75 bytes.
+/// given twice. A renamed record costs 38 to 78 bytes, because its made name and its place are kept: no record of
+/// the input may have that name for its own. To name both lines in an error of `--duplicates error` it keeps 128
+/// bits and the place, 37 to 75 bytes.
 #[derive(Debug)]
 pub struct Names {
     given: Given,
@@ -23,14 +25,50 @@ pub struct Names {
 
 #[derive(Debug)]
 enum Given {
-    Rename {
-        names: IdDigests,
-        /// The number to try next, of identifiers that came twice.
-        next: HashMap<u64, u64, Plain>,
-    },
-    Error {
-        places: HashMap<IdDigest, Place, Plain>,
-    },
+    Rename(Renaming),
+    Error { places: HashMap<IdDigest, Place, Plain> },
+}
+
+/// Identifiers of the input, and names made for those that came again.
+#[derive(Debug, Default)]
+struct Renaming {
+    own: IdDigests,
+    /// Made names, with the record that bears each.
+    made: HashMap<u64, PackedPlace, Plain>,
+    /// The number to try next, of identifiers that came twice.
+    next: HashMap<u64, u64, Plain>,
+}
+
+impl Renaming {
+    /// Whether the record at `here` was given another name, which is then in `id`; or the record that was given the name
+    /// `id` before.
+    fn admit(&mut self, id: &mut String, key: u64, here: Place) -> Result<bool, Place> {
+        // Digests may agree by chance, about once in a million large runs: such a name at least looks made.
+        if let Some(first) = self.made.get(&key).filter(|_| looks_made(id)) {
+            return Err(first.place());
+        }
+        if self.own.insert(key) {
+            return Ok(false);
+        }
+        let own = id.len();
+        let number = self.next.entry(key).or_insert(2);
+        loop {
+            id.truncate(own);
+            // Writing to a string cannot fail.
+            let _ = write!(id, "__{number}");
+            *number += 1;
+            let name = digest(id).0;
+            if !self.own.contains(name) && !self.made.contains_key(&name) {
+                self.made.insert(name, PackedPlace::of(here));
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Whether a name ends as made names do.
+fn looks_made(id: &str) -> bool {
+    id.rsplit_once("__").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 type IdDigest = (u64, u64);
@@ -43,14 +81,24 @@ struct IdDigests(Vec<HashSet<u64, Plain>>);
 impl IdDigests {
     const TABLES: usize = 256;
 
-    fn new() -> Self {
-        Self(vec![HashSet::default(); Self::TABLES])
-    }
-
     /// Whether `digest` is new.
     fn insert(&mut self, digest: u64) -> bool {
-        // Not the bits that the tables themselves go by, the lowest and the highest.
-        self.0[(digest >> 40) as usize % Self::TABLES].insert(digest)
+        self.0[Self::table(digest)].insert(digest)
+    }
+
+    fn contains(&self, digest: u64) -> bool {
+        self.0[Self::table(digest)].contains(&digest)
+    }
+
+    /// Not by the bits that the tables themselves go by, the lowest and the highest.
+    fn table(digest: u64) -> usize {
+        (digest >> 40) as usize % Self::TABLES
+    }
+}
+
+impl Default for IdDigests {
+    fn default() -> Self {
+        Self(vec![HashSet::default(); Self::TABLES])
     }
 }
 
@@ -61,11 +109,27 @@ struct Place {
     line: u64,
 }
 
+/// A place in half the bytes: 20 bits of input, 44 of line.
+#[derive(Clone, Copy, Debug)]
+struct PackedPlace(u64);
+
+impl PackedPlace {
+    const LINE: u64 = (1 << 44) - 1;
+
+    fn of(place: Place) -> Self {
+        Self((place.source as u64) << 44 | (place.line & Self::LINE))
+    }
+
+    fn place(self) -> Place {
+        Place { source: (self.0 >> 44) as usize, line: self.0 & Self::LINE }
+    }
+}
+
 impl Names {
     /// No names yet.
     pub fn new(duplicates: Duplicates) -> Self {
         let given = match duplicates {
-            Duplicates::Rename => Given::Rename { names: IdDigests::new(), next: HashMap::default() },
+            Duplicates::Rename => Given::Rename(Renaming::default()),
             Duplicates::Error => Given::Error { places: HashMap::default() },
         };
         Self { given, sources: Vec::new(), records: 0, renamed: 0 }
@@ -89,25 +153,13 @@ impl Names {
     /// Takes the next record's name; `id` becomes the name that it is to bear.
     pub(super) fn admit(&mut self, id: &mut String, line: u64) -> Result<()> {
         let key = digest(id);
+        let here = Place { source: self.sources.len().saturating_sub(1), line };
         match &mut self.given {
-            Given::Rename { names, next } => {
-                if !names.insert(key.0) {
-                    let own = id.len();
-                    let number = next.entry(key.0).or_insert(2);
-                    loop {
-                        id.truncate(own);
-                        // Writing to a string cannot fail.
-                        let _ = write!(id, "__{number}");
-                        *number += 1;
-                        if names.insert(digest(id).0) {
-                            break;
-                        }
-                    }
-                    self.renamed += 1;
-                }
-            }
+            Given::Rename(renaming) => match renaming.admit(id, key.0, here) {
+                Ok(renamed) => self.renamed += u64::from(renamed),
+                Err(first) => return Err(self.made(id, first, here)),
+            },
             Given::Error { places } => {
-                let here = Place { source: self.sources.len().saturating_sub(1), line };
                 if let Some(first) = places.insert(key, here) {
                     return Err(self.duplicate(id, first, here));
                 }
@@ -118,14 +170,25 @@ impl Names {
     }
 
     fn duplicate(&self, id: &str, first: Place, second: Place) -> Error {
-        let name = |place: Place| self.sources.get(place.source).map(ToString::to_string).unwrap_or_default();
-        Error::new(Fault::InputDuplicateId, "two records have the same identifier")
-            .file(name(second))
-            .record(id)
-            .line(second.line)
+        self.refused("two records have the same identifier", id, second)
             .expected("identifiers that differ up to the first blank")
-            .found(format!("the same in {}, line {}", name(first), first.line))
-            .advice("rename one of them, or use --duplicates rename")
+            .found(format!("the same in {}, line {}", self.file(first), first.line))
+            .advice("rename one of them; chunk and run do so with --duplicates rename")
+    }
+
+    fn made(&self, id: &str, first: Place, second: Place) -> Error {
+        self.refused("a record has the name that another one was given", id, second)
+            .expected("an identifier that was not made up for a second record of one identifier")
+            .found(format!("this name was given to the record in {}, line {}", self.file(first), first.line))
+            .advice("rename one of the two records, or put the file or record that has the name of its own first")
+    }
+
+    fn refused(&self, message: &str, id: &str, place: Place) -> Error {
+        Error::new(Fault::InputDuplicateId, message).file(self.file(place)).record(id).line(place.line)
+    }
+
+    fn file(&self, place: Place) -> String {
+        self.sources.get(place.source).map(ToString::to_string).unwrap_or_default()
     }
 }
 
@@ -185,22 +248,39 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rename(ids: &[&str]) -> Vec<String> {
+    /// Names of records on lines 1, 2, ..., up to an error.
+    fn rename(ids: &[&str]) -> (Vec<String>, Option<Error>) {
         let mut names = Names::new(Duplicates::Rename);
-        ids.iter()
-            .map(|id| {
-                let mut id = (*id).to_owned();
-                names.admit(&mut id, 1).unwrap();
-                id
-            })
-            .collect()
+        names.begin(&Source::Path("a.fa".into()));
+        let mut given = Vec::new();
+        for (line, id) in (1..).zip(ids) {
+            let mut id = (*id).to_owned();
+            if let Err(error) = names.admit(&mut id, line) {
+                return (given, Some(error));
+            }
+            given.push(id);
+        }
+        (given, None)
     }
 
     #[test]
     fn duplicates_are_renamed_beside_real_ids_of_that_form() {
-        assert_eq!(rename(&["x", "x", "x", "y"]), ["x", "x__2", "x__3", "y"]);
-        assert_eq!(rename(&["x", "x__2", "x"]), ["x", "x__2", "x__3"]);
-        assert_eq!(rename(&["x", "x", "x__2"]), ["x", "x__2", "x__2__2"]);
+        let names = |ids: &[&str]| rename(ids).0;
+        assert_eq!(names(&["x", "x", "x", "y"]), ["x", "x__2", "x__3", "y"]);
+        assert_eq!(names(&["x", "x__2", "x"]), ["x", "x__2", "x__3"]);
+        assert_eq!(names(&["x", "x__2", "x", "x__2", "x"]), ["x", "x__2", "x__3", "x__2__2", "x__4"]);
+    }
+
+    #[test]
+    fn a_record_that_has_a_made_name_of_its_own_is_refused_with_both_lines() {
+        for ids in [&["x", "x", "x__2"][..], &["x", "x__2", "x", "x__3"], &["x__2", "x__2", "y", "x__2__2"]] {
+            let (given, error) = rename(ids);
+            let text = error.unwrap().report("test");
+            assert_eq!(given.len(), ids.len() - 1);
+            assert!(text.contains("VN-IN-DUPID") && text.contains(&format!("a.fa, line {}\n", ids.len())), "{text}");
+            let first = given.iter().position(|name| name == ids[ids.len() - 1]).unwrap() + 1;
+            assert!(text.contains(&format!("a.fa, line {first}\n  to do")), "{text}");
+        }
     }
 
     #[test]
@@ -238,11 +318,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_given_are_all_different(ids in prop::collection::vec("[xy](__[23])?", 0..40)) {
+        fn a_name_is_given_once_and_first_to_the_record_that_has_it_of_its_own(
+            ids in prop::collection::vec("[xyz](__[23])?", 0..12)
+        ) {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let given = rename(&ids);
+            let (given, error) = rename(&ids);
             let different: HashSet<_> = given.iter().collect();
-            prop_assert_eq!(different.len(), ids.len());
+            prop_assert_eq!(different.len(), given.len());
+            prop_assert_eq!(error.is_some(), given.len() < ids.len());
+            for (name, place) in given.iter().zip(0..) {
+                let of_its_own = ids[..given.len()].iter().position(|id| id == name);
+                prop_assert!(of_its_own.is_none_or(|first| first == place), "{ids:?}: {given:?}");
+            }
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::AddAssign;
 
+use crate::units::UnknownLetters;
+
 /// What a file's sequences are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alphabet {
-    /// IUPAC nucleotide codes of any case, U, and `-` for a gap.
+    /// IUPAC nucleotide codes of any case, U, X for a masked base, and `-` for a gap.
     Nucleotide,
     /// Letters of any case, `*`, `-` and `.`.
     Protein,
@@ -20,10 +22,18 @@ impl Alphabet {
         }
     }
 
+    /// The same for the letters that are read, be it as N.
+    pub(super) fn admitted(self, unknown: UnknownLetters) -> &'static [u8; 256] {
+        match (self, unknown) {
+            (Self::Nucleotide, UnknownLetters::Mask) => &MASKED,
+            _ => self.table(),
+        }
+    }
+
     /// The letters in words.
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Nucleotide => "one of A C G T U R Y K M S W B D H V N -, in upper or lower case",
+            Self::Nucleotide => "one of A C G T U R Y K M S W B D H V N X -, in upper or lower case",
             Self::Protein => "a letter, '*', '-' or '.'",
         }
     }
@@ -40,7 +50,8 @@ pub(super) static QUALITY: [u8; 256] = {
     table
 };
 
-static NUCLEOTIDE: [u8; 256] = letters_of(b"ACGTURYKMSWBDHVN-");
+static NUCLEOTIDE: [u8; 256] = letters_of(b"ACGTURYKMSWBDHVNX-");
+static MASKED: [u8; 256] = letters_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-*.?~");
 static PROTEIN: [u8; 256] = letters_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ*-.");
 
 const fn letters_of(alphabet: &[u8]) -> [u8; 256] {
@@ -68,19 +79,14 @@ pub(super) fn run(table: &[u8; 256], text: &[u8]) -> usize {
 }
 
 /// Whether all bytes are A, C, G or T, of any case.
-fn all_bases(block: &[u8]) -> bool {
+pub(super) fn all_bases(block: &[u8]) -> bool {
     block.iter().fold(true, |all, byte| all & is_base(*byte))
-}
-
-/// Whether a letter is an amino acid's but no nucleotide's, or a stop.
-pub(super) fn is_protein_only(byte: u8) -> bool {
-    matches!(byte.to_ascii_uppercase(), b'E' | b'F' | b'I' | b'L' | b'P' | b'Q' | b'X' | b'Z' | b'J' | b'O' | b'*')
 }
 
 /// Counts of the letters whose codons are left out, for a user to hear about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Letters {
-    /// IUPAC codes of more than one base, N among them.
+    /// IUPAC codes of more than one base, N among them, and X.
     pub ambiguous: u64,
     /// U, of RNA.
     pub uracil: u64,
@@ -153,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn the_nucleotide_alphabet_is_iupac_with_u_and_gap() {
+    fn the_nucleotide_alphabet_is_iupac_with_u_x_and_gap() {
         let allowed: Vec<u8> = (0..=255).filter(|byte| NUCLEOTIDE[usize::from(*byte)] == 0).collect();
-        assert_eq!(allowed, b"-ABCDGHKMNRSTUVWYabcdghkmnrstuvwy");
+        assert_eq!(allowed, b"-ABCDGHKMNRSTUVWXYabcdghkmnrstuvwxy");
     }
 }

@@ -1,5 +1,6 @@
 //! Sequences: records read from files, cut into windows, read in six frames.
 
+mod advice;
 mod checked;
 mod checker;
 pub mod codon;
@@ -7,11 +8,13 @@ mod decompress;
 mod fastx;
 mod frame;
 mod ids;
+mod kind;
 mod letters;
 mod shared;
 mod sniff;
 mod source;
 mod summary;
+mod tally;
 mod window;
 
 pub use fastx::{Reader, Record};
@@ -21,4 +24,5 @@ pub use letters::{Alphabet, Letters};
 pub use shared::Limits;
 pub use source::Source;
 pub use summary::{Compression, Format, Note, Summary};
+pub use tally::Masked;
 pub use window::{Window, Windows, windows};

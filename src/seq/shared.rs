@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::letters::Alphabet;
 use super::source::Source;
 use super::summary::{Format, Note};
+use super::tally::Masked;
 use crate::error::Error;
+use crate::units::InputPolicy;
 
 /// Bounds on what one record may cost.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,10 @@ pub(super) struct Findings {
     pub records: u64,
     /// Peculiarities.
     pub notes: Vec<Note>,
+    /// Letters U.
+    pub uracil: u64,
+    /// Letters read as N.
+    pub masked: Masked,
 }
 
 /// [`Findings`], shared with the reader that is buried in the parser.
@@ -55,6 +61,7 @@ pub(super) struct Rules {
     pub format: Format,
     pub alphabet: Alphabet,
     pub limits: Limits,
+    pub policy: InputPolicy,
     /// Line of the first header.
     pub line: u64,
 }

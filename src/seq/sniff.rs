@@ -11,6 +11,9 @@ pub(super) const HEAD: usize = 4096;
 
 const SUPPORTED: &str = "FASTA or FASTQ, plain or compressed with gzip, bzip2, xz or zstd";
 
+const CONVERT: &str = "convert it to FASTA first";
+const FROM_SAM: &str = "convert it to FASTQ first, for example with `samtools fastq`";
+
 /// The compression, or the reason why the file is not read.
 pub(super) fn compression(head: &[u8], source: &Source) -> Result<Compression> {
     Ok(match head {
@@ -52,14 +55,72 @@ pub(super) fn format(head: &[u8], line: u64, source: &Source) -> Result<Format> 
         [b'>', ..] => Ok(Format::Fasta),
         [b'@', ..] => Ok(Format::Fastq),
         [b';' | b'#', ..] if only_comments(head) => Err(empty(source)),
-        [byte, ..] if is_text(*byte) => Err(source
-            .fault(Fault::InputNoHeader, format!("{source} has text before the first header"))
-            .line(line)
-            .expected("'>' (FASTA) or '@' (FASTQ)")
-            .found(show(*byte))
-            .advice("give FASTA or FASTQ; remove everything before the first record")),
+        [byte, ..] if is_text(*byte) => Err(no_header(head, source).line(line)),
         _ => Err(binary(head.first().copied().unwrap_or(0), source).line(line)),
     }
+}
+
+/// An error for a text that starts with neither header.
+fn no_header(head: &[u8], source: &Source) -> Error {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+    if is_sample_sheet(line) {
+        return source
+            .fault(Fault::InputSheet, format!("{source} is a sample sheet"))
+            .expected("FASTA or FASTQ, or the name of a sample sheet that ends in .tsv or .csv")
+            .advice("save it as a file that ends in .tsv or .csv, and name that file");
+    }
+    if let Some((name, advice)) = text_of_another_kind(line) {
+        return source.fault(Fault::InputFormat, format!("{source} is {name}")).expected(SUPPORTED).advice(advice);
+    }
+    let advice = match line {
+        [b';' | b'#', ..] => "comment lines are not read: remove them",
+        _ if line.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'*')) => {
+            "put a header before the sequence, a line such as >name"
+        }
+        _ => "give FASTA or FASTQ; remove everything before the first record",
+    };
+    source
+        .fault(Fault::InputNoHeader, format!("{source} has text before the first header"))
+        .expected("'>' (FASTA) or '@' (FASTQ)")
+        .found(show(head.first().copied().unwrap_or_default()))
+        .advice(advice)
+}
+
+/// Whether a first line has the column `sample` among others.
+fn is_sample_sheet(line: &[u8]) -> bool {
+    let named = |cell: &[u8]| {
+        let cell = cell.trim_ascii();
+        let inner = cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(cell);
+        inner.eq_ignore_ascii_case(b"sample")
+    };
+    let line = line.strip_prefix(b"#").unwrap_or(line);
+    [b'\t', b',', b';'].into_iter().any(|mark| {
+        let cells: Vec<&[u8]> = line.split(|byte| *byte == mark).collect();
+        cells.len() > 1 && cells.into_iter().any(named)
+    })
+}
+
+/// What a first line tells of a format that has no mark of its own, and what to do.
+fn text_of_another_kind(line: &[u8]) -> Option<(&'static str, &'static str)> {
+    let number = |cell: &&[u8]| !cell.is_empty() && cell.iter().all(u8::is_ascii_digit);
+    let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let cells: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
+    let ends = |ending: &str| line.to_ascii_lowercase().ends_with(ending.as_bytes());
+    if line.starts_with(b"{") || line.starts_with(b"[") {
+        return Some(("JSON text", "an error message may have been downloaded instead of the file: look at it"));
+    }
+    if words.len() == 2 && words.iter().all(number) {
+        return Some(("a PHYLIP alignment", CONVERT));
+    }
+    if cells.len() >= 11 && number(&cells[1]) && number(&cells[3]) {
+        return Some(("a SAM file", FROM_SAM));
+    }
+    if cells.len() > 2 {
+        return Some(("a table", "give the sequences"));
+    }
+    let files = [".fa", ".fna", ".fasta", ".fq", ".fastq", ".gz", ".bz2", ".xz", ".zst"];
+    let listed = words.len() == 1 && files.iter().any(|ending| ends(ending));
+    listed.then_some(("a list of files", "name the files as arguments, or in a sample sheet"))
 }
 
 /// An error for a file without any record.
@@ -143,29 +204,41 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
     if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) || zero_in_ascii {
         return error(Fault::InputEncoding, "text in UTF-16 or UTF-32", "save it as plain ASCII or UTF-8 text");
     }
-    let binary = [("\u{7f}ELF", "an executable (ELF)"), ("%PDF-", "a PDF document"), ("\u{89}PNG", "an image")];
-    if let Some((_, name)) = binary.iter().find(|(prefix, _)| starts(prefix)) {
-        return error(Fault::InputBinary, name, "name the right file");
+    let right = "name the right file";
+    let binary = match head {
+        [0x7F, b'E', b'L', b'F', ..] => Some(("an executable (ELF)", right)),
+        [0x89, b'P', b'N', b'G', ..] | [0xFF, 0xD8, 0xFF, ..] => Some(("an image", right)),
+        [0x89, b'H', b'D', b'F', ..] => Some(("an HDF5 file", "give FASTA or FASTQ; basecallers write it")),
+        [0x43, 0x27, 0x41, 0x1A, ..] | [0x1A, 0x41, 0x27, 0x43, ..] => {
+            Some(("a 2bit file", "convert it to FASTA first, for example with `twoBitToFa`"))
+        }
+        _ if starts("%PDF-") => Some(("a PDF document", right)),
+        _ if starts("NCBI.sra") => {
+            Some(("an SRA archive", "convert it to FASTQ first, for example with `fasterq-dump`"))
+        }
+        _ => None,
+    };
+    if let Some((name, advice)) = binary {
+        return error(Fault::InputBinary, name, advice);
     }
-    let convert = "convert it to FASTA first";
-    let sam = "convert it to FASTQ first, for example with `samtools fastq`";
     let texts = [
-        ("BAM\u{1}", "a BAM file", sam),
-        ("CRAM", "a CRAM file", sam),
-        ("@HD\tVN:", "a SAM file", sam),
-        ("@SQ\tSN:", "a SAM file", sam),
-        ("@RG\tID:", "a SAM file", sam),
-        ("@PG\tID:", "a SAM file", sam),
-        ("@CO\t", "a SAM file", sam),
-        ("LOCUS  ", "a GenBank file", convert),
-        ("ID   ", "an EMBL file", convert),
+        ("BAM\u{1}", "a BAM file", FROM_SAM),
+        ("CRAM", "a CRAM file", FROM_SAM),
+        ("@HD\tVN:", "a SAM file", FROM_SAM),
+        ("@SQ\tSN:", "a SAM file", FROM_SAM),
+        ("@RG\tID:", "a SAM file", FROM_SAM),
+        ("@PG\tID:", "a SAM file", FROM_SAM),
+        ("@CO\t", "a SAM file", FROM_SAM),
+        ("LOCUS  ", "a GenBank file", CONVERT),
+        ("ID   ", "an EMBL file", CONVERT),
         ("##gff-version", "a GFF file", "give the sequences, not the annotation"),
         ("##fileformat=VCF", "a VCF file", "give the sequences, not the variants"),
-        ("#NEXUS", "a NEXUS file", convert),
-        ("CLUSTAL", "a CLUSTAL alignment", convert),
+        ("#NEXUS", "a NEXUS file", CONVERT),
+        ("# STOCKHOLM", "a Stockholm alignment", CONVERT),
+        ("CLUSTAL", "a CLUSTAL alignment", CONVERT),
         ("<!DOCTYPE", "a web page", "a web page was downloaded instead of the file: download it again"),
         ("<html", "a web page", "a web page was downloaded instead of the file: download it again"),
-        ("<?xml", "an XML file", convert),
+        ("<?xml", "an XML file", CONVERT),
         ("version https://git-lfs", "a Git-LFS pointer", "the file itself is not here: run `git lfs pull`"),
     ];
     let (_, name, advice) = texts.iter().find(|(prefix, ..)| starts(prefix))?;

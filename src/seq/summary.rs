@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use super::source::Source;
+use super::tally::Masked;
+use crate::error::{Error, Fault};
+
 /// The text format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -41,6 +45,10 @@ pub struct Summary {
     pub bytes: u64,
     /// BLAKE3 digest of the bytes as stored.
     pub digest: blake3::Hash,
+    /// Letters U, of nucleotides.
+    pub uracil: u64,
+    /// Letters that were read as N.
+    pub masked: Masked,
     /// What a user may want to know, without being an error.
     pub notes: Vec<Note>,
 }
@@ -55,6 +63,8 @@ pub enum Note {
         /// What the content is.
         content: Compression,
     },
+    /// A BGZF part has no end-of-file block: some programs leave it out, or the file is cut.
+    NoBgzfEnd,
     /// The last line has no line end: the file may be cut.
     NoFinalNewline,
     /// A header ends in what looks like a sequence: a line end may be missing.
@@ -62,6 +72,26 @@ pub enum Note {
         /// The first such line.
         line: u64,
     },
+}
+
+impl Note {
+    /// The error that this is for a strict reader; nothing for what harms nobody.
+    pub(super) fn as_error(&self, source: &Source) -> Option<Error> {
+        let (fault, line, advice) = match self {
+            Self::ByteOrderMark => return None,
+            Self::NameMismatch { .. } => (Fault::InputCompression, None, "give the file the name of its compression"),
+            Self::NoBgzfEnd => {
+                (Fault::InputBgzfEof, None, "copy or download it again and compare its checksum, or pack it with bgzip")
+            }
+            Self::NoFinalNewline => {
+                (Fault::InputTruncated, None, "copy or download it again, or add the line break if it is complete")
+            }
+            Self::SequenceInHeader { line } => (Fault::InputFormat, Some(*line), "look at this line and correct it"),
+        };
+        let error = source.fault(fault, format!("{source}: {self}"));
+        let error = line.into_iter().fold(error, Error::line);
+        Some(error.advice(format!("{advice}; without --strict-input this is a warning")))
+    }
 }
 
 impl fmt::Display for Format {
@@ -90,6 +120,9 @@ impl fmt::Display for Note {
         match self {
             Self::ByteOrderMark => f.write_str("a byte order mark at the start was skipped"),
             Self::NameMismatch { content } => write!(f, "despite its name, the content is {content}"),
+            Self::NoBgzfEnd => f.write_str(
+                "the BGZF end-of-file block is missing; some programs leave it out, but check that the file is complete",
+            ),
             Self::NoFinalNewline => f.write_str("the last line has no line break; check that the file is complete"),
             Self::SequenceInHeader { line } => {
                 write!(f, "the header on line {line} ends with what looks like a sequence; a line break may be missing")

@@ -9,18 +9,21 @@ use serde_json::json;
 
 use super::legacy::LegacyFile;
 use super::shards::{ShardWriter, is_shard};
+use super::upstream::refuse_input_in_output;
 use crate::config::{self, Input};
 use crate::error::{Error, Fault, Result, printable};
-use crate::fs::FileDigest;
+use crate::fs::{FileDigest, SealedFile};
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::{
     Alphabet, FrameId, Letters, Limits, Names, Reader, Record, SixFrames, Source, Summary, Window, windows,
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
-use crate::store::{Fingerprint, Manifest, Origin, Row, ShardEntry, StageDir, TableWriter};
+use crate::store::{Fingerprint, MadeFrom, Manifest, Origin, Provenance, Row, StageDir, TableWriter};
+use crate::units::{InputPolicy, Uracil, counted};
 
-/// Tables that only some runs write.
+const TABLES: [&str; 2] = [WindowRow::TSV, InputRow::TSV];
+/// Their copies, which only some runs write.
 const PARQUET: [&str; 2] = [WindowRow::PARQUET, InputRow::PARQUET];
 /// Windows between two looks at whether to stop.
 const CHECK_EVERY: usize = 4096;
@@ -31,7 +34,7 @@ const CHECK_EVERY: usize = 4096;
 /// use virnucpro::config::{self, Chunk};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::chunk::chunk;
-/// use virnucpro::units::{Duplicates, Resume, TableFormats};
+/// use virnucpro::units::{Duplicates, InputPolicy, Resume, TableFormats};
 ///
 /// let settings = Chunk {
 ///     inputs: config::inputs(&["contigs.fa".into()])?,
@@ -39,6 +42,7 @@ const CHECK_EVERY: usize = 4096;
 ///     window: Some(500),
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
+///     policy: InputPolicy::default(),
 ///     allow_empty: false,
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
@@ -52,28 +56,64 @@ const CHECK_EVERY: usize = 4096;
 /// # Errors
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
+    cut(settings, progress)?.commit()
+}
+
+/// Settings, as far as they change results.
+pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
+    let settings = json!({
+        "window": settings.window.unwrap_or(config::DEFAULT_WINDOW),
+        "shard_frames": settings.shard_frames,
+        "duplicates": settings.duplicates,
+        // What --legacy implies stands in the input's digest with it.
+        "uracil": if settings.legacy { Uracil::default() } else { settings.policy.uracil },
+        "letters": settings.policy.letters,
+    });
+    Fingerprint { stage: "chunk", settings, model: None, owns }
+}
+
+/// Whether this stage gives files such a name.
+fn owns(name: &str) -> bool {
+    let legacy = name.starts_with("chunked") || [Legacy::NUCLEOTIDES, Legacy::PROTEINS].contains(&name);
+    is_shard(name) || legacy || TABLES.contains(&name) || PARQUET.contains(&name)
+}
+
+/// All windows of an input: cut, written and on the device, but not in place of an earlier run's yet.
+pub struct Cut {
+    dir: StageDir,
+    origin: Origin,
+    /// None where the folder holds these windows already.
+    made: Option<Made>,
+}
+
+struct Made {
+    finished: Finished,
+    input: MadeFrom,
+}
+
+/// Cuts the input, or finds that this is done already. Nothing of an earlier run is touched.
+///
+/// # Errors
+/// Those of [`chunk`].
+pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
-    let fingerprint = Fingerprint {
-        stage: "chunk",
-        settings: json!({
-            "window": window,
-            "shard_frames": settings.shard_frames,
-            "duplicates": settings.duplicates,
-        }),
-        model: None,
-    };
-    // A last input that is not there should not cost the time of reading the others.
-    settings.inputs.iter().try_for_each(present)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
-    if let Some(input) = known_input(settings, &dir)? {
+    config::unusual_window(window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
+    check_inputs(settings)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(settings), settings.resume)?;
+    refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
+    let known = known_input(settings, &dir)?;
+    let read_twice = known.is_some();
+    if let Some(known) = known {
+        let (input, origin) = known.finish(settings);
+        dir.claim(Some(origin.clone()))?;
         if dir.all_done(&input)? {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
-            return dir.keep();
+            return Ok(Cut { dir, origin, made: None });
         }
-        log::warn!(
-            "chunk: {} was made from a different input or is damaged; making it again",
-            settings.output.display()
-        );
+        log::warn!("chunk: {} is of other options or damaged; making it again", settings.output.display());
+    }
+    if dir.holds_nothing() {
+        dir.begin()?; // nothing to lose: a folder tells whose it is from the start
     }
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
@@ -83,31 +123,73 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         let summary = pass.input(input, settings.allow_empty)?;
         digest.add(input, &summary);
     }
-    let input = digest.finish();
     interrupt::check()?; // a signal to a pipe's writer ends the input early
+    let (input, origin) = digest.finish(settings);
+    dir.claim(Some(origin.clone()))?;
     let finished = pass.finish(&input)?;
-    for (name, entry) in finished.files {
-        dir.note(&name, entry);
+    if !read_twice && dir.holds_work() && dir.all_done(&input)? {
+        log::info!("chunk: {} is already complete for this input", settings.output.display());
+        return Ok(Cut { dir, origin, made: None });
     }
-    let counts = &finished.totals;
-    log::info!(
-        "chunk: {} records, {} windows, {} with an open frame, {} frames",
-        counts["records"],
-        counts["windows"],
-        counts["windows_framed"],
-        counts["frames"]
-    );
-    if counts["renamed"] > 0 {
-        log::warn!(
-            "chunk: {} records had the id of an earlier one and were renamed, as x__2; see inputs.tsv",
-            counts["renamed"]
-        );
-    }
-    dir.remove_unrecorded(&finished.names, |name| is_shard(name) || PARQUET.contains(&name))?;
-    dir.finish(&finished.names, finished.totals)
+    Ok(Cut { dir, origin, made: Some(Made { finished, input }) })
 }
 
-/// Refuses an input that is not there.
+impl Cut {
+    /// The sequences that were cut.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether windows of other content are about to be replaced.
+    pub fn replaces_others(&self) -> bool {
+        let same = |(name, _, file): &(String, u64, SealedFile)| {
+            !is_shard(name) || self.dir.recorded(name).is_some_and(|entry| entry.file == *file.digest())
+        };
+        self.made
+            .as_ref()
+            .is_some_and(|made| self.dir.recorded(WindowRow::TSV).is_some() && !made.finished.files.iter().all(same))
+    }
+
+    /// Puts the windows in their place.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn commit(self) -> Result<Manifest> {
+        let Self { mut dir, made, .. } = self;
+        let Some(Made { finished, input }) = made else { return dir.keep() };
+        dir.begin()?;
+        let (mut names, mut files) = (Vec::new(), Vec::new());
+        for (name, rows, file) in finished.files {
+            dir.note(&name, input.entry(rows, file.digest().clone()));
+            names.push(name);
+            files.push(file);
+        }
+        SealedFile::publish(files)?;
+        let counts = &finished.totals;
+        log::info!(
+            "chunk: {}, {}, {} with an open frame, {}",
+            counted(counts["records"], "record"),
+            counted(counts["windows"], "window"),
+            counts["windows_framed"],
+            counted(counts["frames"], "frame")
+        );
+        if counts["renamed"] > 0 {
+            let renamed = counted(counts["renamed"], "record");
+            log::warn!("chunk: {renamed} with the id of an earlier one renamed, as x__2; see inputs.tsv");
+        }
+        dir.remove_unrecorded(&names, |name| is_shard(name) || PARQUET.contains(&name))?;
+        dir.finish(&names, finished.totals)
+    }
+}
+
+/// Refuses inputs that are not there: the last one should not cost the time of reading the others.
+///
+/// # Errors
+/// [`Fault::InputMissing`].
+pub fn check_inputs(settings: &config::Chunk) -> Result<()> {
+    settings.inputs.iter().try_for_each(present)
+}
+
 fn present(input: &Input) -> Result<()> {
     if input.path == Path::new(config::STDIN) {
         return Ok(());
@@ -116,27 +198,31 @@ fn present(input: &Input) -> Result<()> {
 }
 
 /// Digest of the input as it is now, if there is finished work to keep and the input can be read twice.
-fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<String>> {
+fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<InputDigest>> {
     if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
     let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
-        digest.add_file(input, &FileDigest::of(&input.path)?);
+        digest.add_text(input, &FileDigest::of(&input.path)?.blake3);
     }
-    Ok(Some(digest.finish()))
+    Ok(Some(digest))
 }
 
-/// One digest for what was read, in order, with the names that stand in `inputs.tsv`, and for what is made of it:
-/// more files of the same windows cost another reading, not other vectors.
-struct InputDigest(blake3::Hasher);
+/// Two digests of what was read, in order: of the sequences alone, and with the names that stand in `inputs.tsv` and what
+/// is made of them, for more files of the same windows cost another reading, not other vectors.
+struct InputDigest {
+    content: blake3::Hasher,
+    named: blake3::Hasher,
+}
 
 impl InputDigest {
     fn new(settings: &config::Chunk) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(if settings.legacy { b"legacy\n" } else { b"" });
-        hasher.update(format!("{}\n", settings.tables).as_bytes());
-        Self(hasher)
+        let mut named = blake3::Hasher::new();
+        named.update(if settings.legacy { b"legacy\n" } else { b"" });
+        named.update(format!("{}\n", settings.tables).as_bytes());
+        named.update(if settings.policy.strict { b"strict\n" } else { b"" });
+        Self { content: blake3::Hasher::new(), named }
     }
 
     fn add(&mut self, input: &Input, summary: &Option<Summary>) {
@@ -144,25 +230,32 @@ impl InputDigest {
         self.add_text(input, &digest.to_hex());
     }
 
-    fn add_file(&mut self, input: &Input, digest: &FileDigest) {
-        self.add_text(input, &digest.blake3);
-    }
-
     fn add_text(&mut self, input: &Input, digest: &str) {
-        self.0.update(format!("{}\t{}\t{digest}\n", input.sample, input.path.display()).as_bytes());
+        self.content.update(format!("{digest}\n").as_bytes());
+        self.named.update(format!("{}\t{}\t{digest}\n", input.sample, input.path.display()).as_bytes());
     }
 
-    fn finish(self) -> String {
-        self.0.finalize().to_hex().to_string()
+    /// What the files are made from, and the origin of all work.
+    fn finish(mut self, settings: &config::Chunk) -> (MadeFrom, Origin) {
+        let names: Vec<String> = settings.inputs.iter().map(|input| input.path.display().to_string()).collect();
+        let mut how = fingerprint(settings).settings;
+        if let Some(how) = how.as_object_mut() {
+            how.remove("shard_frames"); // other shards hold the same frames
+        }
+        self.content.update(how.to_string().as_bytes());
+        let digest = |hasher: blake3::Hasher| hasher.finalize().to_hex().to_string();
+        let made_from = MadeFrom::files(digest(self.named), &names);
+        (made_from.clone(), Origin { input: made_from.from, blake3: digest(self.content) })
     }
 }
 
 /// One pass over all inputs.
 struct Pass<'a> {
     size: NonZeroUsize,
+    policy: InputPolicy,
     names: Names,
     frames: SixFrames,
-    shards: ShardWriter<'a>,
+    shards: ShardWriter,
     windows: TableWriter<WindowRow<'static>>,
     inputs: TableWriter<InputRow<'static>>,
     legacy: Option<Legacy>,
@@ -194,19 +287,19 @@ struct Counts {
 
 /// What a pass made.
 struct Finished {
-    names: Vec<String>,
-    files: Vec<(String, ShardEntry)>,
+    files: Vec<(String, u64, SealedFile)>,
     totals: BTreeMap<String, u64>,
 }
 
 impl<'a> Pass<'a> {
-    fn create(dir: &'a StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
+    fn create(dir: &StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,
+            policy: settings.policy,
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(),
-            shards: ShardWriter::new(dir, settings.shard_frames),
+            shards: ShardWriter::new(dir.folder(), settings.shard_frames),
             windows: TableWriter::create(dir.folder(), settings.tables)?,
             inputs: TableWriter::create(dir.folder(), settings.tables)?,
             legacy,
@@ -219,7 +312,7 @@ impl<'a> Pass<'a> {
     /// Reads one input to its end; `None` for one without sequences where that is allowed.
     fn input(&mut self, input: &Input, allow_empty: bool) -> Result<Option<Summary>> {
         let source = Source::from(input.path.clone());
-        let mut reader = match Reader::open(&source, Alphabet::Nucleotide, Limits::default()) {
+        let mut reader = match Reader::open_with(&source, Alphabet::Nucleotide, Limits::default(), self.policy) {
             Err(error) if allow_empty && error.fault() == Fault::InputEmpty => {
                 log::warn!("{source} contains no sequences");
                 return Ok(None);
@@ -235,10 +328,10 @@ impl<'a> Pass<'a> {
             self.task.add(record.bases().len() as u64);
         }
         let summary = reader.summary().cloned();
-        for note in summary.iter().flat_map(|summary| &summary.notes) {
-            log::warn!("{source}: {note}");
+        if let Some(summary) = &summary {
+            summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
+            warn_of_letters(&source, summary, letters);
         }
-        warn_of_letters(&source, letters);
         Ok(summary)
     }
 
@@ -312,8 +405,8 @@ impl<'a> Pass<'a> {
         Ok(open)
     }
 
-    /// Gives every file its name, once the counts are found to add up.
-    fn finish(self, input: &str) -> Result<Finished> {
+    /// Puts every file on the device, once the counts are found to add up.
+    fn finish(self, input: &MadeFrom) -> Result<Finished> {
         let (records, windows) = (self.names.records(), self.windows.rows());
         let shards = self.shards.finish()?;
         let in_shards: u64 = shards.iter().map(|shard| shard.frames).sum();
@@ -329,16 +422,16 @@ impl<'a> Pass<'a> {
                     .found(found.to_string()));
             }
         }
-        let mut written: Vec<(String, u64, FileDigest)> =
+        let mut files: Vec<(String, u64, SealedFile)> =
             shards.into_iter().flat_map(|shard| shard.files.map(|(name, file)| (name, shard.frames, file))).collect();
-        if let Some(legacy) = self.legacy {
-            written.extend(legacy.commit()?);
+        let provenance = Provenance { stage: "chunk", input, model: None };
+        let tables = [(windows, self.windows.seal(&provenance)?), (records, self.inputs.seal(&provenance)?)];
+        for (rows, table) in tables {
+            files.extend(table.into_iter().map(|(name, file)| (name.to_owned(), rows, file)));
         }
-        let entry = |(name, rows, file)| (name, ShardEntry { rows, file, input: input.to_owned() });
-        let mut files: Vec<(String, ShardEntry)> = written.into_iter().map(entry).collect();
-        let origin = Origin { stage: "chunk", input, model: None };
-        let tables = [self.windows.commit(&origin)?, self.inputs.commit(&origin)?].concat();
-        files.extend(tables.into_iter().map(|(name, entry)| (name.to_owned(), entry)));
+        if let Some(legacy) = self.legacy {
+            files.extend(legacy.seal()?);
+        }
         let count = |status| self.counts.statuses.get(&status).copied().unwrap_or(0);
         let totals = [
             ("records", records),
@@ -351,11 +444,7 @@ impl<'a> Pass<'a> {
             ("frames", self.counts.frames),
             ("renamed", self.names.renamed()),
         ];
-        Ok(Finished {
-            names: files.iter().map(|(name, _)| name.clone()).collect(),
-            files,
-            totals: totals.map(|(name, count)| (name.to_owned(), count)).into(),
-        })
+        Ok(Finished { files, totals: totals.map(|(name, count)| (name.to_owned(), count)).into() })
     }
 }
 
@@ -369,15 +458,23 @@ fn status_of(open: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
     }
 }
 
-fn warn_of_letters(source: &Source, letters: Letters) {
+fn warn_of_letters(source: &Source, summary: &Summary, letters: Letters) {
     if letters.uracil > 0 {
-        log::warn!("{source}: {} U, as in RNA: their codons are left out; translate U to T first", letters.uracil);
+        let kept = letters.uracil;
+        log::warn!("{source}: RNA: {kept} U kept as in the original program, which leaves their codons out");
+    } else if summary.uracil > 0 {
+        log::warn!("{source}: RNA: {} U read as T", summary.uracil);
+    }
+    if summary.masked.letters > 0 {
+        let (unknown, line) = (counted(summary.masked.letters, "unknown letter"), summary.masked.line);
+        log::warn!("{source}: {unknown} read as N, the first on line {line}");
     }
     if letters.gap > 0 {
-        log::warn!("{source}: {} gaps ('-'), as in an alignment: their codons are left out", letters.gap);
+        log::warn!("{source}: {} ('-'), as in an alignment: their codons are left out", counted(letters.gap, "gap"));
     }
     if letters.ambiguous > 0 {
-        log::info!("{source}: {} ambiguous bases (N and the like): their codons are left out", letters.ambiguous);
+        let ambiguous = counted(letters.ambiguous, "ambiguous base");
+        log::info!("{source}: {ambiguous} (N and the like): their codons are left out");
     }
 }
 
@@ -394,12 +491,12 @@ impl Legacy {
         })
     }
 
-    fn commit(self) -> Result<[(String, u64, FileDigest); 3]> {
-        let commit = |name: &str, file: LegacyFile| -> Result<_> { Ok((name.to_owned(), file.rows(), file.commit()?)) };
+    fn seal(self) -> Result<[(String, u64, SealedFile); 3]> {
+        let seal = |name: &str, file: LegacyFile| -> Result<_> { Ok((name.to_owned(), file.rows(), file.seal()?)) };
         Ok([
-            commit(&self.windows.0, self.windows.1)?,
-            commit(Self::NUCLEOTIDES, self.nucleotides)?,
-            commit(Self::PROTEINS, self.proteins)?,
+            seal(&self.windows.0, self.windows.1)?,
+            seal(Self::NUCLEOTIDES, self.nucleotides)?,
+            seal(Self::PROTEINS, self.proteins)?,
         ])
     }
 }

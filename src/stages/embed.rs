@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::upstream::{self, UpstreamFile, is_whole_stage};
+use super::merge::Vectors;
+use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -12,7 +13,7 @@ use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
-use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source};
+use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source, Summary};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision};
 
@@ -46,19 +47,17 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     let stage = EmbedStage::bundle(&bundle, settings.side);
     let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
     let precision = load::precision(&bundle, settings.side, &settings.compute)?;
-    let fingerprint = Fingerprint {
-        stage: stage.stage,
-        settings: json!({ "dtype": precision, "pooling": stage.pooling, "dim": stage.dim }),
-        model: Some(load::stamp(&bundle)),
-    };
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(&bundle, settings)?, settings.resume)?;
+    refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
+    dir.claim(upstream::origin(&shards)?)?;
     let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
     let mut engine = None; // loaded for the first shard that is left to do
     let (mut names, mut frames, mut kept) = (Vec::new(), 0, 0);
     for shard in &shards {
         let name = format!("{}.parquet", shard.stem);
-        let entry = match dir.done(&name, || Ok(shard.digest()?.blake3))? {
+        let known = if shard.is_stream { None } else { dir.done(&name, || shard.source())? };
+        let entry = match known {
             Some(entry) => {
                 kept += 1;
                 task.add(entry.rows);
@@ -69,14 +68,17 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                     Some(engine) => engine,
                     None => engine.insert(load::engine(&bundle, settings.side, &settings.compute)?),
                 };
+                dir.begin()?;
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
                 let vectors = ShardVectors { writer, task: &task };
                 let (vectors, read) =
                     embed_shard(engine, shard, stage.alphabet, vectors).map_err(|error| shard.explain(error))?;
                 shard.prove(&read)?;
+                let source = shard.source_of(&read);
+                dir.allow(&name, &source)?;
                 let rows = vectors.writer.rows();
                 let file = vectors.writer.commit(&stage.metadata(&bundle, precision, &read))?;
-                let entry = ShardEntry { rows, file, input: read.blake3 };
+                let entry = ShardEntry { computed: Some(engine.place().to_owned()), ..source.entry(rows, file) };
                 dir.record(&name, entry.clone())?;
                 entry
             }
@@ -93,6 +95,36 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     log::info!("{}: {frames} frames; shards: {}, kept from before: {kept}", stage.stage, names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
 }
+
+/// Settings and model that vectors depend on.
+///
+/// # Errors
+/// A device is missing, or cannot compute in the number format asked for.
+pub fn fingerprint(bundle: &Bundle, settings: &config::Embed) -> Result<Fingerprint> {
+    let stage = EmbedStage::bundle(bundle, settings.side);
+    let vectors = vectors(bundle, settings)?;
+    let settings = json!({ "dtype": vectors.dtype, "pooling": vectors.pooling, "dim": vectors.dim });
+    Ok(Fingerprint { stage: stage.stage, settings, model: Some(load::stamp(bundle)), owns: is_vector_shard })
+}
+
+/// What the vectors of a side will be.
+///
+/// # Errors
+/// Those of [`fingerprint`].
+pub fn vectors(bundle: &Bundle, settings: &config::Embed) -> Result<Vectors> {
+    let stage = EmbedStage::bundle(bundle, settings.side);
+    let precision = load::precision(bundle, settings.side, &settings.compute)?;
+    let (dtype, pooling) = (Some(precision.to_string()), Some(stage.pooling.to_owned()));
+    Ok(Vectors { dim: stage.dim as usize, dtype, pooling })
+}
+
+/// Whether a file of vectors bears this name: `shard-00001.parquet`, or the name of a FASTA file of the user's own.
+pub fn is_vector_shard(name: &str) -> bool {
+    name.ends_with(".parquet")
+}
+
+/// Key of a vector file's metadata: digest of the FASTA file that was embedded.
+pub const SOURCE: &str = "input_blake3";
 
 /// What distinguishes the two stages.
 struct EmbedStage {
@@ -135,7 +167,7 @@ impl EmbedStage {
             ("trained", stamp.trained.to_string()),
             ("pooling", self.pooling.to_owned()),
             ("dtype", precision.to_string()),
-            ("input_blake3", shard.blake3.clone()),
+            (SOURCE, shard.blake3.clone()),
         ];
         pairs.map(|(key, value)| (key.to_owned(), value)).into()
     }
@@ -176,6 +208,9 @@ fn embed_shard<'a>(
     });
     let embedded = engine.embed(sequences, &mut vectors)?;
     let summary = reader.summary().ok_or_else(|| Error::new(Fault::Bug, "a shard was not read to its end"))?;
+    if shard.rows().is_none() {
+        warn_of_own_file(&source, summary);
+    }
     let expected = shard.rows().unwrap_or(summary.records);
     let written = vectors.writer.rows();
     if [summary.records, embedded, written] != [expected; 3] {
@@ -185,4 +220,12 @@ fn embed_shard<'a>(
     }
     let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
     Ok((vectors, read))
+}
+
+/// Tells what is peculiar of a file that no stage wrote.
+fn warn_of_own_file(source: &Source, summary: &Summary) {
+    summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
+    if summary.uracil > 0 {
+        log::warn!("{source}: RNA: {} U embedded as it stands, which DNABERT-S does not know", summary.uracil);
+    }
 }

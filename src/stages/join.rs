@@ -3,7 +3,7 @@
 //! As a rule two files hold the same ids in the same order: then each is read once, from front to end, and held in memory
 //! block by block. Where the order differs, the ESM-2 side is indexed by id and read row by row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::upstream::UpstreamFile;
@@ -120,10 +120,13 @@ fn side_by_side(sides: [&[f32]; 2], rows: usize) -> Vec<f32> {
     values
 }
 
+/// A file and its digest.
+pub type Read<'a> = (&'a UpstreamFile, FileDigest);
+
 /// Where the ESM-2 vector of an id is.
-pub struct EsmIndex {
+pub struct EsmIndex<'a> {
+    files: Vec<Read<'a>>,
     readers: Vec<VectorReader>,
-    digests: Vec<FileDigest>,
     /// File and row.
     places: HashMap<String, (usize, usize)>,
 }
@@ -143,14 +146,14 @@ impl Difference {
     }
 }
 
-impl EsmIndex {
+impl<'a> EsmIndex<'a> {
     /// Indexes `files`, which are digested as a whole: what is read of them later is read by row.
     ///
     /// # Errors
     /// A file is damaged or not what its manifest records, or an id stands twice.
-    pub fn of(files: &[&UpstreamFile]) -> Result<Self> {
-        let (mut readers, mut digests, mut places) = (Vec::new(), Vec::new(), HashMap::new());
-        for (number, file) in files.iter().enumerate() {
+    pub fn of(files: &[&'a UpstreamFile]) -> Result<Self> {
+        let (mut readers, mut read, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+        for (number, &file) in files.iter().enumerate() {
             let digest = FileDigest::of(&file.path)?;
             file.prove(&digest)?;
             let reader = VectorReader::open(&file.path)?;
@@ -160,17 +163,17 @@ impl EsmIndex {
                 }
                 places.insert(id, (number, row));
             }
-            digests.push(digest);
+            read.push((file, digest));
             readers.push(reader);
         }
-        Ok(Self { readers, digests, places })
+        Ok(Self { files: read, readers, places })
     }
 
     /// Indexes `esm` and proves that `dnabert` holds the same ids, each once.
     ///
     /// # Errors
     /// Those of [`of`](Self::of); [`Fault::MergeIds`] where the ids are not the same.
-    pub fn of_the_ids_of(dnabert: &[&UpstreamFile], esm: &[&UpstreamFile]) -> Result<Self> {
+    pub fn of_the_ids_of(dnabert: &[&UpstreamFile], esm: &[&'a UpstreamFile]) -> Result<Self> {
         let index = Self::of(esm)?;
         let difference = index.difference(dnabert)?;
         if difference.is_empty() {
@@ -210,9 +213,15 @@ impl EsmIndex {
         Ok(Difference { dnabert: unmatched, esm: absent.collect(), counts: [seen.len(), self.places.len()] })
     }
 
-    /// Digests of the indexed files.
-    pub fn digests(&self) -> &[FileDigest] {
-        &self.digests
+    /// The indexed files that hold partners of the rows of `dnabert`.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn partners(&self, dnabert: &UpstreamFile) -> Result<Vec<Read<'a>>> {
+        let ids = VectorReader::open(&dnabert.path).and_then(|reader| reader.ids());
+        let ids = ids.map_err(|error| dnabert.explain(error))?;
+        let used: BTreeSet<usize> = ids.iter().filter_map(|id| Some(self.places.get(id)?.0)).collect();
+        Ok(used.into_iter().map(|number| self.files[number].clone()).collect())
     }
 
     /// Joins one DNABERT-S file with its partners, in its own order. Gives its digest.

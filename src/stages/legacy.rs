@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::verdict::Verdict;
 use crate::error::{Error, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, FileDigest, SealedFile};
 use crate::model::Score;
 use crate::seq::FrameId;
 use crate::store::float32_text;
@@ -97,6 +97,14 @@ impl LegacyFile {
     /// The file cannot be written.
     pub fn commit(self) -> Result<FileDigest> {
         self.file.commit()
+    }
+
+    /// Puts the file on the device; its name comes later.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn seal(self) -> Result<SealedFile> {
+        self.file.seal()
     }
 }
 

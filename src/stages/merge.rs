@@ -2,18 +2,22 @@
 //! not matter; a missing, extra or repeated id is an error, never a shift.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::slice;
 
+use serde::Serialize;
 use serde_json::json;
 
-use super::join::{EsmIndex, join_in_step};
-use super::upstream::{self, UpstreamFile, is_whole_stage};
+use super::embed::{SOURCE, is_vector_shard};
+use super::join::{EsmIndex, Read, join_in_step};
+use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
 use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
-use crate::store::{Fingerprint, Manifest, ModelStamp, ShardEntry, StageDir, VectorReader, VectorWriter};
+use crate::store::{Fingerprint, MadeFrom, Manifest, ModelStamp, StageDir, VectorReader, VectorWriter};
 
 /// What writes the two sides.
 const DNABERT: &str = "embed-dnabert";
@@ -38,20 +42,28 @@ const ESM: &str = "embed-esm";
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
     let dnabert = upstream::files(&settings.dnabert, DNABERT, "parquet")?;
     let esm = upstream::files(&settings.esm, ESM, "parquet")?;
-    let left = SideFiles::describe(&dnabert, &settings.dnabert, DNABERT)?;
-    let right = SideFiles::describe(&esm, &settings.esm, ESM)?;
+    let left = Side::describe(&dnabert, &settings.dnabert, DNABERT)?;
+    let right = Side::describe(&esm, &settings.esm, ESM)?;
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
             .found(format!("ESM-2 side: {}", cell(&right.model)))
             .advice("run both embed stages with the same --model"));
     }
-    let fingerprint = Fingerprint { stage: "merge", settings: json!({}), model: left.model.clone() };
-    let dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let folders = [&settings.dnabert, &settings.esm].map(|paths| paths.first().map_or(Path::new(""), PathBuf::as_path));
+    let [dnabert_folder, esm_folder] = folders;
+    let origins = [(dnabert_folder, upstream::origin(&dnabert)?), (esm_folder, upstream::origin(&esm)?)];
+    let mut dir = StageDir::open(
+        &settings.output,
+        fingerprint([&left.vectors, &right.vectors], left.model.clone()),
+        settings.resume,
+    )?;
+    let inputs = dnabert.iter().chain(&esm).map(|file| file.path.as_path());
+    refuse_input_in_output(inputs, &settings.output)?;
+    dir.claim(upstream::common_origin(origins)?)?;
     let rows: u64 = dnabert.iter().filter_map(UpstreamFile::rows).sum();
     let task = progress.task("merge", "frames", (rows > 0).then_some(rows));
-    let metadata = joined_metadata(&left, &right);
-    let mut output = Output { dir, dim: left.dim + right.dim, metadata, task, names: Vec::new(), rows: 0 };
+    let mut output = Output { dir, dim: left.vectors.dim + right.vectors.dim, task, names: Vec::new(), rows: 0 };
     let pairs = pairs(&dnabert, &esm);
     if !pairs.map_or(Ok(false), |pairs| output.join_pairs(&pairs))? {
         output.join_all(&dnabert, &esm)?;
@@ -67,6 +79,12 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), rows)]))
 }
 
+/// Settings that merged vectors depend on: those of both sides, DNABERT-S first.
+pub fn fingerprint(sides: [&Vectors; 2], model: Option<ModelStamp>) -> Fingerprint {
+    let [dnabert, esm] = sides;
+    Fingerprint { stage: "merge", settings: json!({ "dnabert": dnabert, "esm": esm }), model, owns: is_vector_shard }
+}
+
 /// Files of both sides that bear the same name, in the order of the DNABERT-S side; none where some have no partner.
 fn pairs<'a>(dnabert: &'a [UpstreamFile], esm: &'a [UpstreamFile]) -> Option<Vec<[&'a UpstreamFile; 2]>> {
     let named: HashMap<&str, &UpstreamFile> = esm.iter().map(|file| (file.stem.as_str(), file)).collect();
@@ -79,7 +97,6 @@ struct Output {
     dir: StageDir,
     /// Width of a merged vector.
     dim: usize,
-    metadata: BTreeMap<String, String>,
     task: TaskProgress,
     names: Vec<String>,
     rows: u64,
@@ -91,12 +108,12 @@ impl Output {
     fn join_pairs(&mut self, pairs: &[[&UpstreamFile; 2]]) -> Result<bool> {
         for &[dnabert, esm] in pairs {
             interrupt::check()?;
-            if self.keep(dnabert, || Ok(made_from(&dnabert.digest()?, &[esm.digest()?])))? {
+            if self.keep(dnabert, || Ok(made_from((dnabert, &dnabert.digest()?), &[(esm, esm.digest()?)])))? {
                 continue;
             }
             let mut writer = self.start(dnabert)?;
             if let Some([dnabert_read, esm_read]) = join_in_step(dnabert, esm, &mut writer)? {
-                self.finish(dnabert, writer, made_from(&dnabert_read, &[esm_read]))?;
+                self.finish((dnabert, dnabert_read), writer, &[(esm, esm_read)])?;
                 continue;
             }
             // The same ids in another order, or other ids.
@@ -115,48 +132,41 @@ impl Output {
         self.rows = 0;
         self.task.set(0);
         let [all_dnabert, all_esm] = [dnabert, esm].map(|files| files.iter().collect::<Vec<_>>());
-        let compared = if self.dir.holds_work() { esm } else { &[] };
-        let digests = compared.iter().map(UpstreamFile::digest).collect::<Result<Vec<_>>>()?;
-        let mut index = None;
+        let index = EsmIndex::of_the_ids_of(&all_dnabert, &all_esm)?;
         for file in dnabert {
             interrupt::check()?;
-            if self.keep(file, || Ok(made_from(&file.digest()?, &digests)))? {
-                continue;
+            let partners = index.partners(file)?;
+            if !self.keep(file, || Ok(made_from((file, &file.digest()?), &partners)))? {
+                self.join_by_index(file, &index)?;
             }
-            let index = match &index {
-                Some(index) => index,
-                None => index.insert(EsmIndex::of_the_ids_of(&all_dnabert, &all_esm)?),
-            };
-            self.join_by_index(file, index)?;
-        }
-        if dnabert.is_empty() {
-            EsmIndex::of_the_ids_of(&all_dnabert, &all_esm)?; // nothing to join: proves that the other side is empty
         }
         Ok(())
     }
 
-    fn join_by_index(&mut self, dnabert: &UpstreamFile, index: &EsmIndex) -> Result<()> {
+    fn join_by_index(&mut self, dnabert: &UpstreamFile, index: &EsmIndex<'_>) -> Result<()> {
         let mut writer = self.start(dnabert)?;
         let read = index.join(dnabert, &mut writer)?;
-        self.finish(dnabert, writer, made_from(&read, index.digests()))
+        self.finish((dnabert, read), writer, &index.partners(dnabert)?)
     }
 
     /// Whether the file for `dnabert` is there already, made from what `input` says.
-    fn keep(&mut self, dnabert: &UpstreamFile, input: impl FnOnce() -> Result<String>) -> Result<bool> {
+    fn keep(&mut self, dnabert: &UpstreamFile, input: impl FnOnce() -> Result<MadeFrom>) -> Result<bool> {
         let name = file_name(dnabert);
         let Some(entry) = self.dir.done(&name, input)? else { return Ok(false) };
         self.count(name, entry.rows);
         Ok(true)
     }
 
-    fn start(&self, dnabert: &UpstreamFile) -> Result<VectorWriter> {
+    fn start(&mut self, dnabert: &UpstreamFile) -> Result<VectorWriter> {
+        self.dir.begin()?;
         VectorWriter::create(&self.dir.path(&file_name(dnabert)), self.dim)
     }
 
-    fn finish(&mut self, dnabert: &UpstreamFile, writer: VectorWriter, input: String) -> Result<()> {
-        let (name, rows) = (file_name(dnabert), writer.rows());
-        let file = writer.commit(&self.metadata)?;
-        self.dir.record(&name, ShardEntry { rows, file, input })?;
+    fn finish(&mut self, dnabert: Read<'_>, writer: VectorWriter, esm: &[Read<'_>]) -> Result<()> {
+        let (name, rows) = (file_name(dnabert.0), writer.rows());
+        let input = made_from((dnabert.0, &dnabert.1), esm);
+        let file = writer.commit(&joined_metadata(&dnabert, esm)?)?;
+        self.dir.record(&name, input.entry(rows, file))?;
         self.count(name, rows);
         Ok(())
     }
@@ -172,19 +182,31 @@ fn file_name(dnabert: &UpstreamFile) -> String {
     format!("{}.parquet", dnabert.stem)
 }
 
-/// What a merged file is made from: one DNABERT-S file and all the ESM-2 files that its partners may stand in.
-fn made_from(dnabert: &FileDigest, esm: &[FileDigest]) -> String {
-    format!("{}+{}", dnabert.blake3, FileDigest::of_all(esm))
+/// What a merged file is made from: one DNABERT-S file and the ESM-2 files that its partners stand in.
+fn made_from(dnabert: (&UpstreamFile, &FileDigest), esm: &[Read<'_>]) -> MadeFrom {
+    let names: Vec<String> = esm.iter().map(|(file, _)| file.name()).collect();
+    let digest = format!("{}+{}", dnabert.1.blake3, FileDigest::of_all(esm.iter().map(|(_, digest)| digest)));
+    MadeFrom::files(digest, &[vec![dnabert.0.name()], names].concat())
 }
 
-/// What all vector files of one side say of themselves.
-struct SideFiles {
-    dim: usize,
+/// What all vector files of one side have in common.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Vectors {
+    /// Width.
+    pub dim: usize,
+    /// Number format they were computed in, where the files say so.
+    pub dtype: Option<String>,
+    /// How tokens were pooled, likewise.
+    pub pooling: Option<String>,
+}
+
+/// One side of the join.
+struct Side {
+    vectors: Vectors,
     model: Option<ModelStamp>,
-    metadata: BTreeMap<String, String>,
 }
 
-impl SideFiles {
+impl Side {
     fn describe(files: &[UpstreamFile], named: &[PathBuf], stage: &str) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
@@ -197,20 +219,32 @@ impl SideFiles {
                     .found(format!("vectors that `virnucpro {other}` wrote"))
                     .advice("--dnabert takes the output of embed-dnabert, --esm that of embed-esm"));
             }
-            let side = Self { dim: reader.dim(), model: model_of(&metadata), metadata };
+            let of = |key: &str| metadata.get(key).cloned();
+            let vectors = Vectors { dim: reader.dim(), dtype: of("dtype"), pooling: of("pooling") };
+            let side = Self { vectors, model: model_of(&metadata) };
             match &known {
                 None => known = Some(side),
-                Some(first) if first.dim != side.dim => {
-                    return Err(Error::new(Fault::InputStage, "the vectors of one side have different widths")
-                        .file(&file.path)
-                        .expected(first.dim.to_string())
-                        .found(side.dim.to_string()));
-                }
                 Some(first) if first.model != side.model => {
                     return Err(Error::new(Fault::ModelMismatch, "the files of one side come from different bundles")
                         .file(&file.path)
                         .expected(cell(&first.model))
-                        .found(cell(&side.model)));
+                        .found(cell(&side.model))
+                        .advice("embed all shards with one bundle"));
+                }
+                Some(first) if first.vectors.dim != side.vectors.dim => {
+                    return Err(Error::new(Fault::InputStage, "the vectors of one side have different widths")
+                        .file(&file.path)
+                        .expected(first.vectors.dim.to_string())
+                        .found(side.vectors.dim.to_string())
+                        .advice("embed all shards with one bundle"));
+                }
+                Some(first) if first.vectors != side.vectors => {
+                    let message = "the vectors of one side were computed with different settings";
+                    return Err(Error::new(Fault::CheckpointForeign, message)
+                        .file(&file.path)
+                        .expected(first.vectors.to_string())
+                        .found(side.vectors.to_string())
+                        .advice("embed all shards in one number format: give --dtype f32, bf16 or f16"));
                 }
                 Some(_) => {}
             }
@@ -218,14 +252,25 @@ impl SideFiles {
         known.map_or_else(|| Self::without_vectors(named), Ok)
     }
 
-    /// A finished stage that had no frame to embed: its manifest says which bundle it would have used.
+    /// A finished stage that had no frame to embed: its manifest says what it would have used.
     fn without_vectors(named: &[PathBuf]) -> Result<Self> {
         for folder in named {
             if let Some(manifest) = Manifest::read(folder)? {
-                return Ok(Self { dim: 0, model: manifest.model, metadata: BTreeMap::new() });
+                let of = |key: &str| manifest.settings[key].as_str().map(str::to_owned);
+                let dim = manifest.settings["dim"].as_u64().unwrap_or_default() as usize;
+                let vectors = Vectors { dim, dtype: of("dtype"), pooling: of("pooling") };
+                return Ok(Self { vectors, model: manifest.model });
             }
         }
-        Err(Error::new(Fault::InputMissing, "no vector files to merge"))
+        Err(Error::new(Fault::InputMissing, "there are no vector files to merge")
+            .advice("give the output folders of embed-dnabert and embed-esm"))
+    }
+}
+
+impl fmt::Display for Vectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+        write!(f, "{}, pooling {}", named(&self.dtype), named(&self.pooling))
     }
 }
 
@@ -242,19 +287,33 @@ pub(super) fn model_of(metadata: &BTreeMap<String, String>) -> Option<ModelStamp
     })
 }
 
-fn joined_metadata(dnabert: &SideFiles, esm: &SideFiles) -> BTreeMap<String, String> {
+/// What a merged file says of itself: all that its own two sides say, whichever other files are merged with it.
+fn joined_metadata(dnabert: &Read<'_>, esm: &[Read<'_>]) -> Result<BTreeMap<String, String>> {
     let shared = ["bundle", "bundle_digest", "trained"];
-    let mut metadata = BTreeMap::from([
-        ("stage".to_owned(), "merge".to_owned()),
-        ("layout".to_owned(), format!("dnabert {} | esm {}", dnabert.dim, esm.dim)),
-    ]);
-    for (prefix, side) in [("dnabert", dnabert), ("esm", esm)] {
-        for (key, value) in &side.metadata {
-            let key = if shared.contains(&key.as_str()) { key.clone() } else { format!("{prefix}.{key}") };
-            metadata.insert(key, value.clone());
+    let mut metadata = BTreeMap::from([("stage".to_owned(), "merge".to_owned())]);
+    let mut widths = Vec::new();
+    for (prefix, files) in [("dnabert", slice::from_ref(dnabert)), ("esm", esm)] {
+        let mut sources = Vec::new();
+        for (file, _) in files {
+            let reader = VectorReader::open(&file.path)?;
+            if sources.is_empty() {
+                widths.push(format!("{prefix} {}", reader.dim()));
+            }
+            for (key, value) in reader.metadata() {
+                if key == SOURCE {
+                    sources.push(value);
+                } else {
+                    let key = if shared.contains(&key.as_str()) { key } else { format!("{prefix}.{key}") };
+                    metadata.insert(key, value);
+                }
+            }
+        }
+        if !sources.is_empty() {
+            metadata.insert(format!("{prefix}.{SOURCE}"), sources.join(","));
         }
     }
-    metadata
+    metadata.insert("layout".to_owned(), widths.join(" | "));
+    Ok(metadata)
 }
 
 #[cfg(test)]
@@ -263,7 +322,6 @@ mod tests {
     use crate::store::VectorBlock;
     use crate::units::Resume;
     use proptest::prelude::*;
-    use std::path::Path;
 
     const DIM: [usize; 2] = [2, 3];
 
@@ -329,6 +387,34 @@ mod tests {
         assert_eq!(merged(&dnabert, &misnamed).unwrap(), [expected(&["x", "y"]), expected(&["z"])]);
         let swapped = [("s2.parquet", vec!["z"]), ("s1.parquet", vec!["y", "x"])];
         assert_eq!(merged(&dnabert, &swapped).unwrap(), [expected(&["x", "y"]), expected(&["z"])]);
+    }
+
+    #[test]
+    fn vectors_of_two_number_formats_are_not_one_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str, id: &str, dtype: &str| {
+            let mut writer = VectorWriter::create(&path(name), 2).unwrap();
+            writer.push(VectorBlock { ids: vec![id.to_owned()], values: vec![0.0; 2] }).unwrap();
+            writer.commit(&BTreeMap::from([("dtype".to_owned(), dtype.to_owned())])).unwrap();
+        };
+        write("d1.parquet", "x", "f32");
+        write("d2.parquet", "y", "bf16");
+        write("e1.parquet", "x", "f32");
+        write("e2.parquet", "y", "f32");
+        let merge = |dnabert: &[&str], esm: &[&str]| {
+            let [dnabert, esm] = [dnabert, esm].map(|names| names.iter().map(|name| path(name)).collect());
+            let settings = config::Merge { dnabert, esm, output: path("merged"), resume: Resume::Keep };
+            super::merge(&settings, &Progress::Silent)
+        };
+        let error = merge(&["d1.parquet", "d2.parquet"], &["e1.parquet", "e2.parquet"]).unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointForeign);
+        let report = error.report("merge");
+        assert!(report.contains("f32") && report.contains("bf16"), "{report}");
+        // Nor one after the other into one folder; each file of its own says what it is.
+        merge(&["d1.parquet"], &["e1.parquet"]).unwrap();
+        assert_eq!(VectorReader::open(&path("merged/d1.parquet")).unwrap().metadata()["dnabert.dtype"], "f32");
+        assert_eq!(merge(&["d2.parquet"], &["e2.parquet"]).unwrap_err().fault(), Fault::CheckpointForeign);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `predict`: scores of frames, verdicts of windows and records. Every window and record of the input has its
 //! row, those without a score with the reason.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::slice;
 
 use serde::Serialize;
 use serde_json::json;
 
+use super::embed::SOURCE;
 use super::legacy::{LegacyFile, WindowVerdicts};
 use super::merge::model_of;
 use super::upstream::{self, UpstreamFile};
@@ -23,14 +24,15 @@ use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::FrameId;
 use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
-    Fingerprint, Manifest, ModelStamp, Origin, Row, ShardEntry, StageDir, TableReader, TableWriter, VectorBlock,
-    VectorBlocks, VectorReader,
+    Fingerprint, MANIFEST_FILE, MadeFrom, Manifest, ModelStamp, Origin, Provenance, Row, ShardEntry, StageDir,
+    TableReader, TableWriter, VectorBlock, VectorBlocks, VectorReader,
 };
 
 /// Rows scored at a time.
 const BLOCK_ROWS: usize = 1024;
 
-/// Tables that only some runs write.
+const TABLES: [&str; 3] = [FrameVerdictRow::TSV, WindowVerdictRow::TSV, SequenceVerdictRow::TSV];
+/// Their copies, which only some runs write.
 const PARQUET: [&str; 3] = [FrameVerdictRow::PARQUET, WindowVerdictRow::PARQUET, SequenceVerdictRow::PARQUET];
 const SUMMARY: &str = "summary.json";
 const LEGACY_FRAMES: &str = "prediction_results.txt";
@@ -75,18 +77,28 @@ pub struct Counts {
 /// # Errors
 /// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
+    let cut = Manifest::read(&settings.windows)?.and_then(|manifest| manifest.settings["window"].as_u64());
+    if let Some(cut) = cut {
+        warn_of_window(&load::bundle(&settings.model)?, cut);
+    }
+    score(settings, progress)
+}
+
+/// The same, of windows whose length was looked at.
+pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
     let model = load::stamp(&bundle);
     let mut merged = upstream::files(&settings.merged, "merge", "parquet")?;
     // By number, as they were cut: engines hand files over in any order.
     merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
-    check_origin(&merged, &bundle, &model)?;
-    let [windows, inputs] = cut_windows(&settings.windows, &bundle)?;
-    let fingerprint = Fingerprint { stage: "predict", settings: json!({}), model: Some(model.clone()) };
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    check_vectors(&merged, &bundle, &model)?;
+    let windows = CutWindows::open(&settings.windows)?;
+    windows.match_origin(&settings.merged, &merged)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(&bundle), settings.resume)?;
+    dir.claim(windows.origin())?;
     if dir.holds_work() {
-        let sources = [&windows, &inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
-        let input = made_from(&sources.collect::<Result<Vec<_>>>()?, settings);
+        let sources = [&windows.windows, &windows.inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
+        let input = made_from(&sources.collect::<Result<Vec<_>>>()?, &merged, settings);
         if dir.all_done(&input)? {
             log::info!("predict: {} is already complete for these vectors", settings.output.display());
             return dir.keep();
@@ -96,18 +108,19 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     let task = progress.task("predict", "frames", total);
     let head = load::head(&bundle, &settings.compute)?;
     let mut scores = FrameScores::new(&merged, head, &task);
+    dir.begin()?;
     let mut tables = Tables::create(&dir, settings)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
-    let cut = pass.records(&windows, &inputs, &mut scores)?;
+    let cut = pass.records(&windows.windows, &windows.inputs, &mut scores)?;
     let counts = pass.counts;
-    let input = made_from(&[&cut[..], &scores.digests].concat(), settings);
+    let input = made_from(&[&cut[..], &scores.digests].concat(), &merged, settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
     log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.n_frames, model.cell());
     let summary = SummaryFile::of(&model, settings.tiers, &counts);
     let mut names = Vec::new();
     for (name, entry) in
-        tables.commit(&dir, &summary, &Origin { stage: "predict", input: &input, model: Some(&model) })?
+        tables.commit(&dir, &summary, &Provenance { stage: "predict", input: &input, model: Some(&model) })?
     {
         // They count together, and with the totals: a run killed between two of them has none.
         dir.note(name, entry);
@@ -117,23 +130,42 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     dir.finish(&names, totals)
 }
 
-/// Digest of what the tables are made from: windows, inputs, merged files, the cut-offs and the kinds of files, for other ones
+/// What scores depend on.
+pub fn fingerprint(bundle: &Bundle) -> Fingerprint {
+    let owns = |name: &str| {
+        let tables = TABLES.contains(&name) || PARQUET.contains(&name);
+        tables || [SUMMARY, LEGACY_FRAMES, LEGACY_WINDOWS].contains(&name)
+    };
+    Fingerprint { stage: "predict", settings: json!({}), model: Some(load::stamp(bundle)), owns }
+}
+
+/// What the tables are made from: windows, inputs, merged files, the cut-offs and the kinds of files, for other ones
 /// cost new tables and no new vectors.
-fn made_from(sources: &[FileDigest], settings: &config::Predict) -> String {
+fn made_from(sources: &[FileDigest], merged: &[UpstreamFile], settings: &config::Predict) -> MadeFrom {
     let asked = json!({
         "sources": FileDigest::of_all(sources),
         "tiers": settings.tiers,
         "legacy": settings.legacy,
         "tables": settings.tables,
     });
-    blake3::hash(asked.to_string().as_bytes()).to_hex().to_string()
+    let digest = blake3::hash(asked.to_string().as_bytes()).to_hex().to_string();
+    MadeFrom::files(digest, &merged.iter().map(UpstreamFile::name).collect::<Vec<_>>())
 }
 
-/// Refuses vectors of another bundle or width.
-fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
+/// Refuses vectors of another stage, bundle or width, and vectors that were computed in several ways.
+fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
     let width = bundle.spec().head.dim as usize;
+    let mut computed: Option<String> = None;
     for file in merged {
         let reader = VectorReader::open(&file.path)?;
+        let metadata = reader.metadata();
+        if let Some(stage) = metadata.get("stage").filter(|stage| *stage != "merge") {
+            return Err(Error::new(Fault::InputStage, "these vectors come from the wrong stage")
+                .file(&file.path)
+                .expected("vectors that `virnucpro merge` wrote")
+                .found(format!("vectors that `virnucpro {stage}` wrote"))
+                .advice("join both sides with `virnucpro merge` first"));
+        }
         if reader.dim() != width {
             return Err(Error::new(Fault::ModelMismatch, "the vectors do not fit the head")
                 .file(&file.path)
@@ -141,44 +173,103 @@ fn check_origin(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) ->
                 .found(format!("width {}", reader.dim()))
                 .advice("give the bundle that the vectors were made with"));
         }
-        if let Some(made_with) = model_of(&reader.metadata()).filter(|found| found != model) {
+        if let Some(made_with) = model_of(&metadata).filter(|found| found != model) {
             return Err(Error::new(Fault::ModelMismatch, "the vectors were made with another bundle")
                 .file(&file.path)
                 .expected(model.cell())
                 .found(made_with.cell())
                 .advice("use --model with that bundle, or embed again with this one"));
         }
+        let formats = ["dnabert.dtype", "esm.dtype"].map(|key| metadata.get(key).map_or("unknown", String::as_str));
+        let how = format!("DNABERT-S in {}, ESM-2 in {}", formats[0], formats[1]);
+        if let Some(other) = computed.replace(how.clone()).filter(|other| *other != how) {
+            return Err(Error::new(Fault::CheckpointForeign, "the vectors were computed in different number formats")
+                .file(&file.path)
+                .expected(other)
+                .found(how)
+                .advice("embed all shards in one number format: give --dtype f32, bf16 or f16"));
+        }
     }
     Ok(())
 }
 
 /// The tables of windows and of records that `chunk` wrote.
-fn cut_windows(folder: &Path, bundle: &Bundle) -> Result<[UpstreamFile; 2]> {
-    let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
-    if !windows.exists() {
-        return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
-            .file(folder)
-            .expected("the folder that `virnucpro chunk` wrote: every window of the input")
-            .advice("give it with --windows"));
+struct CutWindows {
+    folder: PathBuf,
+    manifest: Option<Manifest>,
+    windows: UpstreamFile,
+    inputs: UpstreamFile,
+}
+
+impl CutWindows {
+    fn open(folder: &Path) -> Result<Self> {
+        let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
+        if !windows.exists() {
+            return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
+                .file(folder)
+                .expected("the folder that `virnucpro chunk` wrote: every window of the input")
+                .advice("give it with --windows"));
+        }
+        let manifest = Manifest::read(folder)?;
+        if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
+            let message = format!("{} is not a complete output of chunk", folder.display());
+            let state = if manifest.complete { "finished" } else { "not finished" };
+            return Err(Error::new(Fault::CheckpointIncomplete, message)
+                .file(folder)
+                .expected("a complete output of chunk")
+                .found(format!("one of {}, {state}", manifest.stage))
+                .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
+        }
+        let file = |path: &Path| upstream::file(path, manifest.as_ref());
+        let (windows, inputs) = (file(&windows)?, file(&inputs)?);
+        Ok(Self { folder: folder.to_owned(), manifest, windows, inputs })
     }
-    let manifest = Manifest::read(folder)?;
-    if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
-        return Err(Error::new(
-            Fault::CheckpointIncomplete,
-            format!("{} is not a complete output of chunk", folder.display()),
-        )
-        .file(folder)
-        .expected("a complete output of chunk")
-        .found(format!("one of {}, {}", manifest.stage, if manifest.complete { "finished" } else { "not finished" }))
-        .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
+
+    /// The sequences that the windows come from, where their manifest says so.
+    fn origin(&self) -> Option<Origin> {
+        self.manifest.as_ref()?.origin.clone()
     }
-    // A head is trained for one window length; another one is the user's choice, said aloud.
-    let cut = manifest.as_ref().and_then(|manifest| manifest.settings["window"].as_u64());
+
+    /// Refuses vectors that were not made from these windows. Manifests on both sides name the origin; of vectors without
+    /// one, each file names the shards that it was made from.
+    fn match_origin(&self, folders: &[PathBuf], merged: &[UpstreamFile]) -> Result<()> {
+        let vectors = folders.first().map_or(Path::new(""), PathBuf::as_path);
+        let known = upstream::origin(merged)?;
+        if upstream::common_origin([(&self.folder, self.origin()), (vectors, known)])?.is_some() {
+            return Ok(());
+        }
+        let Some(manifest) = &self.manifest else {
+            log::warn!("{} has no manifest: that the vectors belong to it cannot be proved", self.folder.display());
+            return Ok(());
+        };
+        let shards: HashSet<&str> = manifest.shards.values().map(|entry| entry.file.blake3.as_str()).collect();
+        for file in merged {
+            let metadata = VectorReader::open(&file.path)?.metadata();
+            let sources = ["dnabert", "esm"].map(|side| metadata.get(&format!("{side}.{SOURCE}")).cloned());
+            let mut sources = sources.iter().flatten().flat_map(|list| list.split(','));
+            if let Some(unknown) = sources.find(|source| !shards.contains(source)) {
+                let message = format!("{} was not made from these windows", file.path.display());
+                return Err(Error::new(Fault::CheckpointInput, message)
+                    .file(&file.path)
+                    .expected(format!("vectors of shards that {} lists", manifest_path(&self.folder).display()))
+                    .found(format!("vectors of a FASTA file with blake3 {unknown}"))
+                    .advice("give the folder of windows that the vectors were made from, or embed its shards again"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says that the head was trained on windows of another length than `cut`: that is the user's choice.
+pub fn warn_of_window(bundle: &Bundle, cut: u64) {
     let trained = u64::from(bundle.spec().window);
-    if let Some(cut) = cut.filter(|&cut| cut != trained) {
+    if cut != trained {
         log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
     }
-    Ok([upstream::file(&windows, manifest.as_ref())?, upstream::file(&inputs, manifest.as_ref())?])
+}
+
+fn manifest_path(folder: &Path) -> PathBuf {
+    folder.join(MANIFEST_FILE)
 }
 
 /// Scores of all frames, in the order of the merged files, each of which is read once.
@@ -289,11 +380,11 @@ impl Tables {
         self,
         dir: &StageDir,
         summary: &SummaryFile,
-        origin: &Origin<'_>,
+        provenance: &Provenance<'_>,
     ) -> Result<Vec<(&'static str, ShardEntry)>> {
-        let entry = |rows, file| ShardEntry { rows, file, input: origin.input.to_owned() };
-        let tables = [self.frames.commit(origin)?, self.windows.commit(origin)?, self.sequences.commit(origin)?];
-        let mut entries = tables.concat();
+        let entry = |rows, file| provenance.input.entry(rows, file);
+        let (frames, windows) = (self.frames.commit(provenance)?, self.windows.commit(provenance)?);
+        let mut entries = [frames, windows, self.sequences.commit(provenance)?].concat();
         if let Some((frames, verdicts)) = self.legacy {
             entries.push((LEGACY_FRAMES, entry(frames.rows(), frames.commit()?)));
             let mut windows = LegacyFile::create(&dir.path(LEGACY_WINDOWS), "Modified_ID\tIs_Virus\n")?;

@@ -1,28 +1,72 @@
 //! `run`: every stage in order, in one process, each in its folder of the output.
 
+use std::path::Path;
+
 use super::{chunk, embed, merge, predict};
 use crate::config;
 use crate::embed::load;
 use crate::error::Result;
 use crate::runtime::progress::Progress;
-use crate::store::Manifest;
+use crate::store::{Fingerprint, Manifest, Origin, StageDir, retract};
+use crate::units::Resume;
 
 /// Runs the stages; the manifest of the last one.
 ///
 /// The crate's first page has an example.
 ///
 /// # Errors
-/// Those of the stages. What is finished stays, and the next run starts from it.
+/// Those of the stages. What can be known before the first write is checked before it; what is finished stays, and the
+/// next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
-    // Opened first: a wrong bundle should not cost the time of reading the input.
+    chunk::check_inputs(&settings.chunk)?;
     let bundle = load::bundle(&settings.predict.model)?;
     if !bundle.spec().trained {
         log::warn!("the bundle {} is untrained: its scores and verdicts mean nothing", bundle.spec().name);
     }
     let window = settings.chunk.window.unwrap_or(bundle.spec().window as usize);
-    chunk::chunk(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
+    predict::warn_of_window(&bundle, window as u64);
+    let vectors = [embed::vectors(&bundle, &settings.dnabert)?, embed::vectors(&bundle, &settings.esm)?];
+    let later = Later {
+        resume: settings.predict.resume,
+        stages: [
+            (&settings.predict.output, predict::fingerprint(&bundle)),
+            (&settings.merge.output, merge::fingerprint([&vectors[0], &vectors[1]], Some(load::stamp(&bundle)))),
+            (&settings.esm.output, embed::fingerprint(&bundle, &settings.esm)?),
+            (&settings.dnabert.output, embed::fingerprint(&bundle, &settings.dnabert)?),
+        ],
+    };
+    later.check(None)?;
+    let cut = chunk::cut(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
+    later.check(Some(cut.origin()))?;
+    later.retract(&cut)?;
+    cut.commit()?;
     embed::embed(&settings.dnabert, progress)?;
     embed::embed(&settings.esm, progress)?;
     merge::merge(&settings.merge, progress)?;
-    predict::predict(&settings.predict, progress)
+    predict::score(&settings.predict, progress)
+}
+
+/// The folders of the stages after `chunk`, the last one first, and what will be made in them.
+struct Later<'a> {
+    resume: Resume,
+    stages: [(&'a Path, Fingerprint); 4],
+}
+
+impl Later<'_> {
+    /// Refuses finished work that may not be replaced. Writes nothing.
+    fn check(&self, origin: Option<&Origin>) -> Result<()> {
+        for (folder, fingerprint) in &self.stages {
+            let mut dir = StageDir::open(folder, fingerprint.clone(), self.resume)?;
+            if let Some(origin) = origin {
+                dir.claim(Some(origin.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that work on other windows is not complete any more: they are about to be replaced.
+    fn retract(&self, cut: &chunk::Cut) -> Result<()> {
+        let origin = if cut.replaces_others() { None } else { Some(cut.origin()) };
+        self.stages.iter().try_for_each(|(folder, _)| retract(folder, origin))
+    }
 }

@@ -2,24 +2,25 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::thread::{self, JoinHandle};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, SealedFile};
+use crate::runtime::threads;
 use crate::seq::FrameId;
-use crate::store::StageDir;
 
 /// A finished shard.
 pub struct Shard {
     /// Frames in it.
     pub frames: u64,
-    /// Names and digests of the nucleotide and the protein file.
-    pub files: [(String, FileDigest); 2],
+    /// The nucleotide and the protein file, by name.
+    pub files: [(String, SealedFile); 2],
 }
 
 /// Writes frames into one shard after the other.
-pub struct ShardWriter<'a> {
-    dir: &'a StageDir,
+pub struct ShardWriter {
+    folder: PathBuf,
     capacity: u64,
     open: Option<OpenShard>,
     started: usize,
@@ -36,10 +37,11 @@ struct OpenShard {
     proteins: (String, AtomicFile),
 }
 
-impl<'a> ShardWriter<'a> {
+impl ShardWriter {
     /// No shard yet; each will hold `capacity` frames, the last one fewer.
-    pub fn new(dir: &'a StageDir, capacity: usize) -> Self {
-        Self { dir, capacity: capacity as u64, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
+    pub fn new(folder: &Path, capacity: usize) -> Self {
+        let (folder, capacity) = (folder.to_owned(), capacity as u64);
+        Self { folder, capacity, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
     }
 
     /// Appends a frame.
@@ -52,7 +54,7 @@ impl<'a> ShardWriter<'a> {
             None => {
                 self.started += 1;
                 let stem = format!("shard-{:05}", self.started);
-                let start = |name: String| AtomicFile::create(&self.dir.path(&name)).map(|file| (name, file));
+                let start = |name: String| AtomicFile::create(&self.folder.join(&name)).map(|file| (name, file));
                 self.open.insert(OpenShard {
                     frames: 0,
                     nucleotides: start(format!("{stem}.fna"))?,
@@ -73,13 +75,13 @@ impl<'a> ShardWriter<'a> {
     pub fn finish(mut self) -> Result<Vec<Shard>> {
         self.close()?;
         self.wait(0)?;
-        Ok(self.finished)
+        Ok(std::mem::take(&mut self.finished))
     }
 
     /// Sends the open shard on its way: to wait for the device would cost more than to fill the next one.
     fn close(&mut self) -> Result<()> {
         if let Some(shard) = self.open.take() {
-            self.closing.push_back(thread::spawn(move || shard.commit()));
+            self.closing.push_back(threads::spawn("shard", move || shard.seal())?);
         }
         self.wait(CLOSING_AT_ONCE)
     }
@@ -96,9 +98,16 @@ impl<'a> ShardWriter<'a> {
     }
 }
 
+impl Drop for ShardWriter {
+    /// Waits for shards on their way: their unfinished files go with them.
+    fn drop(&mut self) {
+        self.closing.drain(..).for_each(|shard| drop(shard.join()));
+    }
+}
+
 impl OpenShard {
-    fn commit(self) -> Result<Shard> {
-        let files = [(self.nucleotides.0, self.nucleotides.1.commit()?), (self.proteins.0, self.proteins.1.commit()?)];
+    fn seal(self) -> Result<Shard> {
+        let files = [(self.nucleotides.0, self.nucleotides.1.seal()?), (self.proteins.0, self.proteins.1.seal()?)];
         Ok(Shard { frames: self.frames, files })
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::stem;
-use crate::error::{Error, Fault, Result};
+use crate::config::{STDIN, stem};
+use crate::error::{Error, Fault, Result, printable};
 use crate::fs::FileDigest;
-use crate::store::{Manifest, ShardEntry};
+use crate::store::{MadeFrom, Manifest, Origin, ShardEntry};
 
 /// A file of the stage before.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,10 @@ pub struct UpstreamFile {
     pub stem: String,
     /// What the manifest beside it records, where there is one that names it.
     recorded: Option<ShardEntry>,
+    /// The sequences it comes from, where the manifest says so.
+    origin: Option<Origin>,
+    /// Whether it can be read once only: a pipe.
+    pub is_stream: bool,
 }
 
 /// What to do about a file that its manifest does not describe.
@@ -36,6 +40,24 @@ impl UpstreamFile {
     /// The file cannot be read.
     pub fn digest(&self) -> Result<FileDigest> {
         self.recorded.as_ref().map_or_else(|| FileDigest::of(&self.path), |entry| Ok(entry.file.clone()))
+    }
+
+    /// What is made from this file: its digest, and its name.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn source(&self) -> Result<MadeFrom> {
+        Ok(self.source_of(&self.digest()?))
+    }
+
+    /// The same, of a digest that is known.
+    pub fn source_of(&self, read: &FileDigest) -> MadeFrom {
+        MadeFrom { digest: read.blake3.clone(), from: self.name() }
+    }
+
+    /// Its name without the folder: the same files in another place make the same manifest.
+    pub fn name(&self) -> String {
+        printable(&self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy(), usize::MAX)
     }
 
     /// Compares what was read with what is recorded.
@@ -75,7 +97,10 @@ impl UpstreamFile {
 pub fn file(path: &Path, manifest: Option<&Manifest>) -> Result<UpstreamFile> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let recorded = manifest.and_then(|manifest| manifest.shards.get(name.as_ref())).cloned();
-    let file = UpstreamFile { path: path.to_owned(), stem: stem(path), recorded };
+    let origin = recorded.as_ref().and(manifest).and_then(|manifest| manifest.origin.clone());
+    let is_stream = path == Path::new(STDIN) || fs::metadata(path).is_ok_and(|kind| !kind.is_file());
+    let stem = if path == Path::new(STDIN) { "stdin".to_owned() } else { stem(path) };
+    let file = UpstreamFile { path: path.to_owned(), stem, recorded, origin, is_stream };
     let Some(expected) = file.recorded.as_ref().map(|entry| entry.file.bytes) else { return Ok(file) };
     match fs::metadata(path) {
         Ok(found) if found.len() == expected => Ok(file),
@@ -100,6 +125,10 @@ pub fn file(path: &Path, manifest: Option<&Manifest>) -> Result<UpstreamFile> {
 pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<UpstreamFile>> {
     let mut named = Vec::new();
     for path in paths {
+        if path == Path::new(STDIN) {
+            named.push(path.clone());
+            continue;
+        }
         let kind = fs::metadata(path).map_err(|error| Error::reading(path, error))?;
         if kind.is_dir() { named.extend(files_of(path, stage, extension)?) } else { named.push(path.clone()) }
     }
@@ -118,9 +147,70 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
                 .found(twin.display().to_string())
                 .advice("outputs are named after inputs: rename one of them, or run them separately"));
         }
+        if file.is_stream && extension == "parquet" {
+            let message = format!("{} is a pipe; vectors cannot be read from one", file.path.display());
+            return Err(Error::new(Fault::InputStage, message)
+                .file(&file.path)
+                .expected("a file of vectors")
+                .advice("give the file itself, or the folder it is in"));
+        }
         files.push(file);
     }
     Ok(files)
+}
+
+/// The sequences that all of `files` come from; none where a file does not say.
+///
+/// # Errors
+/// [`Fault::CheckpointInput`] where two files come from different ones.
+pub fn origin(files: &[UpstreamFile]) -> Result<Option<Origin>> {
+    let known: Vec<(&UpstreamFile, &Origin)> =
+        files.iter().filter_map(|file| Some((file, file.origin.as_ref()?))).collect();
+    let Some((first, origin)) = known.first() else { return Ok(None) };
+    if let Some((other, found)) = known.iter().find(|(_, found)| found.blake3 != origin.blake3) {
+        return Err(apart(&other.path, &first.path, origin, found));
+    }
+    Ok((known.len() == files.len()).then(|| (*origin).clone()))
+}
+
+/// The sequences that two sides of a hand-over come from; none where neither says.
+///
+/// # Errors
+/// [`Fault::CheckpointInput`] where they differ.
+pub fn common_origin(sides: [(&Path, Option<Origin>); 2]) -> Result<Option<Origin>> {
+    match sides {
+        [(left, Some(one)), (right, Some(other))] if one.blake3 != other.blake3 => {
+            Err(apart(right, left, &one, &other))
+        }
+        [(_, Some(origin)), (_, Some(_))] => Ok(Some(origin)),
+        _ => Ok(None),
+    }
+}
+
+/// Files that come from different sequences.
+fn apart(path: &Path, beside: &Path, expected: &Origin, found: &Origin) -> Error {
+    Error::new(Fault::CheckpointInput, format!("{} comes from another input", path.display()))
+        .file(path)
+        .expected(format!("{}, as {}", expected.cell(), beside.display()))
+        .found(found.cell())
+        .advice("give files that were made from one input; run the stages again for the one that was changed")
+}
+
+/// Refuses an output folder in which an input of the same command lies: it would be overwritten.
+///
+/// # Errors
+/// [`Fault::Usage`].
+pub fn refuse_input_in_output<'a>(inputs: impl IntoIterator<Item = &'a Path>, output: &Path) -> Result<()> {
+    let Ok(output) = output.canonicalize() else { return Ok(()) };
+    let inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.is_file() && path.parent() == Some(&output));
+    match inputs.into_iter().find(inside) {
+        None => Ok(()),
+        Some(path) => Err(Error::new(Fault::Usage, format!("{} lies in the output folder", path.display()))
+            .file(path)
+            .expected("an output folder without inputs, which it could replace")
+            .found(output.display().to_string())
+            .advice("choose another folder with -o")),
+    }
 }
 
 /// Whether `paths` name the whole output of a stage. Where they are single files, other files of the same stage may

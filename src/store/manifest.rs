@@ -1,19 +1,19 @@
 //! `manifest.json`: what a stage was asked, with what, and what it finished.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, FileDigest, text};
 
 /// Version of the layout of a stage's folder: of this file, and of the columns of tables.
 pub const FORMAT: u32 = 2;
 /// File name in a stage's folder.
 pub const FILE: &str = "manifest.json";
+const MAKE_AGAIN: &str = "--overwrite makes this stage again and keeps what is finished of the others";
 
 /// The record of a stage's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Manifest {
     pub settings: serde_json::Value,
     /// The model used, if the stage uses one.
     pub model: Option<ModelStamp>,
+    /// The sequences that all of it comes from; none where a stage was given files of unknown origin.
+    pub origin: Option<Origin>,
     /// Finished output files by name.
     pub shards: BTreeMap<String, ShardEntry>,
     /// Counts that must add up, by name.
@@ -43,13 +45,32 @@ struct Layout {
     tool: String,
 }
 
-/// A folder that another version wrote: its tables have other columns.
-pub(super) fn other_layout(folder: &Path, format: u32, tool: &str) -> Error {
-    let message = format!("{} has the tables and manifest of another version of virnucpro", folder.display());
-    Error::new(Fault::CheckpointForeign, message)
-        .file(folder.join(FILE))
-        .expected(format!("format {FORMAT}, as virnucpro {} writes it", env!("CARGO_PKG_VERSION")))
-        .found(format!("format {format}, written by {tool}"))
+impl Layout {
+    fn differs(&self, folder: &Path) -> Error {
+        let message = format!("{} has the tables and manifest of another version of virnucpro", folder.display());
+        Error::new(Fault::CheckpointForeign, message)
+            .file(folder.join(FILE))
+            .expected(format!("format {FORMAT}, as virnucpro {} writes it", env!("CARGO_PKG_VERSION")))
+            .found(format!("format {}, written by {}", self.format, self.tool))
+            .advice("make it again with --overwrite, or use a different output folder")
+    }
+}
+
+/// The sequences that the work of all stages comes from. Two stages fit together if they have one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Files that were read, in words.
+    pub input: String,
+    /// BLAKE3 over their bytes, in order, and over the settings they were cut with.
+    pub blake3: String,
+}
+
+impl Origin {
+    /// For a message: the files and the beginning of the digest.
+    pub fn cell(&self) -> String {
+        let short: String = self.blake3.chars().take(12).collect();
+        format!("{} ({short})", self.input)
+    }
 }
 
 /// Which model made a file: enough to trace it.
@@ -81,6 +102,11 @@ pub struct ShardEntry {
     pub file: FileDigest,
     /// Digest of what it was made from.
     pub input: String,
+    /// Names of what it was made from.
+    pub from: String,
+    /// Where it was computed, which the last digits may depend on; none where that makes no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<String>,
 }
 
 impl Manifest {
@@ -89,38 +115,24 @@ impl Manifest {
     /// # Errors
     /// The file is damaged, or describes a folder in another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
-        match Self::read_any(folder)? {
-            Some(manifest) if !manifest.is_current() => Err(other_layout(folder, manifest.format, &manifest.tool)
-                .advice("run the stage that wrote it again, with --overwrite or into a new folder")),
-            manifest => Ok(manifest),
-        }
-    }
-
-    /// Whether the folder is in the layout of this version.
-    pub(super) fn is_current(&self) -> bool {
-        self.format == FORMAT
-    }
-
-    /// The same in whatever layout the folder is.
-    ///
-    /// # Errors
-    /// The file is damaged, or in another version's layout that this one cannot read.
-    pub(super) fn read_any(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match text::read(&path, Fault::CheckpointCorrupt) {
+            Ok(text) => text.map_err(|error| error.advice(MAKE_AGAIN))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::reading(&path, error)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| match serde_json::from_str::<Layout>(&text) {
-            Ok(layout) if layout.format != FORMAT => {
-                other_layout(folder, layout.format, &layout.tool).advice("use that version, or a different folder")
-            }
-            _ => Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
+        // What every version writes comes first: the rest may be of a layout that this one does not know.
+        if let Ok(layout) = serde_json::from_str::<Layout>(&text)
+            && layout.format != FORMAT
+        {
+            return Err(layout.differs(folder));
+        }
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)
-                .advice("run with --no-resume to start this stage again, or remove its folder")
-                .caused_by(error),
+                .advice(MAKE_AGAIN)
+                .caused_by(error)
         })
     }
 

@@ -11,8 +11,8 @@ pub mod tables;
 mod vectors;
 
 pub use float_text::float32_text;
-pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, ShardEntry};
+pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry};
 pub use row::{Cell, Column, Kind, Row, Value};
-pub use stage_dir::{Fingerprint, StageDir};
-pub use table::{Origin, TableReader, TableWriter};
+pub use stage_dir::{Fingerprint, MadeFrom, StageDir, retract};
+pub use table::{Provenance, TableReader, TableWriter};
 pub use vectors::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};

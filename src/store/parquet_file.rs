@@ -11,7 +11,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesBuilder;
 
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::AtomicFile;
 
 /// Prefix of the keys of this program in the file metadata.
 pub const KEY_PREFIX: &str = "virnucpro.";
@@ -28,7 +28,7 @@ pub fn start(path: &Path, schema: &SchemaRef, properties: WriterPropertiesBuilde
     ArrowWriter::try_new_with_options(file, schema.clone(), options).map_err(|error| unwritten(path, error))
 }
 
-/// Gives the file its name. `metadata` stands in it under `virnucpro.*` twice: as metadata of the file, and of its Arrow
+/// Ends the file, which has no name yet. `metadata` stands in it under `virnucpro.*` twice: as metadata of the file, and of its Arrow
 /// schema, where readers of Arrow look.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ pub fn finish(
     mut writer: ArrowWriter<AtomicFile>,
     schema: &Schema,
     metadata: &BTreeMap<String, String>,
-) -> Result<FileDigest> {
+) -> Result<AtomicFile> {
     let path = writer.inner().path().to_owned();
     let keyed = metadata.iter().map(|(key, value)| (format!("{KEY_PREFIX}{key}"), value.clone()));
     let keyed: BTreeMap<String, String> = keyed.collect();
@@ -47,7 +47,7 @@ pub fn finish(
     for (key, value) in keyed {
         writer.append_key_value_metadata(KeyValue::new(key, value));
     }
-    writer.into_inner().map_err(|error| unwritten(&path, error))?.commit()
+    writer.into_inner().map_err(|error| unwritten(&path, error))
 }
 
 /// What kept a file from being written.

@@ -14,7 +14,7 @@ use parquet::file::properties::WriterProperties;
 use super::parquet_file::{self, unwritten};
 use super::row::{Column, Kind, Row, Value};
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::AtomicFile;
 
 /// Rows that are encoded at a time.
 const BLOCK_ROWS: usize = 4096;
@@ -75,11 +75,11 @@ impl ParquetTable {
         written.map_err(|error| unwritten(self.writer.inner().path(), error))
     }
 
-    /// Gives the table its name; `metadata` says where it comes from.
+    /// The whole table as a file without a name yet; `metadata` says where it comes from.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn commit(mut self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
+    pub fn into_file(mut self, metadata: &BTreeMap<String, String>) -> Result<AtomicFile> {
         if self.rows > 0 {
             self.encode()?;
         }

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::manifest::{self, Manifest, ModelStamp, ShardEntry, other_layout};
+use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{FileDigest, is_partial, remove_abandoned};
 use crate::units::Resume;
 
 /// What makes finished work reusable: the stage, its settings and its model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Fingerprint {
     /// Name of the stage, as `embed-esm`.
     pub stage: &'static str,
@@ -20,6 +21,8 @@ pub struct Fingerprint {
     pub settings: Value,
     /// The model, if the stage uses one.
     pub model: Option<ModelStamp>,
+    /// Whether the stage gives files such a name.
+    pub owns: fn(&str) -> bool,
 }
 
 impl Fingerprint {
@@ -29,66 +32,97 @@ impl Fingerprint {
     }
 }
 
-/// The output folder of a stage while it runs.
+/// The output folder of a stage while it runs. Nothing is written before [`begin`](StageDir::begin).
 #[derive(Debug)]
 pub struct StageDir {
     folder: PathBuf,
     manifest: Manifest,
-    was_complete: bool,
-    /// Whether recorded work counts as done.
+    /// The manifest as it lies in the folder, if this program can follow it.
+    on_disk: Option<Manifest>,
+    /// What happens to finished work.
     resume: Resume,
-    /// Files of work that is done again, by name.
+    /// Whether finished work comes from the same sequences as this run's.
+    same_origin: bool,
+    /// Names of files of other work, which are not part of this one.
     superseded: BTreeSet<String>,
 }
 
 impl StageDir {
-    /// Opens or creates the folder of a stage. A new one gets a manifest at once, which says whose it is and that it
-    /// is not complete.
+    /// Looks at the folder of a stage, which need not exist yet, and writes nothing.
     ///
     /// # Errors
     /// The folder holds other files, another stage's work, or finished work of other settings or another model.
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
-        remove_abandoned(folder)?;
-        let known = match (Manifest::read_any(folder), resume) {
-            // A damaged manifest must not stand in the way of starting over.
-            (Err(_), Resume::StartOver) => return Self::fresh(folder, fingerprint, BTreeSet::new()),
-            (known, _) => known?,
+        let names = names_in(folder)?;
+        let known = match Manifest::read(folder) {
+            // A damaged manifest must not stand in the way of making the stage again.
+            Err(_) if resume != Resume::Keep => None,
+            known => known?,
         };
         let Some(known) = known else {
-            refuse_strangers(folder)?;
-            return Self::fresh(folder, fingerprint, BTreeSet::new());
+            refuse_strangers(folder, &names, &fingerprint, resume)?;
+            let owned = names.into_iter().filter(|name| (fingerprint.owns)(name)).collect();
+            return Ok(Self::fresh(folder, fingerprint, resume, owned));
         };
-        if !known.is_current() && resume == Resume::Keep {
-            return Err(other_layout(folder, known.format, &known.tool)
-                .advice("use a different output folder, or --overwrite to make this one again"));
+        if fingerprint.matches(&known) {
+            let (folder, manifest) = (folder.to_owned(), known.clone());
+            let superseded = BTreeSet::new();
+            return Ok(Self { folder, manifest, on_disk: Some(known), resume, same_origin: false, superseded });
         }
-        if known.is_current() && fingerprint.matches(&known) {
-            let was_complete = known.complete;
-            let manifest = Manifest { complete: false, ..known };
-            return Ok(Self { folder: folder.to_owned(), manifest, was_complete, resume, superseded: BTreeSet::new() });
-        }
-        let nothing_to_lose = resume != Resume::Keep || (!known.complete && known.shards.is_empty());
-        if known.stage == fingerprint.stage && nothing_to_lose {
-            return Self::fresh(folder, fingerprint, known.shards.into_keys().collect());
+        let replaced = resume != Resume::Keep || !known.complete && known.shards.is_empty();
+        if known.stage == fingerprint.stage && replaced {
+            return Ok(Self::fresh(folder, fingerprint, resume, known.shards.into_keys().collect()));
         }
         Err(foreign(folder, &known, &fingerprint))
     }
 
-    fn fresh(folder: &Path, fingerprint: Fingerprint, superseded: BTreeSet<String>) -> Result<Self> {
+    fn fresh(folder: &Path, fingerprint: Fingerprint, resume: Resume, superseded: BTreeSet<String>) -> Self {
         let manifest = Manifest {
             format: manifest::FORMAT,
             tool: concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned(),
             stage: fingerprint.stage.to_owned(),
             settings: fingerprint.settings,
             model: fingerprint.model,
+            origin: None,
             shards: BTreeMap::new(),
             totals: BTreeMap::new(),
             complete: false,
         };
-        manifest.write(folder)?;
-        let (folder, resume) = (folder.to_owned(), Resume::Keep);
-        Ok(Self { folder, manifest, was_complete: false, resume, superseded })
+        Self { folder: folder.to_owned(), manifest, on_disk: None, resume, same_origin: false, superseded }
+    }
+
+    /// Says which sequences this run's work comes from.
+    ///
+    /// # Errors
+    /// [`Fault::CheckpointInput`] where finished work comes from others and may not be replaced.
+    pub fn claim(&mut self, origin: Option<Origin>) -> Result<()> {
+        let known = self.manifest.origin.as_ref().zip(origin.as_ref());
+        self.same_origin = known.is_some_and(|(known, own)| known.blake3 == own.blake3);
+        if let Some((known, own)) = known.filter(|_| !self.same_origin && !self.manifest.shards.is_empty()) {
+            if self.resume == Resume::Keep {
+                return Err(other_input(&self.folder, &own.cell(), &known.cell()));
+            }
+            // Files of unchanged shards may still serve; the others do not belong to this work.
+            self.superseded.extend(self.manifest.shards.keys().cloned());
+        }
+        if !self.same_origin {
+            self.manifest.origin = origin;
+        }
+        Ok(())
+    }
+
+    /// Makes the folder ready for the first output: whose it is and that it is not complete stands in it from here on.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn begin(&mut self) -> Result<()> {
+        self.manifest.complete = false;
+        if self.on_disk.as_ref().is_some_and(|on_disk| !on_disk.complete && on_disk.origin == self.manifest.origin) {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
+        remove_abandoned(&self.folder)?;
+        self.write()
     }
 
     /// The folder.
@@ -101,25 +135,32 @@ impl StageDir {
         self.folder.join(name)
     }
 
+    /// Whether no earlier run left finished work.
+    pub fn holds_nothing(&self) -> bool {
+        self.manifest.shards.is_empty() && self.superseded.is_empty()
+    }
+
     /// Whether there is finished work that may be kept.
     pub fn holds_work(&self) -> bool {
         self.resume != Resume::StartOver && !self.manifest.shards.is_empty()
     }
 
-    /// What is recorded as finished.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// What the manifest in the folder says of a file, proved or not.
+    pub fn recorded(&self, name: &str) -> Option<&ShardEntry> {
+        self.on_disk.as_ref()?.shards.get(name)
     }
 
     /// The entry of `name` if it is finished, was made from `input` and its bytes still say so. A file that fails the
     /// proof is forgotten, to be made again. `input` is asked for only where there is an entry to compare with.
     ///
     /// # Errors
-    /// The file is there but cannot be read; those of `input`.
-    pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<String>) -> Result<Option<ShardEntry>> {
+    /// The file is there but cannot be read; those of `input` and of [`allow`](Self::allow).
+    pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<MadeFrom>) -> Result<Option<ShardEntry>> {
         let known = self.manifest.shards.get(name).filter(|_| self.resume != Resume::StartOver);
         let Some(entry) = known.cloned() else { return Ok(None) };
-        if entry.input != input()? {
+        let input = input()?;
+        if entry.input != input.digest {
+            self.allow(name, &input)?;
             return Ok(None);
         }
         let path = self.path(name);
@@ -131,22 +172,55 @@ impl StageDir {
         Ok(proved.then_some(entry))
     }
 
+    /// Whether `name` may be made from `input`. Work of the same origin may always be made again.
+    ///
+    /// # Errors
+    /// [`Fault::CheckpointInput`] where it is finished and was made from something else.
+    pub fn allow(&self, name: &str, input: &MadeFrom) -> Result<()> {
+        let known = self.manifest.shards.get(name).filter(|entry| entry.input != input.digest);
+        match known {
+            Some(entry) if self.resume == Resume::Keep && !self.same_origin => {
+                let cell = |from: &str, digest: &str| format!("{from} ({})", digest.get(..12).unwrap_or(digest));
+                let (here, there) = (cell(&input.from, &input.digest), cell(&entry.from, &entry.input));
+                Err(other_input(&self.path(name), &here, &there))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether an earlier run finished the stage with files made from `input`, and all of them still say so.
     ///
     /// # Errors
-    /// A file is there but cannot be read.
-    pub fn all_done(&mut self, input: &str) -> Result<bool> {
+    /// A file is there but cannot be read; those of [`allow`](Self::allow).
+    pub fn all_done(&mut self, input: &MadeFrom) -> Result<bool> {
         let names: Vec<String> = self.manifest.shards.keys().cloned().collect();
-        let mut done = self.was_complete;
+        let mut done = self.on_disk.as_ref().is_some_and(|on_disk| on_disk.complete);
         for name in names {
-            done = done && self.done(&name, || Ok(input.to_owned()))?.is_some();
+            done = done && self.done(&name, || Ok(input.clone()))?.is_some();
         }
         Ok(done)
     }
 
     /// Notes a finished file without writing the manifest yet: for files that only count together.
     pub fn note(&mut self, name: &str, entry: ShardEntry) {
+        self.superseded.remove(name);
         self.manifest.shards.insert(name.to_owned(), entry);
+    }
+
+    /// Records a finished file. The manifest on disk names it from here on.
+    ///
+    /// # Errors
+    /// The manifest cannot be written.
+    pub fn record(&mut self, name: &str, entry: ShardEntry) -> Result<()> {
+        self.note(name, entry);
+        self.write()
+    }
+
+    /// Finished files that are not among `names`, with their rows: those of inputs that this run was not given.
+    pub fn others(&self, names: &[String]) -> Vec<(String, u64)> {
+        let others = self.manifest.shards.iter();
+        let others = others.filter(|(name, _)| !names.contains(name) && !self.superseded.contains(*name));
+        others.map(|(name, entry)| (name.clone(), entry.rows)).collect()
     }
 
     /// Ends a stage that an earlier run has finished.
@@ -155,23 +229,8 @@ impl StageDir {
     /// The manifest cannot be written.
     pub fn keep(mut self) -> Result<Manifest> {
         self.manifest.complete = true;
-        self.manifest.write(&self.folder)?;
+        self.write()?;
         Ok(self.manifest)
-    }
-
-    /// Records a finished file. The manifest on disk names it from here on.
-    ///
-    /// # Errors
-    /// The manifest cannot be written.
-    pub fn record(&mut self, name: &str, entry: ShardEntry) -> Result<()> {
-        self.manifest.shards.insert(name.to_owned(), entry);
-        self.manifest.write(&self.folder)
-    }
-
-    /// Finished files that are not among `names`, with their rows: those of inputs that this run was not given.
-    pub fn others(&self, names: &[String]) -> Vec<(String, u64)> {
-        let others = self.manifest.shards.iter().filter(|(name, _)| !names.contains(name));
-        others.map(|(name, entry)| (name.clone(), entry.rows)).collect()
     }
 
     /// Removes files that a killed run finished and could not record: those of `ours` that are not in `names`.
@@ -192,6 +251,11 @@ impl StageDir {
     /// # Errors
     /// The manifest cannot be written.
     pub fn finish(mut self, names: &[String], totals: BTreeMap<String, u64>) -> Result<Manifest> {
+        match &self.on_disk {
+            None => self.begin()?, // a stage without a single file
+            Some(on_disk) if !on_disk.complete => remove_abandoned(&self.folder)?,
+            Some(_) => {}
+        }
         let names: BTreeSet<&String> = names.iter().collect();
         let mut stale = std::mem::take(&mut self.superseded);
         stale.extend(self.manifest.shards.keys().cloned());
@@ -200,10 +264,66 @@ impl StageDir {
             let _ = fs::remove_file(self.path(name));
         }
         self.manifest.totals = totals;
-        self.manifest.complete = true;
-        self.manifest.write(&self.folder)?;
-        Ok(self.manifest)
+        self.keep()
     }
+
+    /// Writes the manifest where it says something new: finished work in a folder that may only be read stays usable.
+    fn write(&mut self) -> Result<()> {
+        if self.on_disk.as_ref() != Some(&self.manifest) {
+            self.manifest.write(&self.folder)?;
+            self.on_disk = Some(self.manifest.clone());
+        }
+        Ok(())
+    }
+}
+
+/// What a file is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeFrom {
+    /// Digest of its content.
+    pub digest: String,
+    /// Its names, for messages.
+    pub from: String,
+}
+
+impl MadeFrom {
+    /// Of so many files, of which the first are named.
+    pub fn files(digest: String, names: &[String]) -> Self {
+        const NAMED: usize = 3;
+        let more = names.len().saturating_sub(NAMED);
+        let named = names[..names.len() - more].join(", ");
+        Self { digest, from: if more > 0 { format!("{named} and {more} more") } else { named } }
+    }
+
+    /// The record of a file made from this.
+    pub fn entry(&self, rows: u64, file: FileDigest) -> ShardEntry {
+        ShardEntry { rows, file, input: self.digest.clone(), from: self.from.clone(), computed: None }
+    }
+}
+
+/// Says that work which does not come from `origin` is no longer complete, because what it was made from is about to be
+/// replaced.
+///
+/// # Errors
+/// The manifest cannot be written.
+pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
+    let digest = |origin: Option<&Origin>| origin.map(|origin| origin.blake3.clone());
+    let is_other = |known: &Manifest| origin.is_none() || digest(known.origin.as_ref()) != digest(origin);
+    match Manifest::read(folder) {
+        Ok(Some(manifest)) if manifest.complete && is_other(&manifest) => {
+            Manifest { complete: false, ..manifest }.write(folder)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Finished work of another input.
+fn other_input(path: &Path, here: &str, there: &str) -> Error {
+    Error::new(Fault::CheckpointInput, format!("{} was made from another input", path.display()))
+        .file(path)
+        .expected(format!("made from {here}"))
+        .found(format!("made from {there}"))
+        .advice("use a different output folder, or --overwrite to replace what is there")
 }
 
 /// Finished work that this run could not have made.
@@ -213,15 +333,16 @@ fn foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Error {
     } else {
         differences(manifest, wanted)
     };
-    Error::new(Fault::CheckpointForeign, format!("{} was made with different settings", folder.display()))
+    let (message, advice) = if manifest.stage == wanted.stage {
+        ("was made with different settings", "use a different output folder, the same settings, or --overwrite")
+    } else {
+        ("is the output of another stage", "every stage needs its own output folder: choose another with -o")
+    };
+    Error::new(Fault::CheckpointForeign, format!("{} {message}", folder.display()))
         .file(folder.join(manifest::FILE))
         .expected(here)
         .found(there)
-        .advice(if manifest.stage == wanted.stage {
-            "use a different output folder, the same settings, or --no-resume to start again"
-        } else {
-            "every stage needs its own output folder: choose another with -o"
-        })
+        .advice(advice)
 }
 
 /// What differs between finished and wanted work, on either side.
@@ -243,22 +364,38 @@ fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
     )
 }
 
-/// Refuses a folder without manifest that holds somebody's files.
-fn refuse_strangers(folder: &Path) -> Result<()> {
+/// Refuses a folder without a manifest that holds somebody's files, or files of this stage that may not be replaced.
+fn refuse_strangers(folder: &Path, names: &[String], fingerprint: &Fingerprint, resume: Resume) -> Result<()> {
     // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
-    match names_in(folder)?.into_iter().find(|name| !is_partial(name)) {
-        None => Ok(()),
-        Some(name) => Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
+    let files = || names.iter().filter(|name| !is_partial(name) && *name != manifest::FILE);
+    if let Some(name) = files().find(|name| !(fingerprint.owns)(name)) {
+        return Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
             .file(folder)
             .expected("an empty or new folder, or one that this command wrote")
             .found(name)
-            .advice("choose another folder with -o, or empty this one")),
+            .advice("choose another folder with -o, or empty this one"));
+    }
+    match files().next() {
+        Some(name) if resume == Resume::Keep => {
+            let message = format!("{} has files of {} but no manifest", folder.display(), fingerprint.stage);
+            Err(Error::new(Fault::CheckpointCorrupt, message)
+                .file(folder.join(manifest::FILE))
+                .expected("a manifest, which proves what the files were made from")
+                .found(name)
+                .advice("--overwrite makes this stage again and keeps what is finished of the others"))
+        }
+        _ => Ok(()),
     }
 }
 
+/// Names in a folder; none where it does not exist.
 fn names_in(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
-    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::writing(folder, error)),
+        Err(error) => Err(Error::reading(folder, error)),
+    }
 }
 
 #[cfg(test)]
@@ -268,13 +405,22 @@ mod tests {
     use std::io::Write;
 
     fn fingerprint(window: u32) -> Fingerprint {
-        Fingerprint { stage: "chunk", settings: json!({ "window": window }), model: None }
+        Fingerprint {
+            stage: "chunk",
+            settings: json!({ "window": window }),
+            model: None,
+            owns: |name| name.starts_with("shard-"),
+        }
+    }
+
+    fn made_from(text: &str) -> MadeFrom {
+        MadeFrom { digest: text.to_owned(), from: format!("{text}.fa") }
     }
 
     fn make(folder: &Path, name: &str, content: &[u8]) -> ShardEntry {
         let mut file = crate::fs::AtomicFile::create(&folder.join(name)).unwrap();
         file.write_all(content).unwrap();
-        ShardEntry { rows: 1, file: file.commit().unwrap(), input: "in".into() }
+        made_from("in").entry(1, file.commit().unwrap())
     }
 
     #[test]
@@ -284,13 +430,18 @@ mod tests {
         let mut dir = open();
         let entry = make(folder.path(), "shard-00001.fna", b"ACGT");
         dir.record("shard-00001.fna", entry.clone()).unwrap();
-        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), Some(entry));
-        assert_eq!(open().done("shard-00001.fna", || Ok("other".to_owned())).unwrap(), None);
-        assert_eq!(open().done("shard-00002.fna", || Ok("in".to_owned())).unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok(made_from("in"))).unwrap(), Some(entry));
+        let refused = open().done("shard-00001.fna", || Ok(made_from("other"))).unwrap_err();
+        assert_eq!(refused.fault(), Fault::CheckpointInput);
+        let report = refused.report("virnucpro");
+        assert!(report.contains("in.fa") && report.contains("other.fa") && report.contains("--overwrite"), "{report}");
+        let mut replacing = StageDir::open(folder.path(), fingerprint(500), Resume::Overwrite).unwrap();
+        assert_eq!(replacing.done("shard-00001.fna", || Ok(made_from("other"))).unwrap(), None);
+        assert_eq!(open().done("shard-00002.fna", || Ok(made_from("in"))).unwrap(), None);
         fs::write(folder.path().join("shard-00001.fna"), "ACGA").unwrap();
-        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok(made_from("in"))).unwrap(), None);
         fs::remove_file(folder.path().join("shard-00001.fna")).unwrap();
-        assert_eq!(open().done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
+        assert_eq!(open().done("shard-00001.fna", || Ok(made_from("in"))).unwrap(), None);
     }
 
     #[test]
@@ -304,7 +455,7 @@ mod tests {
         let report = error.report("virnucpro");
         assert!(report.contains("window 300") && report.contains("window 500"), "{report}");
         let mut dir = StageDir::open(folder.path(), fingerprint(300), Resume::StartOver).unwrap();
-        assert_eq!(dir.done("shard-00001.fna", || Ok("in".to_owned())).unwrap(), None);
+        assert_eq!(dir.done("shard-00001.fna", || Ok(made_from("in"))).unwrap(), None);
     }
 
     #[test]
@@ -327,14 +478,88 @@ mod tests {
     #[test]
     fn a_folder_tells_whose_it_is_before_anything_is_finished() {
         let folder = tempfile::tempdir().unwrap();
-        drop(StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap());
+        StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap().begin().unwrap();
         assert!(!Manifest::read(folder.path()).unwrap().unwrap().complete);
         // Nothing is finished: other settings are welcome, another stage is not.
         let dir = StageDir::open(folder.path(), fingerprint(300), Resume::Keep).unwrap();
-        assert_eq!(dir.manifest().settings["window"], 300);
-        let merge = Fingerprint { stage: "merge", settings: json!({}), model: None };
+        assert_eq!(dir.manifest.settings["window"], 300);
+        let merge = Fingerprint { stage: "merge", settings: json!({}), model: None, owns: |_| false };
         let error = StageDir::open(folder.path(), merge, Resume::Keep).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);
+    }
+
+    fn origin(text: &str) -> Option<Origin> {
+        Some(Origin { input: format!("{text}.fa"), blake3: text.to_owned() })
+    }
+
+    #[test]
+    fn finished_work_of_another_origin_is_kept_until_it_may_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |resume| StageDir::open(folder.path(), fingerprint(500), resume).unwrap();
+        let mut dir = open(Resume::Keep);
+        dir.claim(origin("one")).unwrap();
+        for name in ["shard-00001.fna", "shard-00002.fna"] {
+            dir.record(name, make(folder.path(), name, b"A")).unwrap();
+        }
+        dir.finish(&["shard-00001.fna".to_owned(), "shard-00002.fna".to_owned()], BTreeMap::new()).unwrap();
+        let error = open(Resume::Keep).claim(origin("two")).unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointInput);
+        let report = error.report("virnucpro");
+        assert!(report.contains("one.fa") && report.contains("two.fa"), "{report}");
+        assert!(Manifest::read(folder.path()).unwrap().unwrap().complete);
+        // The same origin: what is made of it may be made again.
+        let mut same = open(Resume::Keep);
+        same.claim(origin("one")).unwrap();
+        assert_eq!(same.done("shard-00001.fna", || Ok(made_from("other"))).unwrap(), None);
+        // Replaced on demand: a file made from the same bytes serves, others are not part of the new work.
+        let mut other = open(Resume::Overwrite);
+        other.claim(origin("two")).unwrap();
+        assert!(other.done("shard-00001.fna", || Ok(made_from("in"))).unwrap().is_some());
+        assert_eq!(other.others(&["shard-00001.fna".to_owned()]), []);
+        let manifest = other.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        assert_eq!((manifest.origin, manifest.shards.len()), (origin("two"), 1));
+        assert!(!folder.path().join("shard-00002.fna").exists());
+    }
+
+    #[test]
+    fn files_of_unknown_origin_are_told_apart_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        dir.claim(None).unwrap();
+        dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        dir.claim(origin("two")).unwrap();
+        dir.begin().unwrap();
+        let error = dir.done("shard-00001.fna", || Ok(made_from("other"))).unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointInput);
+    }
+
+    #[test]
+    fn looking_at_finished_work_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
+        dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        let written = || fs::metadata(folder.path().join(manifest::FILE)).unwrap().modified().unwrap();
+        let before = written();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        assert!(dir.all_done(&made_from("in")).unwrap());
+        dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        assert_eq!(written(), before);
+        let nowhere = folder.path().join("none");
+        drop(StageDir::open(&nowhere, fingerprint(500), Resume::Keep).unwrap());
+        assert!(!nowhere.exists());
+    }
+
+    #[test]
+    fn files_without_a_manifest_are_made_again_on_demand_and_strangers_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("shard-00001.fna"), "A").unwrap();
+        let open = |resume| StageDir::open(folder.path(), fingerprint(500), resume);
+        assert_eq!(open(Resume::Keep).unwrap_err().fault(), Fault::CheckpointCorrupt);
+        assert!(open(Resume::Overwrite).is_ok() && open(Resume::StartOver).is_ok());
+        fs::write(folder.path().join("thesis.tex"), "").unwrap();
+        assert_eq!(open(Resume::Overwrite).unwrap_err().fault(), Fault::OutputForeign);
     }
 
     #[test]

@@ -12,25 +12,26 @@ use super::float_text::float32_text;
 use super::manifest::{ModelStamp, ShardEntry};
 use super::parquet_table::ParquetTable;
 use super::row::{Column, Row, Value};
+use super::stage_dir::MadeFrom;
 use crate::error::{Error, Fault, Result};
-use crate::fs::{AtomicFile, FileDigest};
+use crate::fs::{AtomicFile, FileDigest, SealedFile};
 use crate::units::TableFormats;
 
 /// Where a table comes from: what it says of itself as Parquet.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct Provenance<'a> {
     /// The stage that writes it.
     pub stage: &'a str,
-    /// Digest of what it is made from, as in the manifest.
-    pub input: &'a str,
+    /// What it is made from, as in the manifest.
+    pub input: &'a MadeFrom,
     /// The model, if the stage uses one.
     pub model: Option<&'a ModelStamp>,
 }
 
-impl Origin<'_> {
+impl Provenance<'_> {
     fn metadata(&self) -> BTreeMap<String, String> {
         let tool = concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned();
-        let mut pairs = vec![("tool", tool), ("stage", self.stage.to_owned()), ("input", self.input.to_owned())];
+        let mut pairs = vec![("tool", tool), ("stage", self.stage.to_owned()), ("input", self.input.digest.clone())];
         if let Some(model) = self.model {
             pairs.push(("bundle", model.bundle.clone()));
             pairs.push(("bundle_digest", model.digest.clone()));
@@ -77,17 +78,28 @@ impl<R: Row> TableWriter<R> {
         self.rows
     }
 
+    /// Puts the files of the table on the device; their names come later.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn seal(self, provenance: &Provenance<'_>) -> Result<Vec<(&'static str, SealedFile)>> {
+        let mut files = vec![(R::TSV, self.text.into_file()?.seal()?)];
+        if let Some(parquet) = self.parquet {
+            files.push((R::PARQUET, parquet.into_file(&provenance.metadata())?.seal()?));
+        }
+        Ok(files)
+    }
+
     /// Gives the files of the table their names; the names, and what is in the files.
     ///
     /// # Errors
     /// The table cannot be written.
-    pub fn commit(self, origin: &Origin<'_>) -> Result<Vec<(&'static str, ShardEntry)>> {
-        let entry = |file| ShardEntry { rows: self.rows, file, input: origin.input.to_owned() };
-        let mut files = vec![(R::TSV, entry(self.text.commit()?))];
-        if let Some(parquet) = self.parquet {
-            files.push((R::PARQUET, entry(parquet.commit(&origin.metadata())?)));
-        }
-        Ok(files)
+    pub fn commit(self, provenance: &Provenance<'_>) -> Result<Vec<(&'static str, ShardEntry)>> {
+        let (rows, files) = (self.rows, self.seal(provenance)?);
+        let entry = |file: &SealedFile| provenance.input.entry(rows, file.digest().clone());
+        let entries = files.iter().map(|(name, file)| (*name, entry(file))).collect();
+        SealedFile::publish(files.into_iter().map(|(_, file)| file).collect())?;
+        Ok(entries)
     }
 }
 
@@ -118,9 +130,8 @@ impl TextTable {
         ended.map_err(|error| failed(&self.path, error))
     }
 
-    fn commit(self) -> Result<FileDigest> {
-        let file = self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))?;
-        file.commit()
+    fn into_file(self) -> Result<AtomicFile> {
+        self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))
     }
 }
 
@@ -259,6 +270,10 @@ mod tests {
         }
     }
 
+    fn input() -> MadeFrom {
+        MadeFrom { digest: "abc".to_owned(), from: "x.fa".to_owned() }
+    }
+
     fn written(folder: &Path, rows: usize) -> Vec<(&'static str, ShardEntry)> {
         let mut table = TableWriter::<Sample>::create(folder, TableFormats::TsvAndParquet).unwrap();
         for number in 0..rows {
@@ -266,7 +281,7 @@ mod tests {
         }
         assert_eq!(table.rows(), rows as u64);
         let model = ModelStamp { bundle: "mini".to_owned(), digest: "b723".to_owned(), trained: false };
-        table.commit(&Origin { stage: "predict", input: "abc", model: Some(&model) }).unwrap()
+        table.commit(&Provenance { stage: "predict", input: &input(), model: Some(&model) }).unwrap()
     }
 
     fn parquet(folder: &Path) -> ParquetRecordBatchReaderBuilder<File> {
@@ -357,7 +372,7 @@ mod tests {
     fn parquet_is_written_where_it_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let table = TableWriter::<Sample>::create(folder.path(), TableFormats::Tsv).unwrap();
-        table.commit(&Origin { stage: "chunk", input: "", model: None }).unwrap();
+        table.commit(&Provenance { stage: "chunk", input: &input(), model: None }).unwrap();
         assert!(folder.path().join("sample.tsv").exists() && !folder.path().join("sample.parquet").exists());
     }
 

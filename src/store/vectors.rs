@@ -100,7 +100,7 @@ impl VectorWriter {
     /// # Errors
     /// The file cannot be written.
     pub fn commit(self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
-        parquet_file::finish(self.writer, &self.schema, metadata)
+        parquet_file::finish(self.writer, &self.schema, metadata)?.commit()
     }
 
     fn width(&self) -> i32 {

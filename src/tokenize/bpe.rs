@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn every_letter_that_is_not_a_base_is_one_unknown_token() {
+        let tokenizer = load(OWN).unwrap();
+        let masked = ids(&tokenizer, "ATGNNNRCC");
+        assert_eq!(masked, [1, 5, 17, 0, 0, 0, 0, 16, 2]);
+        for other in ["ATGXXXXCC", "ATGUUUUCC"] {
+            assert_eq!(ids(&tokenizer, other), masked, "{other}");
+        }
+    }
+
+    #[test]
     fn planted_padding_and_truncation_are_not_obeyed() {
         let sequence = "ACGTTGCA".repeat(80);
         let expected = ids(&load(OWN).unwrap(), &sequence);

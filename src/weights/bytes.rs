@@ -9,6 +9,7 @@ use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::{ContentHash as _, Digest, Sha256};
+use crate::fs::text::decode_file;
 use crate::weights::placeholder::Placeholder;
 
 /// Bytes of a model file: mapped from disk, read, or part of the executable.
@@ -175,17 +176,19 @@ pub(crate) fn refuse_pointer(bytes: &[u8], path: &Path) -> Result<()> {
     Err(Error::new(Fault::ModelPointer, "this is not the model file itself").file(path).found(found).advice(advice))
 }
 
-/// Text of a small file of a model (configuration, list of symbols), at most 64 MiB.
+/// Text of a small file of a model (configuration, list of symbols), at most 64 MiB, without a byte order mark.
 ///
 /// # Errors
 /// As [`ModelBytes::open`], [`refuse_pointer`], and [`Fault::ModelFormat`] for anything but text.
 pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str> {
     refuse_pointer(bytes, path)?;
-    let wrong = |found: String| Error::new(Fault::ModelFormat, "this is not a text file").file(path).found(found);
     if bytes.len() > 64 << 20 {
-        return Err(wrong(format!("{} bytes", bytes.len())).expected("at most 64 MiB"));
+        return Err(Error::new(Fault::ModelFormat, "this is not a text file of a model")
+            .file(path)
+            .expected("at most 64 MiB")
+            .found(format!("{} bytes", bytes.len())));
     }
-    std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))
+    decode_file(bytes, path, Fault::ModelFormat)
 }
 
 #[cfg(test)]

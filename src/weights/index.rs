@@ -48,7 +48,7 @@ pub(crate) fn read(path: &Path) -> Result<Index> {
     let refused = |message: &str| Error::new(Fault::ModelFormat, message).file(path);
     let content = ModelBytes::open(path)?;
     let text = bytes::text(&content, path)?;
-    let file: IndexFile = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+    let file: IndexFile = serde_json::from_str(text).map_err(|error| {
         let again = "the file may be cut short or damaged: download it again";
         refused("this index of shards cannot be read").line(error.line() as u64).caused_by(error).advice(again)
     })?;

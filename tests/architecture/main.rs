@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("bundle", &["error", "units", "fs", "weights", "tokenize", "model::schema"]),
-    ("config", &["error", "units"]),
+    ("config", &["error", "units", "fs::text"]),
     (
         "embed",
         &["error", "units", "config", "tokenize", "pack", "weights", "bundle", "model", "store", "runtime", "device"],

@@ -265,3 +265,59 @@ fn a_file_that_is_no_configuration_is_named_by_its_line() {
         assert_eq!(setting(&listing, "window"), ("500".to_owned(), "default".to_owned()));
     }
 }
+
+#[test]
+fn a_configuration_is_printed_without_what_a_run_would_need() {
+    for (command, options) in [
+        ("run", &["output", "window", "threads"][..]),
+        ("chunk", &["output", "window"]),
+        ("embed-dnabert", &["output", "model"]),
+        ("embed-esm", &["output", "model"]),
+        ("merge", &["dnabert", "esm", "output"]),
+        ("predict", &["windows", "viral-share"]),
+        ("info", &["device"]),
+        ("models list", &["models"]),
+        ("models fetch", &["log-level"]),
+        ("models import", &["models"]),
+        ("models verify", &["device"]),
+        ("models path", &["models"]),
+        ("models", &["models"]),
+        ("", &["log-level"]),
+    ] {
+        let text = listing(&command.split_whitespace().collect::<Vec<_>>()).unwrap();
+        assert!(text.starts_with(&format!("# virnucpro {command}").trim_end().to_owned()), "{command}: {text}");
+        for option in options {
+            let stated = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{option}: "));
+            assert!(text.lines().any(stated), "{option} of {command}: {text}");
+        }
+    }
+    // Required options are required again where there is work to do.
+    assert_eq!(cli::parse(["virnucpro", "run"].map(OsString::from).to_vec()).unwrap_err().fault(), Fault::Usage);
+}
+
+#[test]
+fn a_configuration_in_another_encoding_is_read_or_told_as_such() {
+    let sandbox = sandbox();
+    let run = |content: &[u8]| {
+        sandbox.write("c.yaml", content);
+        sandbox.run(&["chunk", "x.fa", "-o", "out", "--config", "c.yaml", "--print-config"])
+    };
+    let text = run("\u{feff}window: 300\r\nshard-frames: 7\r\n".as_bytes()).ok().stdout;
+    assert!(text.contains("window: 300  # file") && text.contains("shard-frames: 7  # file"), "{text}");
+    let ran = run(b"window: 300\n# K\xF6ln\n");
+    assert_eq!(ran.fails(78, "VN-CONFIG")["line"], 2);
+    ran.says(&["c.yaml, line 2", "not UTF-8", "0xF6"]);
+    let wide: Vec<u8> = "\u{feff}window: 300\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let ran = run(&wide);
+    ran.fails(78, "VN-CONFIG");
+    ran.says(&["UTF-16", "iconv"]);
+}
+
+#[test]
+fn a_name_from_another_program_in_the_file_names_the_option_here() {
+    let sandbox = sandbox();
+    for (line, nearest) in [("outdir: x", "output"), ("force: true", "overwrite")] {
+        sandbox.write("c.yaml", format!("{line}\n"));
+        sandbox.run(&["run", "x.fa", "--config", "c.yaml"]).says(&[&format!("did you mean {nearest}?")]);
+    }
+}

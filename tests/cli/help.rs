@@ -9,7 +9,7 @@ use serde_json::Value;
 use virnucpro::cli::{self, Asked, Cli};
 
 /// Every command that can be asked for, as the words after the program's name.
-fn commands() -> Vec<Vec<String>> {
+pub fn commands() -> Vec<Vec<String>> {
     fn collect(command: &Command, path: &[String], found: &mut Vec<Vec<String>>) {
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
             let path = [path, &[sub.get_name().to_owned()]].concat();
@@ -28,7 +28,7 @@ fn parse(words: &[String]) -> Result<Asked, String> {
     cli::parse(words).map_err(|error| error.report("virnucpro"))
 }
 
-fn help(command: &[String]) -> String {
+pub fn help(command: &[String]) -> String {
     match parse(&[command, &["--help".to_owned()]].concat()) {
         Ok(Asked::Text(text)) => text,
         other => panic!("{command:?}: {other:?}"),
@@ -36,7 +36,7 @@ fn help(command: &[String]) -> String {
 }
 
 /// Command lines under `Examples:`, without their indentation; one that is continued is one.
-fn examples(help: &str) -> Vec<String> {
+pub fn examples(help: &str) -> Vec<String> {
     let after = help.split("Examples:\n").nth(1).unwrap_or_default();
     let lines: Vec<&str> = after.lines().take_while(|line| !line.is_empty()).collect();
     assert!(lines.iter().all(|line| line.starts_with("  ")), "a line of the examples was wrapped: {lines:?}");
@@ -206,6 +206,6 @@ fn the_log_level_chooses_which_messages_come() {
     };
     assert_eq!(messages("error"), "");
     let (warn, info) = (messages("warn"), messages("info"));
-    assert!(warn.contains("1 of") || warn.contains("U, as in RNA"), "{warn}");
+    assert!(warn.contains("RNA: 2 U read as T"), "{warn}");
     assert!(!warn.contains("info:") && info.contains("info:") && info.contains("warn:"), "{warn}\n{info}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 
-use crate::support::{Random, Sandbox, Table, assert_same_files, mock, shared};
+use crate::support::{Ran, Random, Sandbox, Table, assert_same_files, mock, shared};
 
 /// Columns that name the file and not what is in it.
 const ORIGIN: [&str; 2] = ["sample", "file"];
@@ -285,15 +285,15 @@ fn fastq_gives_the_tables_of_fasta() {
 fn records_of_one_id_are_told_apart_and_counted() {
     let sandbox = Sandbox::new();
     let (a, b) = (Random::new(3).fasta(3, 600), Random::new(4).fasta(3, 700));
-    sandbox.write("a.fa", format!("{a}>r1 again\nACGACGACG\n>r1__2\nACGACG\n"));
+    sandbox.write("a.fa", format!("{a}>r1__2\nACGACG\n>r1 again\nACGACGACG\n"));
     sandbox.write("b.fa", &b);
     let both = tables(&sandbox, &["a.fa", "b.fa"], "both");
-    let sequences = ["r1", "r2", "r3", "r1__2", "r1__2__2", "r1__3", "r2__2", "r3__2"];
+    let sequences = ["r1", "r2", "r3", "r1__2", "r1__3", "r1__4", "r2__2", "r3__2"];
     assert_eq!(both.sequences.column("sequence_id"), sequences);
-    assert_eq!(both.inputs.column("original_id"), ["r1", "r2", "r3", "r1", "r1__2", "r1", "r2", "r3"]);
+    assert_eq!(both.inputs.column("original_id"), ["r1", "r2", "r3", "r1__2", "r1", "r1", "r2", "r3"]);
     assert_eq!(both.sequences.column("sample"), ["a", "a", "a", "a", "a", "b", "b", "b"]);
     assert_eq!(both.inputs.column("record"), ["1", "2", "3", "4", "5", "1", "2", "3"]);
-    assert_eq!(sandbox.json("both/windows/manifest.json")["totals"]["renamed"], 5);
+    assert_eq!(sandbox.json("both/windows/manifest.json")["totals"]["renamed"], 4);
     // The second file's records score as they do alone, whatever they are called.
     let alone = tables(&sandbox, &["b.fa"], "alone");
     let scores = |table: &Table| table.column("best_p_virus").iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
@@ -303,8 +303,163 @@ fn records_of_one_id_are_told_apart_and_counted() {
     let json = refused.fails(65, "VN-IN-DUPID");
     assert_eq!(
         (json["file"].as_str(), json["record"].as_str(), json["line"].as_u64()),
-        (Some("a.fa"), Some("r1"), Some(7))
+        (Some("a.fa"), Some("r1"), Some(9))
     );
+}
+
+#[test]
+fn a_record_of_a_later_file_keeps_its_id_or_the_run_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.fa", ">x\nACGACG\n>x\nACGACG\n");
+    sandbox.write("b.fa", ">y\nACGACG\n\n>x__2\nACGACG\n");
+    let json = sandbox.run(&["run", "a.fa", "b.fa", "--model", &mock(), "-o", "out"]).fails(65, "VN-IN-DUPID");
+    assert_eq!((json["file"].as_str(), json["line"].as_u64()), (Some("b.fa"), Some(4)));
+    assert!(json["found"].as_str().unwrap().contains("a.fa, line 3"), "{json}");
+    let other = tables(&sandbox, &["b.fa", "a.fa"], "other-order");
+    assert_eq!(other.sequences.column("sequence_id"), ["y", "x__2", "x", "x__3"]);
+    assert_eq!(other.inputs.column("original_id"), ["y", "x__2", "x", "x"]);
+}
+
+/// The same bases as RNA, soft-masked letters too.
+fn rna(text: &str) -> String {
+    let letters =
+        |line: &str| if line.starts_with('>') { line.to_owned() } else { line.replace('T', "U").replace('t', "u") };
+    text.lines().map(|line| letters(line) + "\n").collect()
+}
+
+#[test]
+fn rna_gives_the_tables_of_dna_and_a_warning_per_input() {
+    let sandbox = Sandbox::new();
+    let mut text = Random::new(15).fasta(3, 700);
+    text.push_str(">lower\natgccatgtatt\n");
+    sandbox.write("dna.fa", &text);
+    sandbox.write("rna.fa", rna(&text));
+    let count = rna(&text).matches(['U', 'u']).count();
+    let dna = tables(&sandbox, &["dna.fa"], "dna").without(&ORIGIN);
+    let ran = sandbox.run(&["run", "rna.fa", "dna.fa", "--model", &mock(), "-o", "both"]).ok();
+    ran.says(&[&format!("rna.fa: RNA: {count} U read as T")]);
+    assert_eq!(ran.stderr.matches("RNA").count(), 1, "{}", ran.told());
+    assert_eq!(tables(&sandbox, &["rna.fa"], "rna").without(&ORIGIN), dna);
+    let shard = |out: &str| sandbox.text(&format!("{out}/windows/shard-00001.fna"));
+    assert_eq!(shard("rna"), shard("dna"));
+}
+
+#[test]
+fn rna_is_left_to_the_original_programs_way_where_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", ">a\nAUGGCCGCAAUGGCCGCAggu\n");
+    let chunk = |options: &[&str], out: &str| {
+        let ran = sandbox.run(&[&["chunk", "x.fa", "-o", out], options].concat()).ok();
+        ran.says(&["x.fa: RNA: 3 U kept as in the original program"]);
+        assert_eq!(sandbox.table(&format!("{out}/inputs.tsv")).column("n_ambiguous"), ["3"]);
+        let (nucleotides, proteins) = (format!("{out}/shard-00001.fna"), format!("{out}/shard-00001.faa"));
+        (sandbox.text(&nucleotides), sandbox.text(&proteins))
+    };
+    let dropped = chunk(&["--uracil", "drop"], "drop");
+    assert!(dropped.0.starts_with(">a_chunk_1F1\nAUGGCCGCAAUGG\n"), "{}", dropped.0);
+    assert!(dropped.1.starts_with(">a_chunk_1F1\nAAAA\n"), "{}", dropped.1);
+    assert_eq!(chunk(&["--legacy"], "legacy"), dropped);
+    assert_eq!(chunk(&["--legacy", "--uracil", "drop"], "both"), dropped);
+    assert_eq!(sandbox.text("legacy/chunked500.fa"), ">a_chunk_1\nAUGGCCGCAAUGGCCGCAggu\n");
+    assert!(sandbox.text("drop/manifest.json").contains("\"uracil\": \"drop\""));
+
+    let mut command = sandbox.command(&["chunk", "x.fa", "-o", "environment"]);
+    command.env("VIRNUCPRO_URACIL", "drop");
+    Ran::of(command).ok();
+    assert_eq!(sandbox.text("environment/shard-00001.faa"), dropped.1);
+    for command in ["chunk", "run"] {
+        let ran = sandbox.run(&[command, "x.fa", "--legacy", "--uracil", "t", "-o", "refused"]);
+        ran.fails(64, "VN-USAGE");
+        ran.says(&["--uracil t and --legacy contradict each other"]);
+    }
+    assert!(!sandbox.path("refused").exists());
+    sandbox.run(&["chunk", "x.fa", "-o", "drop"]).fails(3, "VN-CKPT-FOREIGN");
+}
+
+#[test]
+fn masked_bases_are_read_as_unknown_ones() {
+    let sandbox = Sandbox::new();
+    let text = Random::new(16).fasta(2, 900);
+    let vector = |letter: &str| text.replace("ACG", &letter.repeat(3));
+    sandbox.write("n.fa", vector("N"));
+    sandbox.write("x.fa", vector("X"));
+    let (n, x) = (tables(&sandbox, &["n.fa"], "n"), tables(&sandbox, &["x.fa"], "x"));
+    assert_eq!(n.inputs.without(&ORIGIN), x.inputs.without(&ORIGIN));
+    // Scores of the mock encoder depend on every letter.
+    let scored = ["sample", "verdict", "score_others", "score_virus"];
+    assert_eq!(n.windows.without(&scored), x.windows.without(&scored));
+    let shard = |name: &str| sandbox.text(&format!("{name}/windows/shard-00001.fna"));
+    assert_eq!(shard("x").replace('X', "N"), shard("n"));
+    assert!(shard("x").contains("XXX"));
+}
+
+#[test]
+fn unknown_letters_are_masked_on_demand_and_reported() {
+    let sandbox = Sandbox::new();
+    let text = Random::new(17).fasta(2, 900);
+    sandbox.write("n.fa", format!("{text}>odd\nACGNACGNNACG\n"));
+    sandbox.write("odd.fa", format!("{text}>odd\nACGLACGI.ACG\n"));
+    let json = sandbox.run(&["chunk", "odd.fa", "-o", "strict"]).fails(65, "VN-IN-CHAR");
+    assert_eq!(json["line"], 6);
+    let options = ["odd.fa", "--letters", "mask"];
+    let masked = tables(&sandbox, &options, "masked");
+    assert_eq!(masked.without(&ORIGIN), tables(&sandbox, &["n.fa"], "n").without(&ORIGIN));
+    let ran = sandbox.run(&[&["chunk", "-o", "again"], &options[..]].concat()).ok();
+    ran.says(&["odd.fa: 3 unknown letters read as N, the first on line 6"]);
+    sandbox.run(&["chunk", "odd.fa", "--letters", "keep", "-o", "x"]).fails(64, "VN-USAGE");
+}
+
+#[test]
+fn signs_of_damage_are_warnings_and_with_strict_input_errors() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", ">a\nATGGCCGCAATGGCCGCA");
+    let model = mock();
+    for (command, more) in [("chunk", &[][..]), ("run", &["--model", &model])] {
+        let of = |args: &[&str]| sandbox.run(&[&[command, "x.fa"], more, args].concat());
+        let ran = of(&["-o", &format!("warned-{command}")]).told();
+        assert!(ran.contains("no line break"), "{ran}");
+        let out = format!("strict-{command}");
+        let ran = of(&["--strict-input", "-o", &out]);
+        ran.says(&["VN-IN-TRUNC", "x.fa", "to do:"]);
+        assert_eq!(ran.code, 65, "{}", ran.told());
+    }
+    let warned = sandbox.files("warned-chunk");
+    // What was made without it does not pass for checked.
+    sandbox.run(&["chunk", "x.fa", "--strict-input", "-o", "warned-chunk"]).fails(65, "VN-IN-TRUNC");
+    assert_same_files(&warned, &sandbox.files("warned-chunk"), "refused");
+}
+
+#[test]
+fn an_encoder_is_not_given_the_other_kind_of_sequences() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(18).fasta(4, 900));
+    sandbox.run(&["chunk", "x.fa", "-o", "windows"]).ok();
+    let embed =
+        |command: &str, file: &str| sandbox.run(&[command, file, "--model", &mock(), "-o", &format!("o-{command}")]);
+    for file in ["windows/shard-00001.fna", "x.fa"] {
+        let json = embed("embed-esm", file).fails(65, "VN-IN-FORMAT");
+        assert!(json["advice"].as_str().unwrap().contains("embed-esm takes proteins"), "{json}");
+    }
+    embed("embed-esm", "windows/shard-00001.fna").says(&["windows/shard-00001.faa beside it"]);
+    embed("embed-dnabert", "windows/shard-00001.faa").fails(65, "VN-IN-PROTEIN");
+    embed("embed-dnabert", "windows/shard-00001.faa").says(&["windows/shard-00001.fna beside it"]);
+    // Residues that are nucleotide codes too: only the name tells.
+    sandbox.write("few.faa", ">a\nMKVAAGGT\n");
+    embed("embed-dnabert", "few.faa").fails(65, "VN-IN-PROTEIN");
+    embed("embed-esm", "few.faa").ok();
+}
+
+#[test]
+fn u_in_a_file_for_the_encoder_is_reported_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("own.fa", ">a\nACGUACGUu\n>b\nACGU\n>c\nACG");
+    let embed = |file: &str, out: &str| sandbox.run(&["embed-dnabert", file, "--model", &mock(), "-o", out]).ok();
+    let ran = embed("own.fa", "own");
+    ran.says(&["own.fa: RNA: 4 U embedded as it stands", "own.fa: the last line has no line break"]);
+    assert_eq!(ran.stderr.matches("RNA").count(), 1, "{}", ran.told());
+    // Windows that were made with it are what was asked for.
+    sandbox.run(&["chunk", "own.fa", "--uracil", "drop", "-o", "windows"]).ok();
+    assert!(!embed("windows", "vectors").stderr.contains("RNA"));
 }
 
 #[test]
@@ -326,8 +481,48 @@ fn a_sample_sheet_names_samples_and_files_beside_it() {
             assert_eq!(sample == "soil", sequence.ends_with("__2"), "{sequence} of {sample}");
         }
     }
-    let named = tables(&sandbox, &["data/lane1.fa", "data/lane2.fa.gz", "data/lane1.fa"], "named");
+    fs::copy(sandbox.path("data/lane1.fa"), sandbox.path("data/again.fa")).unwrap();
+    let named = tables(&sandbox, &["data/lane1.fa", "data/lane2.fa.gz", "data/again.fa"], "named");
     assert_eq!(listed.without(&ORIGIN), named.without(&ORIGIN));
+}
+
+#[test]
+fn a_sheet_of_pairs_as_workflows_write_it_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data/a_1.fa", Random::new(5).fasta(2, 600));
+    sandbox.write("data/a_2.fa", ">x\nACGACGACGACGACGACG\n");
+    sandbox.write("data/b.fa", ">y\nACGACGACGACGACGACG\n");
+    sandbox.write("data/S.CSV", "\u{feff}sample,fastq_1,fastq_2\r\n\"gut, left\",a_1.fa,a_2.fa\r\nsoil,b.fa,\r\n");
+    let listed = tables(&sandbox, &["data/S.CSV"], "listed");
+    assert_eq!(listed.sequences.column("sample"), ["gut, left", "gut, left", "gut, left", "soil"]);
+    assert_eq!(listed.inputs.column("file"), ["data/a_1.fa", "data/a_1.fa", "data/a_2.fa", "data/b.fa"]);
+}
+
+#[test]
+fn a_fault_of_a_sheet_is_told_by_the_command_in_the_form_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("s.tsv", b"sample\tfile\nK\xF6ln\tx.fa\n");
+    let ran = sandbox.run(&["chunk", "s.tsv", "-o", "out"]);
+    assert_eq!(ran.fails(65, "VN-IN-SHEET")["line"], 2);
+    ran.says(&["virnucpro chunk: ", "not UTF-8"]);
+    let ran = sandbox.run(&["chunk", "s.tsv", "-o", "out", "--log-format", "json"]);
+    assert!(ran.stderr.lines().all(|line| line.starts_with('{')), "{}", ran.told());
+}
+
+#[test]
+fn files_of_one_name_are_samples_of_their_own() {
+    let sandbox = Sandbox::new();
+    for folder in ["s1", "s2"] {
+        sandbox.write(&format!("{folder}/contigs.fasta"), Random::new(5).fasta(1, 600));
+    }
+    let both = tables(&sandbox, &["s1/contigs.fasta", "s2/contigs.fasta"], "both");
+    assert_eq!(both.sequences.column("sample"), ["s1/contigs", "s2/contigs"]);
+    let ran = sandbox.run(&["chunk", "s1/contigs.fasta", "s2/contigs.fasta", "-o", "told"]).ok();
+    ran.says(&["info: the sample in s1/contigs.fasta is called s1/contigs"]);
+    let ran = sandbox.run(&["chunk", "s1/contigs.fasta", "./s1/../s1/contigs.fasta", "-o", "twice"]);
+    ran.fails(64, "VN-USAGE");
+    ran.says(&["given twice"]);
+    assert!(!sandbox.path("twice").exists());
 }
 
 #[test]

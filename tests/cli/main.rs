@@ -4,9 +4,13 @@
 
 mod config;
 mod documents;
+mod encodings;
+mod examples;
 mod failures;
 mod fasta_faults;
+mod handover;
 mod help;
+mod hints;
 mod inputs;
 mod reader_memory;
 mod resume;

@@ -61,6 +61,16 @@ fn a_second_run_makes_nothing_again() {
     assert!(made(&before, &sandbox).is_empty());
 }
 
+/// A run that is refused with exit code 3 and leaves every file as it was.
+#[track_caller]
+fn refused_untouched(sandbox: &Sandbox, more: &[&str], fault: &str) -> Ran {
+    let before = sandbox.files("out");
+    let ran = run(sandbox, more);
+    ran.fails(3, fault);
+    assert_same_files(&before, &sandbox.files("out"), "refused");
+    ran
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     Deleted,
@@ -137,7 +147,9 @@ fn a_changed_input_leads_to_the_work_it_affects() {
     let before = identities(&sandbox);
     let longer = format!("{}>more\n{}\n", input(), Random::new(12).dna(1400));
     sandbox.write("x.fa", &longer);
-    run(&sandbox, &CUT).ok();
+    let replace = [&CUT[..], &["--overwrite"]].concat();
+    refused_untouched(&sandbox, &CUT, "VN-CKPT-INPUT");
+    run(&sandbox, &replace).ok();
     assert_same_files(&finished(&longer, &CUT).files("out"), &sandbox.files("out"), "one record more");
     let made = made(&before, &sandbox);
     for kept in ["dnabert/shard-00001.parquet", "esm/shard-00002.parquet", "merged/shard-00001.parquet"] {
@@ -147,7 +159,7 @@ fn a_changed_input_leads_to_the_work_it_affects() {
     // Fewer records: what no longer belongs to the output goes.
     let shorter: String = input().lines().take(4).map(|line| format!("{line}\n")).collect();
     sandbox.write("x.fa", &shorter);
-    run(&sandbox, &CUT).ok();
+    run(&sandbox, &replace).ok();
     assert_same_files(&finished(&shorter, &CUT).files("out"), &sandbox.files("out"), "fewer records");
 }
 
@@ -191,12 +203,128 @@ fn starting_over_never_removes_the_work_of_another_stage() {
 }
 
 #[test]
-fn files_without_a_manifest_are_somebody_elses() {
+fn a_lost_manifest_costs_its_stage_and_no_other() {
     let sandbox = finished(&input(), &CUT);
-    fs::remove_file(sandbox.path("out/windows/manifest.json")).unwrap();
+    for stage in ["windows", "dnabert", "esm", "merged", "predictions"] {
+        let expected = sandbox.files("out");
+        fs::remove_file(sandbox.path(&format!("out/{stage}/manifest.json"))).unwrap();
+        let ran = refused_untouched(&sandbox, &CUT, "VN-CKPT-HASH");
+        ran.says(&[&format!("out/{stage}"), "no manifest", "--overwrite"]);
+        let before = identities(&sandbox);
+        run(&sandbox, &[&CUT[..], &["--overwrite"]].concat()).ok();
+        assert_same_files(&expected, &sandbox.files("out"), stage);
+        let made = made(&before, &sandbox);
+        assert!(made.iter().all(|name| name.starts_with(stage)), "{stage}: {made:?}");
+    }
+}
+
+#[test]
+fn a_damaged_manifest_costs_its_stage_and_no_other() {
+    let sandbox = finished(&input(), &CUT);
+    let expected = sandbox.files("out");
+    sandbox.write("out/esm/manifest.json", "{ torn");
+    refused_untouched(&sandbox, &CUT, "VN-CKPT-HASH").says(&["out/esm/manifest.json", "--overwrite"]);
+    let before = identities(&sandbox);
+    run(&sandbox, &[&CUT[..], &["-f"]].concat()).ok();
+    assert_same_files(&expected, &sandbox.files("out"), "made again");
+    assert!(made(&before, &sandbox).iter().all(|name| name.starts_with("esm")));
+}
+
+#[test]
+fn finished_results_of_another_input_are_refused_naming_both() {
+    let sandbox = finished(&input(), &CUT);
+    let other = Random::new(99).fasta(5, 1400);
+    sandbox.write("other.fa", &other);
+    let model = mock();
+    let command = |more: &[&'static str]| {
+        let first = ["run", "other.fa", "-q", "--model", &model, "-o", "out"].map(str::to_owned).to_vec();
+        let all = [first, CUT.map(str::to_owned).to_vec(), more.iter().map(|arg| (*arg).to_owned()).collect()].concat();
+        sandbox.run(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
     let before = sandbox.files("out");
-    run(&sandbox, &CUT).fails(1, "VN-OUT-FOREIGN");
+    command(&[]).fails(3, "VN-CKPT-INPUT");
+    command(&[]).says(&["made from other.fa", "made from x.fa", "--overwrite"]);
     assert_same_files(&before, &sandbox.files("out"), "refused");
+    // From a pipe the content is known only when it is read; what is there stays whole all the same.
+    let from_pipe = ["run", "-", "-q", "--model", &model, "-o", "out", "--shard-frames", "10"];
+    sandbox.run_with_stdin(&from_pipe, other.as_bytes()).fails(3, "VN-CKPT-INPUT");
+    assert_same_files(&before, &sandbox.files("out"), "refused from a pipe");
+    command(&["--overwrite"]).ok();
+    let fresh = Sandbox::new();
+    fresh.write("other.fa", &other);
+    fresh.run(&["run", "other.fa", "-q", "--model", &model, "-o", "out", "--shard-frames", "10"]).ok();
+    assert_same_files(&fresh.files("out"), &sandbox.files("out"), "replaced");
+}
+
+#[test]
+fn a_run_that_is_refused_touches_nothing() {
+    let sandbox = finished(&input(), &CUT);
+    sandbox.write("other.fa", Random::new(98).fasta(3, 900));
+    let (model, before) = (mock(), sandbox.files("out"));
+    for (more, code) in [
+        (&["--window", "300"][..], 3),
+        (&["--shard-frames", "7"], 3),
+        (&["--device", "cuda:7"], 69),
+        (&["--model", "gone"], 78),
+        (&["--model", "mini", "-f"], 69),
+        (&["gone.fa", "-f"], 66),
+        (&["--viral-share", "0.1", "--mixed-share", "0.9", "-f"], 64),
+    ] {
+        if more.contains(&"--device") || (more.contains(&"mini") && cfg!(feature = "torch")) {
+            continue; // the mock bundle has no device, and a full build can run the other
+        }
+        let mut args = vec!["run", "other.fa", "-o", "out", "-q"];
+        if !more.contains(&"--model") {
+            args.extend(["--model", &model]);
+        }
+        args.extend(more);
+        let ran = sandbox.run(&args);
+        assert_eq!(ran.code, code, "{more:?}: {}", ran.told());
+        assert_same_files(&before, &sandbox.files("out"), &format!("{more:?}"));
+    }
+}
+
+#[test]
+fn an_interrupted_run_on_another_input_leaves_nothing_that_calls_itself_complete_beside_it() {
+    let other = Random::new(97).fasta(300, 1500);
+    let expected = finished(&other, &CUT).files("out");
+    let (more, mut met) = ([&CUT[..], &["-f"]].concat(), 0);
+    for tries in 0..40 {
+        let sandbox = finished(&input(), &CUT);
+        sandbox.write("x.fa", &other);
+        met += usize::from(killed(&sandbox, &more, 0, Duration::from_millis(3 * tries)));
+        let windows = sandbox.json("out/windows/manifest.json");
+        for stage in ["dnabert", "esm", "merged", "predictions"] {
+            let manifest = sandbox.json(&format!("out/{stage}/manifest.json"));
+            let of_these = manifest["origin"] == windows["origin"];
+            assert!(of_these || manifest["complete"] == false, "{stage} calls itself complete beside other windows");
+        }
+        if tries % 8 == 0 {
+            run(&sandbox, &more).ok();
+            assert_same_files(&expected, &sandbox.files("out"), "run again");
+        }
+    }
+    assert!(met >= 10, "only {met} kills met a running program");
+}
+
+#[test]
+fn finished_work_is_not_written_to_again_and_may_be_read_only() {
+    let sandbox = finished(&input(), &CUT);
+    let written = || {
+        let time = |name: &str| fs::metadata(sandbox.path("out").join(name)).unwrap().modified().unwrap();
+        sandbox.files("out").into_keys().map(|name| (time(&name), name)).collect::<Vec<_>>()
+    };
+    let before = written();
+    run(&sandbox, &CUT).ok();
+    assert_eq!(before, written());
+    let script = "chmod -R a-w out; \"$0\" \"$@\"; code=$?; chmod -R u+w out; exit $code";
+    let mut command = std::process::Command::new("sh");
+    let model = mock();
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_virnucpro")])
+        .args(args(&model, &CUT))
+        .current_dir(sandbox.folder());
+    Ran::of(command).ok();
 }
 
 #[test]
@@ -222,7 +350,7 @@ fn starting_over_with_one_shard_leaves_the_others() {
 }
 
 #[test]
-fn sequences_from_a_pipe_are_read_again_and_their_vectors_kept() {
+fn sequences_from_a_pipe_are_read_again_and_all_work_on_them_kept() {
     let sandbox = Sandbox::new();
     let model = mock();
     let command = [&["run", "-", "-q", "--model", &model, "-o", "out"], &CUT[..]].concat();
@@ -230,7 +358,7 @@ fn sequences_from_a_pipe_are_read_again_and_their_vectors_kept() {
     let (expected, before) = (sandbox.files("out"), identities(&sandbox));
     sandbox.run_with_stdin(&command, input().as_bytes()).ok();
     assert_same_files(&expected, &sandbox.files("out"), "the second run");
-    assert!(made(&before, &sandbox).iter().all(|name| name.starts_with("windows/")), "{:?}", made(&before, &sandbox));
+    assert!(made(&before, &sandbox).is_empty(), "{:?}", made(&before, &sandbox));
 }
 
 #[test]
@@ -313,6 +441,7 @@ fn killed_at_any_time_and_run_again_gives_the_files_of_an_undisturbed_run() {
 fn a_build_without_libtorch_says_so_for_bundles_with_weights() {
     let sandbox = Sandbox::new();
     sandbox.write("x.fa", input());
+    sandbox.run(&["chunk", "x.fa", "-q", "-o", "out/windows"]).ok();
     for command in [&["run", "x.fa", "-o", "out"][..], &["embed-esm", "out/windows", "-o", "esm"], &["info"]] {
         let ran = sandbox.run(command);
         if command[0] == "info" && ran.code == 0 {

@@ -87,6 +87,17 @@ fn a_full_or_closed_stderr_changes_neither_result_nor_exit_code() {
     }
 }
 
+#[test]
+fn a_sample_sheet_in_a_pipe_is_told_as_one() {
+    let sandbox = Sandbox::new();
+    for sheet in ["sample\tfile\ngut\tx.fa\n", "sample,file\ngut,x.fa\n"] {
+        let ran = sandbox.run_with_stdin(&["chunk", "-", "-o", "out"], sheet.as_bytes());
+        let json = ran.fails(65, "VN-IN-SHEET");
+        assert_eq!(json["file"], "standard input");
+        ran.says(&["save it as a file that ends in .tsv or .csv"]);
+    }
+}
+
 /// Runs a script where `small/` is a file system of its own with the given options; nothing where that is not permitted.
 fn with_mount(sandbox: &Sandbox, options: &str, script: &str) -> Option<Ran> {
     for flags in ["-m", "-Urm"] {

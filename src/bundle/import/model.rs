@@ -122,8 +122,8 @@ fn agree<C: Configuration>(config: &C, found: &C, weights: &Weights) -> Result<(
 fn dnabert_tokenizer(weights: &Weights, rows: usize) -> Result<Vec<u8>> {
     let file = weights.beside(TOKENIZER_JSON);
     let json = weights.read_beside(TOKENIZER_JSON)?.ok_or_else(|| missing_beside(weights, TOKENIZER_JSON))?;
-    bytes::text(&json, &file)?;
-    let tokenizer = DnabertTokenizer::from_bytes(&json, &file)?;
+    let json = bytes::text(&json, &file)?.as_bytes();
+    let tokenizer = DnabertTokenizer::from_bytes(json, &file)?;
     if tokenizer.vocabulary() == rows {
         return Ok(json.to_vec());
     }

@@ -16,6 +16,7 @@ pub use self::ids::{Commit, RepoId, Revision, is_safe_name};
 use super::bytes::{ModelBytes, unreadable};
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::digest::Digest;
+use crate::fs::text;
 
 /// What the folder of a repository starts with.
 const PREFIX: &str = "models--";
@@ -62,7 +63,7 @@ impl RepoFolder {
 
     /// The commit that a revision was when it was fetched; a commit is itself.
     pub fn commit(&self, revision: &Revision) -> Option<Commit> {
-        let noted = || fs::read_to_string(self.reference(revision)).ok()?.trim().parse().ok();
+        let noted = || text::decode(&fs::read(self.reference(revision)).ok()?).ok()?.trim().parse().ok();
         revision.commit().or_else(noted)
     }
 
@@ -155,8 +156,9 @@ pub(super) fn snapshot(folder: &Path) -> Result<Option<PathBuf>> {
         Error::new(Fault::ModelMissing, message).file(&snapshots).found(found).advice(advice)
     };
     let main = folder.join("refs/main");
-    match fs::read_to_string(&main) {
+    match text::read(&main, Fault::ModelFormat) {
         Ok(commit) => {
+            let commit = commit?;
             // The content of refs/main could be a path: only snapshots of this folder are accepted.
             let wanted = snapshots.join(commit.trim());
             if there.contains(&wanted) {
@@ -283,6 +285,7 @@ mod tests {
         };
         assert_eq!(of(&["a", "b"], Some("b\n")).unwrap(), "b");
         assert_eq!(of(&["a"], None).unwrap(), "a");
+        assert_eq!(of(&["a", "b"], Some("\u{feff}b\r\n")).unwrap(), "b");
         for (snapshots, main) in [
             (&["a", "b"][..], None),
             (&[], None),
@@ -294,6 +297,11 @@ mod tests {
             assert_eq!(error.fault(), Fault::ModelMissing, "{snapshots:?} {main:?}");
             assert!(snapshots.iter().all(|name| error.report("import").contains(name)));
         }
+        let cache = entry(&["a"], None);
+        let wide: Vec<u8> = "\u{feff}a".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(cache.path().join("models--org--name/refs/main"), wide).unwrap();
+        let error = snapshot(&cache.path().join("models--org--name")).unwrap_err();
+        assert!(error.report("import").contains("UTF-16"), "{}", error.report("import"));
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(snapshot(folder.path()).unwrap(), None);
     }

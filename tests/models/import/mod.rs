@@ -2,6 +2,7 @@
 
 mod asked;
 mod choices;
+mod encodings;
 mod golden;
 mod hostile;
 mod memory;

@@ -1,0 +1,204 @@
+//! Hand-overs between stages are proved by content: the same ids are not enough.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Ran, Random, Sandbox, assert_same_files, mock};
+
+/// Two inputs of the same ids and lengths, and other codons for the same kind of protein.
+fn two_inputs() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("v1.fa", ">c1\nATGGCCGCCGCCGCCGCCGCC\n");
+    sandbox.write("v2.fa", ">c1\nATGGGCGGCGGCGGCGGCGGC\n");
+    for (input, output) in [("v1.fa", "o1"), ("v2.fa", "o2")] {
+        sandbox.run(&["run", input, "-q", "--model", &mock(), "-o", output]).ok();
+    }
+    let cut = |output: &str| sandbox.table(&format!("{output}/windows/windows.tsv")).without(&["sample"]);
+    assert_eq!(cut("o1"), cut("o2"), "the same ids");
+    sandbox
+}
+
+#[test]
+fn vectors_and_windows_of_two_inputs_are_not_put_together() {
+    let sandbox = two_inputs();
+    let model = mock();
+    let predict = |merged: &str, windows: &str| {
+        sandbox.run(&["predict", merged, "--windows", windows, "-q", "--model", &model, "-o", "p"])
+    };
+    let ran = predict("o1/merged", "o2/windows");
+    ran.fails(3, "VN-CKPT-INPUT");
+    ran.says(&["v1.fa", "v2.fa", "o1/merged", "o2/windows"]);
+    predict("o1/merged/shard-00001.parquet", "o2/windows").fails(3, "VN-CKPT-INPUT");
+    // A workflow hands files over without the manifest that lay beside them: the file itself names its shards.
+    fs::create_dir(sandbox.path("staged")).unwrap();
+    fs::copy(sandbox.path("o1/merged/shard-00001.parquet"), sandbox.path("staged/shard-00001.parquet")).unwrap();
+    let ran = predict("staged/shard-00001.parquet", "o2/windows");
+    ran.fails(3, "VN-CKPT-INPUT");
+    ran.says(&["was not made from these windows"]);
+    assert!(!sandbox.path("p").exists(), "nothing is written before the refusal");
+    predict("staged/shard-00001.parquet", "o1/windows").ok();
+}
+
+#[test]
+fn two_sides_of_two_inputs_are_not_merged() {
+    let sandbox = two_inputs();
+    for [dnabert, esm] in [["o1", "o2"], ["o2", "o1"]].map(|[d, e]| [format!("{d}/dnabert"), format!("{e}/esm")]) {
+        let ran = sandbox.run(&["merge", "--dnabert", &dnabert, "--esm", &esm, "-q", "-o", "m"]);
+        ran.fails(3, "VN-CKPT-INPUT");
+        ran.says(&["v1.fa", "v2.fa"]);
+    }
+    assert!(!sandbox.path("m").exists());
+}
+
+#[test]
+fn stages_run_again_for_an_edited_input_do_not_mix_with_those_that_were_not() {
+    let sandbox = two_inputs();
+    fs::copy(sandbox.path("v2.fa"), sandbox.path("v1.fa")).unwrap();
+    let model = mock();
+    sandbox.run(&["chunk", "v1.fa", "-q", "-o", "o1/windows"]).fails(3, "VN-CKPT-INPUT");
+    sandbox.run(&["chunk", "v1.fa", "-q", "-f", "-o", "o1/windows"]).ok();
+    let embed = ["embed-esm", "o1/windows", "-q", "--model", &model, "-o", "o1/esm"];
+    sandbox.run(&embed).fails(3, "VN-CKPT-INPUT");
+    sandbox.run(&[&embed[..], &["-f"]].concat()).ok();
+    let merge = ["merge", "--dnabert", "o1/dnabert", "--esm", "o1/esm", "-q", "-o", "o1/merged"];
+    sandbox.run(&[&merge[..], &["-f"]].concat()).fails(3, "VN-CKPT-INPUT");
+    let predict = ["predict", "o1/merged", "-q", "--model", &model, "-o", "o1/predictions"];
+    sandbox.run(&[&predict[..], &["-f"]].concat()).fails(3, "VN-CKPT-INPUT");
+    sandbox.run(&["embed-dnabert", "o1/windows", "-q", "-f", "--model", &model, "-o", "o1/dnabert"]).ok();
+    sandbox.run(&[&merge[..], &["-f"]].concat()).ok();
+    sandbox.run(&[&predict[..], &["-f"]].concat()).ok();
+    for stage in ["dnabert", "esm", "merged"] {
+        let vectors = |root: &str| sandbox.files(&format!("{root}/{stage}"));
+        let without_manifest = |mut files: std::collections::BTreeMap<String, Vec<u8>>| {
+            files.remove("manifest.json");
+            files
+        };
+        assert_same_files(&without_manifest(vectors("o1")), &without_manifest(vectors("o2")), stage);
+    }
+}
+
+#[test]
+fn fasta_files_of_one_name_do_not_replace_each_others_vectors() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a/p.faa", ">p\nMKVL\n");
+    sandbox.write("b/p.faa", ">p\nMKVI\n");
+    let model = mock();
+    let embed = |file: &str, more: &[&str]| {
+        sandbox.run(&[&["embed-esm", file, "-q", "--model", &model, "-o", "esm"], more].concat())
+    };
+    embed("a/p.faa", &[]).ok();
+    let before = sandbox.files("esm");
+    let ran = embed("b/p.faa", &[]);
+    ran.fails(3, "VN-CKPT-INPUT");
+    ran.says(&["esm/p.parquet", "made from p.faa (", "--overwrite"]);
+    assert_same_files(&before, &sandbox.files("esm"), "refused");
+    embed("b/p.faa", &["-f"]).ok();
+    assert!(before != sandbox.files("esm"));
+}
+
+#[test]
+fn merged_files_say_of_themselves_what_their_own_sides_say_however_they_were_merged() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(21).fasta(7, 1400));
+    let model = mock();
+    sandbox.run(&["run", "x.fa", "-q", "--shard-frames", "10", "--model", &model, "-o", "out"]).ok();
+    let shards = sandbox.files("out/merged").into_keys().filter(|name| name.ends_with(".parquet")).collect::<Vec<_>>();
+    assert!(shards.len() >= 3);
+    for name in &shards {
+        let [dnabert, esm] = ["dnabert", "esm"].map(|side| format!("out/{side}/{name}"));
+        sandbox.run(&["merge", "--dnabert", &dnabert, "--esm", &esm, "-q", "-o", "one"]).ok();
+        let reader = virnucpro::store::VectorReader::open(&sandbox.path("out/merged").join(name)).unwrap();
+        let windows = sandbox.json("out/windows/manifest.json");
+        let stem = name.strip_suffix(".parquet").unwrap();
+        for (side, extension) in [("dnabert", "fna"), ("esm", "faa")] {
+            let shard = &windows["shards"][format!("{stem}.{extension}")]["blake3"];
+            assert_eq!(reader.metadata()[&format!("{side}.input_blake3")], shard.as_str().unwrap(), "{name}");
+        }
+    }
+    assert_same_files(&sandbox.files("out/merged"), &sandbox.files("one"), "all together and one by one");
+    // Other names on the other side make it look for ids; what comes out is the same.
+    fs::create_dir(sandbox.path("renamed")).unwrap();
+    for (number, name) in shards.iter().rev().enumerate() {
+        fs::copy(sandbox.path("out/esm").join(name), sandbox.path(&format!("renamed/shard-{number}.parquet"))).unwrap();
+    }
+    sandbox.run(&["merge", "--dnabert", "out/dnabert", "--esm", "renamed", "-q", "-o", "by-id"]).ok();
+    for name in &shards {
+        let [a, b] = ["out/merged", "by-id"].map(|folder| fs::read(sandbox.path(folder).join(name)).unwrap());
+        assert!(a == b, "{name}");
+    }
+}
+
+#[test]
+fn an_input_in_the_output_folder_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(22).fasta(3, 700));
+    sandbox.run(&["chunk", "x.fa", "-q", "-o", "windows"]).ok();
+    let before = sandbox.files("windows");
+    for more in [&[][..], &["-f"], &["--no-resume"]] {
+        let ran = sandbox.run(&[&["chunk", "windows/shard-00001.fna", "-o", "windows", "-q"], more].concat());
+        ran.fails(64, "VN-USAGE");
+        ran.says(&["lies in the output folder"]);
+        assert_same_files(&before, &sandbox.files("windows"), "refused");
+    }
+}
+
+#[test]
+fn shards_of_the_wrong_side_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(23).fasta(3, 700));
+    sandbox.run(&["chunk", "x.fa", "-q", "-o", "windows"]).ok();
+    for (command, shard, fault, meant) in [
+        ("embed-esm", "windows/shard-00001.fna", "VN-IN-FORMAT", "shard-00001.faa"),
+        ("embed-dnabert", "windows/shard-00001.faa", "VN-IN-PROTEIN", "shard-00001.fna"),
+    ] {
+        let ran = sandbox.run(&[command, shard, "-q", "--model", &mock(), "-o", "v"]);
+        ran.fails(65, fault);
+        ran.says(&[meant]);
+    }
+}
+
+#[test]
+fn vectors_of_one_side_only_are_no_merged_vectors() {
+    let sandbox = two_inputs();
+    let file = "o1/esm/shard-00001.parquet";
+    let ran = sandbox.run(&["predict", file, "--windows", "o1/windows", "-q", "--model", &mock(), "-o", "p"]);
+    ran.fails(65, "VN-IN-STAGE");
+}
+
+/// Runs a shell script in the sandbox, with the program as `$VIRNUCPRO` and the mock bundle as `$MOCK`.
+fn shell(sandbox: &Sandbox, script: &str) -> Ran {
+    let mut command = Command::new("timeout");
+    command.args(["60", "bash", "-c", script]).current_dir(sandbox.folder());
+    command.env("VIRNUCPRO", env!("CARGO_BIN_EXE_virnucpro")).env("MOCK", mock());
+    Ran::of(command)
+}
+
+#[test]
+fn a_pipe_is_read_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("s.faa", ">a\nMKVL\n>b\nMAAE\n");
+    sandbox.run(&["embed-esm", "s.faa", "-q", "--model", &mock(), "-o", "plain"]).ok();
+    let expected = fs::read(sandbox.path("plain/s.parquet")).unwrap();
+    for (script, name) in [
+        ("mkfifo f; (cat s.faa > f &); $VIRNUCPRO embed-esm f -q -m $MOCK -o o1", "o1/f.parquet"),
+        ("$VIRNUCPRO embed-esm /dev/stdin -q -m $MOCK -o o2 < <(cat s.faa)", "o2/stdin.parquet"),
+        ("cat s.faa | $VIRNUCPRO embed-esm - -q -m $MOCK -o o3", "o3/stdin.parquet"),
+        ("ln -sf /dev/fd fds; $VIRNUCPRO embed-esm <(cat s.faa) -q -m $MOCK -o o4; mv o4/*.parquet o4/x", "o4/x"),
+    ] {
+        shell(&sandbox, script).ok();
+        assert!(fs::read(sandbox.path(name)).unwrap() == expected, "{script}");
+    }
+    // Again: the same sequences are kept, others are refused.
+    shell(&sandbox, "cat s.faa | $VIRNUCPRO embed-esm - -q -m $MOCK -o o3").ok();
+    let ran = shell(&sandbox, "sed s/MKVL/MKVI/ s.faa | $VIRNUCPRO embed-esm - -q -m $MOCK -o o3");
+    ran.fails(3, "VN-CKPT-INPUT");
+    assert!(fs::read(sandbox.path("o3/stdin.parquet")).unwrap() == expected);
+    for script in [
+        "$VIRNUCPRO merge --dnabert <(cat plain/s.parquet) --esm plain/s.parquet -q -o m",
+        "$VIRNUCPRO predict <(cat plain/s.parquet) --windows plain -q -m $MOCK -o m",
+    ] {
+        let ran = shell(&sandbox, script);
+        ran.fails(65, "VN-IN-STAGE");
+        ran.says(&["pipe"]);
+    }
+}
