@@ -79,7 +79,9 @@ fn work() -> Result<()> {
         log::warn!("signals will end the program at once: {error}");
     }
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    dispatch(command.task()?, &progress, &Stdout { quiet: global.quiet })
+    let task = command.task()?;
+    log::debug!("settings: {task:?}");
+    dispatch(task, &progress, &Stdout { quiet: global.quiet })
 }
 
 fn level(global: &Global) -> log::LevelFilter {
