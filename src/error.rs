@@ -152,6 +152,8 @@ faults! {
     Quota = "VN-IO-QUOTA", 1;
     /// A file that would grow beyond the limit on file sizes.
     FileSize = "VN-IO-FILESIZE", 1;
+    /// The system gives no further memory, and nothing can be made smaller.
+    HostMemory = "VN-SYS-MEMORY", 1;
     /// The system gives no further thread.
     Threads = "VN-SYS-THREADS", 1;
     /// The limit on open files is reached.

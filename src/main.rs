@@ -3,18 +3,22 @@
 use std::io::Write;
 use std::panic;
 use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
 use virnucpro::commands::{fetch, import, info, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
-use virnucpro::runtime::interrupt;
+use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
+use virnucpro::runtime::{interrupt, memory};
 use virnucpro::stages::{chunk, embed, merge, predict, run};
 
+#[global_allocator]
+static ALLOCATOR: memory::Reporting = memory::Reporting;
+
 fn main() -> ExitCode {
-    let mut voice = Voice { command: "virnucpro".to_owned(), format: MessageFormat::Text };
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| work(&mut voice)));
+    let outcome = panic::catch_unwind(work);
     let outcome = outcome.unwrap_or_else(|_| {
         Err(Error::new(Fault::Bug, "the program panicked; this is a bug").advice("please report this"))
     });
@@ -26,13 +30,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // stderr may be gone; the exit code is what counts then.
-            let _ = match voice.format {
-                MessageFormat::Text => {
-                    writeln!(std::io::stderr(), "{}\n{}", error.report(&voice.command), error.json())
-                }
-                MessageFormat::Json => writeln!(std::io::stderr(), "{}", error.json()),
-            };
+            last_words(&error);
             ExitCode::from(error.fault().exit_code())
         }
     }
@@ -44,22 +42,46 @@ struct Voice {
     format: MessageFormat,
 }
 
-fn work(voice: &mut Voice) -> Result<()> {
-    let (global, command, warnings) = match cli::parse(std::env::args_os().collect())? {
+static VOICE: OnceLock<Voice> = OnceLock::new();
+
+/// A failure in words.
+fn told(error: &Error) -> String {
+    let Voice { command, format } =
+        VOICE.get_or_init(|| Voice { command: "virnucpro".to_owned(), format: MessageFormat::Text });
+    match format {
+        MessageFormat::Text => format!("{}\n{}", error.report(command), error.json()),
+        MessageFormat::Json => error.json(),
+    }
+}
+
+/// Says why the process ends, once: its work and the watch over signals may end it at the same time.
+fn last_words(error: &Error) {
+    static SAID: Mutex<bool> = Mutex::new(false);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::replace(&mut said, true) {
+        partial::discard_all();
+        // stderr may be gone; the exit code is what counts then.
+        let _ = writeln!(std::io::stderr(), "{}", told(error));
+    }
+}
+
+fn work() -> Result<()> {
+    let (global, name, command, warnings) = match cli::parse(std::env::args_os().collect())? {
         Asked::Text(text) => return cli::print(&text),
-        Asked::Work { global, name, command, warnings } => {
-            voice.command = name;
-            (global, command, warnings)
-        }
+        Asked::Work { global, name, command, warnings } => (global, name, command, warnings),
     };
-    voice.format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
+    let format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
-    logging::install(level(&global), voice.format, progress.bars());
-    if let Err(error) = interrupt::install() {
+    logging::install(level(&global), format, progress.bars());
+    let _ = VOICE.set(Voice { command: name, format });
+    memory::prepare(told);
+    if let Err(error) = interrupt::install(last_words) {
         log::warn!("signals will end the program at once: {error}");
     }
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    dispatch(command.task()?, &progress, &Stdout { quiet: global.quiet })
+    let task = command.task()?;
+    log::debug!("settings: {task:?}");
+    dispatch(task, &progress, &Stdout { quiet: global.quiet })
 }
 
 fn level(global: &Global) -> log::LevelFilter {

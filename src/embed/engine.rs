@@ -21,7 +21,7 @@ use crate::pack::{TokenBatch, plan};
 use crate::runtime::{interrupt, threads};
 use crate::store::VectorBlock;
 use crate::tokenize::Tokenize;
-use crate::units::Tokens;
+use crate::units::{Tokens, counted};
 
 /// Sequences planned together: enough that every length fills its batches.
 const BLOCK_SEQUENCES: usize = 16_384;
@@ -202,7 +202,10 @@ where
             break; // the writer failed and will say why
         }
         sent += count;
-        for rows in plan(&lengths, batching.batch_tokens) {
+        let batches = plan(&lengths, batching.batch_tokens);
+        let tokens_in_all: usize = lengths.iter().sum();
+        log::debug!("{}, {tokens_in_all} tokens, batches: {}", counted(count, "sequence"), batches.len());
+        for rows in batches {
             let mut batch = TokenBatch::new();
             for row in rows {
                 batch.push(row, &tokens[row]);

@@ -6,7 +6,7 @@ use crate::embed::{Batching, Engine};
 use crate::error::{Error, Fault, Result};
 use crate::model::mock::{MockEncoder, MockHead};
 use crate::model::{Encoder, Head};
-use crate::runtime::{interrupt, machine};
+use crate::runtime::{interrupt, machine, memory};
 use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Precision, Tokens};
@@ -64,6 +64,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         }
         _ => Box::new(EsmTokenizer),
     };
+    memory::work_in_batches();
     let devices = devices(component, bundle, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {

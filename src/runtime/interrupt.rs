@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: work stops at the next safe point; a second signal stops it at once.
+//! SIGINT, SIGTERM and SIGHUP: work stops at the next safe point. Work that reaches none in time, or a user who asks again,
+//! ends the process.
 
 use std::io;
 use std::sync::Arc;
@@ -7,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Fault, Result};
+use crate::runtime::threads;
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
 
@@ -19,37 +22,56 @@ struct Flags {
     terminated: Arc<AtomicBool>,
 }
 
-/// Seconds that work has to reach a safe point. A process that waits for a pipe or a driver never does; nothing is lost
+/// Time that work has to reach a safe point. A process that waits for a pipe or a driver never does; nothing is lost
 /// by ending it, since unfinished files have no final name. Schedulers give 30 seconds.
 const GRACE: Duration = Duration::from_secs(10);
+/// Signals within this time are one request: `timeout` and schedulers send to a process and to its group.
+const TOGETHER: Duration = Duration::from_millis(500);
 /// How often a wait looks for signals.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// What is done when the process must end without its work having returned.
+pub type LastWords = fn(&Error);
 
 /// Installs the handlers. Without this call [`check`] never stops anything.
 ///
 /// # Errors
 /// The operating system refuses a handler.
-pub fn install() -> io::Result<()> {
+pub fn install(last_words: LastWords) -> Result<()> {
     let flags = FLAGS.get_or_init(|| Flags { interrupted: Arc::default(), terminated: Arc::default() });
-    for (signal, code, stop) in
-        [(SIGINT, 130, &flags.interrupted), (SIGTERM, 143, &flags.terminated), (SIGHUP, 143, &flags.terminated)]
-    {
-        // In this order: the first signal finds the flag down and raises it, the second exits.
-        flag::register_conditional_shutdown(signal, code, Arc::clone(stop))?;
-        flag::register(signal, Arc::clone(stop))?;
+    let refused = |error: io::Error| Error::new(Fault::Bug, "a signal cannot be handled").caused_by(error);
+    for (signal, stop) in [(SIGINT, &flags.interrupted), (SIGTERM, &flags.terminated), (SIGHUP, &flags.terminated)] {
+        flag::register(signal, Arc::clone(stop)).map_err(refused)?;
     }
-    thread::Builder::new().name("signals".to_owned()).spawn(enforce)?;
-    Ok(())
+    // A file that grows beyond its limit is an error of writing, not the end of the process.
+    flag::register(SIGXFSZ, Arc::default()).map_err(refused)?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
+    threads::spawn("signals", move || watch(signals, last_words)).map(drop)
 }
 
-/// Ends the process when work has not stopped in time after a signal.
-fn enforce() {
-    loop {
-        thread::sleep(Duration::from_millis(200));
-        if let Err(error) = check() {
-            thread::sleep(GRACE);
-            signal_hook::low_level::exit(i32::from(error.fault().exit_code()));
+/// Ends the process when work has not stopped in time after a signal, or when a second request arrives.
+fn watch(mut signals: Signals, last_words: LastWords) {
+    let mut first: Option<Instant> = None;
+    for _ in signals.forever() {
+        match first {
+            None => {
+                first = Some(Instant::now());
+                // Without this thread the user has to ask again.
+                let _ = threads::spawn("grace", move || {
+                    thread::sleep(GRACE);
+                    end(last_words);
+                });
+            }
+            Some(first) if first.elapsed() < TOGETHER => {}
+            Some(_) => end(last_words),
         }
+    }
+}
+
+fn end(last_words: LastWords) {
+    if let Err(error) = check() {
+        last_words(&error);
+        signal_hook::low_level::exit(i32::from(error.fault().exit_code()));
     }
 }
 

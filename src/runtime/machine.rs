@@ -21,15 +21,25 @@ impl fmt::Display for Derived {
     }
 }
 
-/// Processors this process may use: affinity and cgroup quota, and never more than the SLURM allocation.
+/// Variables that limit the processors of a job, the scheduler's and OpenMP's own.
+const LIMITS: [&str; 2] = ["SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"];
+
+/// Processors this process may use: affinity and cgroup quota, and never more than the scheduler or OpenMP's variable allow.
 pub fn cpus() -> Derived {
     let allowed = thread::available_parallelism().map_or(1, usize::from);
-    let slurm = env::var("SLURM_CPUS_PER_TASK").ok().and_then(|text| text.parse::<usize>().ok());
-    match slurm {
-        Some(cpus) if (1..allowed).contains(&cpus) => {
-            Derived { value: cpus, reason: format!("SLURM_CPUS_PER_TASK; affinity and cgroup allow {allowed}") }
-        }
-        _ => Derived { value: allowed, reason: "affinity and cgroup quota".to_owned() },
+    let limits = LIMITS.map(|name| (name, env::var(name).ok()));
+    let (value, reason) = fewest(allowed, &limits);
+    Derived { value, reason }
+}
+
+/// The smallest of `allowed` and of the variables that hold a number, and what it comes from.
+fn fewest(allowed: usize, limits: &[(&str, Option<String>)]) -> (usize, String) {
+    // OMP_NUM_THREADS may be a list; its first number is that of the outermost level.
+    let number = |text: &String| text.split(',').next().and_then(|first| first.trim().parse::<usize>().ok());
+    let limits = limits.iter().filter_map(|(name, text)| Some((number(text.as_ref()?)?, *name)));
+    match limits.filter(|(limit, _)| (1..allowed).contains(limit)).min() {
+        Some((limit, name)) => (limit, format!("{name}; affinity and cgroup allow {allowed}")),
+        None => (allowed, "affinity and cgroup quota".to_owned()),
     }
 }
 
@@ -73,6 +83,27 @@ mod tests {
         let cpus = cpus().value;
         assert_eq!(dataloader_workers(0).value, cpus.clamp(1, 8));
         assert_eq!(dataloader_workers(usize::MAX).value, 1);
+    }
+
+    #[test]
+    fn the_smallest_limit_on_processors_holds() {
+        let of = |slurm: &str, omp: &str| {
+            let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            fewest(8, &[("SLURM_CPUS_PER_TASK", given(slurm)), ("OMP_NUM_THREADS", given(omp))])
+        };
+        for (slurm, omp, value, named) in [
+            ("", "", 8, "affinity"),
+            ("4", "", 4, "SLURM_CPUS_PER_TASK"),
+            ("", "1", 1, "OMP_NUM_THREADS"),
+            ("4", "2", 2, "OMP_NUM_THREADS"),
+            ("2", "4,1", 2, "SLURM_CPUS_PER_TASK"),
+            ("", "3,1", 3, "OMP_NUM_THREADS"),
+            ("64", "16", 8, "affinity"),
+            ("x", "0", 8, "affinity"),
+        ] {
+            let (found, reason) = of(slurm, omp);
+            assert!(found == value && reason.contains(named), "'{slurm}' '{omp}': {found}, {reason}");
+        }
     }
 
     #[test]

@@ -3,5 +3,6 @@
 pub mod interrupt;
 pub mod logging;
 pub mod machine;
+pub mod memory;
 pub mod progress;
 pub mod threads;

@@ -121,6 +121,10 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     let mut digest = InputDigest::new(settings);
     for input in &settings.inputs {
         let summary = pass.input(input, settings.allow_empty)?;
+        if let Some(Summary { format, compression, records, bases, bytes, .. }) = &summary {
+            let (path, records) = (input.path.display(), counted(*records, "record"));
+            log::debug!("{path}: {format}, {compression}, {bytes} bytes, {records}, {bases} bases");
+        }
         digest.add(input, &summary);
     }
     interrupt::check()?; // a signal to a pipe's writer ends the input early

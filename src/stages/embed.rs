@@ -15,7 +15,7 @@ use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source, Summary};
 use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
-use crate::units::{Duplicates, Precision};
+use crate::units::{Duplicates, Precision, counted};
 
 /// Ids of frames are longer than those of the sequences they come from.
 const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, ..Limits::DEFAULT };
@@ -79,6 +79,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                 let rows = vectors.writer.rows();
                 let file = vectors.writer.commit(&stage.metadata(&bundle, precision, &read))?;
                 let entry = ShardEntry { computed: Some(engine.place().to_owned()), ..source.entry(rows, file) };
+                log::debug!("{} is written: {}", dir.path(&name).display(), counted(rows, "vector"));
                 dir.record(&name, entry.clone())?;
                 entry
             }
@@ -92,7 +93,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
             names.push(name);
         }
     }
-    log::info!("{}: {frames} frames; shards: {}, kept from before: {kept}", stage.stage, names.len());
+    log::info!("{}: {}; shards: {}, kept from before: {kept}", stage.stage, counted(frames, "frame"), names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
 }
 

@@ -18,6 +18,7 @@ use crate::fs::FileDigest;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::store::{Fingerprint, MadeFrom, Manifest, ModelStamp, StageDir, VectorReader, VectorWriter};
+use crate::units::counted;
 
 /// What writes the two sides.
 const DNABERT: &str = "embed-dnabert";
@@ -75,7 +76,7 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
             names.push(name);
         }
     }
-    log::info!("merge: {rows} frames; shards: {}", names.len());
+    log::info!("merge: {}; shards: {}", counted(rows, "frame"), names.len());
     dir.finish(&names, BTreeMap::from([("frames".to_owned(), rows)]))
 }
 
@@ -113,6 +114,7 @@ impl Output {
             }
             let mut writer = self.start(dnabert)?;
             if let Some([dnabert_read, esm_read]) = join_in_step(dnabert, esm, &mut writer)? {
+                log::debug!("{} and {} were joined row by row", dnabert.path.display(), esm.path.display());
                 self.finish((dnabert, dnabert_read), writer, &[(esm, esm_read)])?;
                 continue;
             }
@@ -144,6 +146,7 @@ impl Output {
     }
 
     fn join_by_index(&mut self, dnabert: &UpstreamFile, index: &EsmIndex<'_>) -> Result<()> {
+        log::debug!("{} is joined by id", dnabert.path.display());
         let mut writer = self.start(dnabert)?;
         let read = index.join(dnabert, &mut writer)?;
         self.finish((dnabert, read), writer, &index.partners(dnabert)?)

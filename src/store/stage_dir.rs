@@ -165,7 +165,9 @@ impl StageDir {
         }
         let path = self.path(name);
         let proved = path.exists() && FileDigest::of(&path)? == entry.file;
-        if !proved {
+        if proved {
+            log::debug!("{} is kept: it has the recorded digest, and so has what it was made from", path.display());
+        } else {
             log::warn!("{} does not match the manifest; making it again", path.display());
             self.manifest.shards.remove(name);
         }

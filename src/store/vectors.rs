@@ -410,11 +410,20 @@ impl ChunkReader for Group {
 }
 
 fn damaged(path: &Path, error: ParquetError) -> Error {
-    Error::new(Fault::CheckpointCorrupt, format!("{} is damaged or not a vector file", path.display()))
-        .file(path)
-        .expected("a Parquet file of `id` and `embedding`")
-        .advice("run the stage that wrote it again: it redoes what is damaged and keeps the rest")
-        .caused_by(error)
+    let damaged = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(Fault::CheckpointCorrupt, format!("{} is damaged or not a vector file", path.display()))
+            .file(path)
+            .expected("a Parquet file of `id` and `embedding`")
+            .advice("run the stage that wrote it again: it redoes what is damaged and keeps the rest")
+            .caused_by(cause)
+    };
+    let ParquetError::External(source) = error else { return damaged(error.into()) };
+    match source.downcast::<io::Error>() {
+        // What the system refuses says nothing about the file.
+        Ok(error) if error.kind() != io::ErrorKind::UnexpectedEof => Error::reading(path, *error),
+        Ok(error) => damaged(error),
+        Err(source) => damaged(source),
+    }
 }
 
 #[cfg(test)]

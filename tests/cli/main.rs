@@ -12,6 +12,7 @@ mod handover;
 mod help;
 mod hints;
 mod inputs;
+mod limits;
 mod reader_memory;
 mod resume;
 mod signals;

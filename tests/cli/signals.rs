@@ -1,5 +1,6 @@
 //! Signals in the middle of a run, and the same command again.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
@@ -67,17 +68,46 @@ fn a_signal_ends_a_run_cleanly_and_the_same_command_completes_it() {
     }
 }
 
+/// Asserts how a process that was asked to stop has ended: code, last line, and nothing half-written.
+#[track_caller]
+fn ended_cleanly(sandbox: &Sandbox, child: Child) {
+    let ran = Ran::from_output("asked to stop".to_owned(), child.wait_with_output().unwrap());
+    ran.fails(143, "VN-TERMINATED");
+    assert_eq!(ran.stderr.matches("exit_error").count(), 1, "{}", ran.told());
+    let left: Vec<String> = sandbox.files("out").into_keys().filter(|name| name.ends_with(".partial")).collect();
+    assert!(left.is_empty(), "half-written files are left: {left:?}");
+}
+
 #[test]
-fn a_second_signal_ends_a_run_at_once() {
+fn two_signals_at_once_are_one_request() {
     let sandbox = Sandbox::new();
     sandbox.write("x.fa", input());
     let model = mock();
     let mut command = sandbox.command(&args(&model));
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     wait_for(&sandbox.path("out/dnabert"), &mut child);
     send(&child, libc::SIGTERM);
     send(&child, libc::SIGTERM);
-    let code = child.wait().unwrap().code();
-    assert_eq!(code, Some(143));
+    ended_cleanly(&sandbox, child);
+}
+
+#[test]
+fn a_second_request_ends_a_process_that_waits_for_its_input() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["chunk", "-", "-o", "out"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input().as_bytes()).unwrap();
+    wait_for(&sandbox.path("out/manifest.json"), &mut child);
+    sleep(Duration::from_secs(1)); // it has read all there is
+    send(&child, libc::SIGTERM);
+    sleep(Duration::from_millis(700));
+    assert!(child.try_wait().unwrap().is_none(), "it waits for more");
+    let asked = Instant::now();
+    send(&child, libc::SIGTERM);
+    ended_cleanly(&sandbox, child);
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    drop(stdin);
 }

@@ -1,0 +1,111 @@
+//! Limits that clusters set: each ends a run with words and an exit code of the contract, or is no reason to end it.
+
+use std::process::Command;
+
+use crate::support::{Ran, Random, Sandbox, mock};
+
+/// Runs a shell script as a user whose limits hold: nothing limits the processes of root. The program is `$VIRNUCPRO`, the
+/// mock bundle `$MOCK`.
+fn limited(sandbox: &Sandbox, script: &str) -> Option<Ran> {
+    let am_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let mut command = Command::new("timeout");
+    command.arg("120");
+    if am_root {
+        if !Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success()) {
+            println!("skipped: root has no such limits, and setpriv is not here");
+            return None;
+        }
+        command.args(["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"]);
+        let opened = Command::new("chmod").args(["-R", "a+rwX"]).arg(sandbox.folder()).status().unwrap();
+        assert!(opened.success());
+    }
+    command.args(["bash", "-c", script]).current_dir(sandbox.folder());
+    // The executable and the bundle may lie where that user cannot look.
+    for (from, to) in [(env!("CARGO_BIN_EXE_virnucpro").to_owned(), "program"), (mock(), "bundle")] {
+        let to = sandbox.path(to);
+        if !to.exists() {
+            assert!(Command::new("cp").arg("-r").args([&from]).arg(&to).status().unwrap().success());
+        }
+    }
+    command.env("VIRNUCPRO", sandbox.path("program")).env("MOCK", sandbox.path("bundle"));
+    Some(Ran::of(command))
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(31).fasta(50, 3000));
+    sandbox
+}
+
+#[test]
+fn a_limit_on_processes_is_an_error_in_words() {
+    let sandbox = sandbox();
+    let run = "$VIRNUCPRO run x.fa -q -m $MOCK --threads 16 --dataloader-workers 64 -f -o out";
+    let mut refused = 0;
+    for limit in [1, 2, 3, 5, 8] {
+        let Some(ran) = limited(&sandbox, &format!("ulimit -u {limit}; exec {run}")) else { return };
+        if ran.code != 0 {
+            refused += 1;
+            ran.fails(1, "VN-SYS-THREADS");
+            ran.says(&["ulimit -u", "--threads"]);
+        }
+    }
+    assert!(refused >= 2, "the limit was met {refused} times only");
+    limited(&sandbox, &format!("exec {run}")).unwrap().ok();
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_in_words() {
+    let sandbox = sandbox();
+    let run = "$VIRNUCPRO run x.fa -q -m $MOCK -o out";
+    let Some(ran) = limited(&sandbox, &format!("ulimit -f 40; exec {run}")) else { return };
+    ran.fails(1, "VN-IO-FILESIZE");
+    ran.says(&["ulimit -f", "out/"]);
+    let left: Vec<String> = sandbox.files("out").into_keys().filter(|name| name.ends_with(".partial")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    limited(&sandbox, &format!("exec {run}")).unwrap().ok();
+}
+
+#[test]
+fn a_limit_on_open_files_is_an_error_in_words() {
+    let sandbox = sandbox();
+    let run = "$VIRNUCPRO run x.fa -q -m $MOCK -o out";
+    let mut refused = 0;
+    for limit in [4, 6, 8, 10, 12] {
+        let Some(ran) = limited(&sandbox, &format!("ulimit -n {limit}; exec {run}")) else { return };
+        if ran.code != 0 && !ran.stderr.contains("error while loading") {
+            refused += 1;
+            ran.fails(1, "VN-SYS-FILES");
+            ran.says(&["ulimit -n"]);
+        }
+    }
+    assert!(refused >= 1, "the limit was met {refused} times only");
+    limited(&sandbox, &format!("exec {run}")).unwrap().ok();
+}
+
+#[test]
+fn a_limit_on_memory_is_an_error_in_words() {
+    let sandbox = sandbox();
+    // One record of 80 million bases, which are held in memory.
+    sandbox.write("large.fa", format!(">x\n{}\n", "ACGTTGCA".repeat(10_000_000)));
+    let chunk = "$VIRNUCPRO chunk large.fa -q -o out";
+    let mut refused = 0;
+    for megabytes in [60, 100, 140, 180, 700] {
+        let limit = 1024 * (megabytes + base());
+        let Some(ran) = limited(&sandbox, &format!("ulimit -v {limit}; exec {chunk}")) else { return };
+        if ran.code != 0 {
+            refused += 1;
+            assert_eq!(ran.code, 1, "{}", ran.told());
+            let json = ran.stderr.lines().last().unwrap_or_default();
+            assert!(json.contains("VN-SYS-MEMORY") || json.contains("VN-SYS-THREADS"), "{}", ran.told());
+            ran.says(&["ulimit -v", "to do:"]);
+        }
+    }
+    assert!(refused >= 2, "the limit was met {refused} times only");
+    limited(&sandbox, &format!("exec {chunk}")).unwrap().ok();
+}
+
+/// Megabytes of address space that the program takes before it does anything: libtorch is large.
+fn base() -> u64 {
+    if cfg!(feature = "torch") { 1500 } else { 0 }
+}
