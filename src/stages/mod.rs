@@ -8,6 +8,8 @@ pub mod merge;
 pub mod predict;
 pub mod run;
 
+mod cut_windows;
+mod frame_scores;
 mod join;
 mod legacy;
 mod shards;

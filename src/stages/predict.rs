@@ -1,16 +1,14 @@
 //! `predict`: scores of frames, verdicts of windows and records. Every window and record of the input has its
 //! row, those without a score with the reason.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
-use std::slice;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::embed::SOURCE;
+use super::cut_windows::CutWindows;
+use super::frame_scores::{FrameScores, check_vectors};
 use super::legacy::{LegacyFile, WindowVerdicts};
-use super::merge::model_of;
 use super::upstream::{self, UpstreamFile};
 use super::verdict::{SequenceTally, Tier, Verdict, WindowScore};
 use crate::bundle::Bundle;
@@ -18,18 +16,13 @@ use crate::config::{self, Tiers};
 use crate::embed::load;
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
-use crate::model::{Head, Score};
-use crate::runtime::interrupt;
-use crate::runtime::progress::{Progress, TaskProgress};
+use crate::model::Score;
+use crate::runtime::progress::Progress;
 use crate::seq::FrameId;
 use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{
-    Fingerprint, MANIFEST_FILE, MadeFrom, Manifest, ModelStamp, Origin, Provenance, Row, ShardEntry, StageDir,
-    TableReader, TableWriter, VectorBlock, VectorBlocks, VectorReader,
+    Fingerprint, MadeFrom, Manifest, ModelStamp, Provenance, Row, ShardEntry, StageDir, TableReader, TableWriter,
 };
-
-/// Rows scored at a time.
-const BLOCK_ROWS: usize = 1024;
 
 const TABLES: [&str; 3] = [FrameVerdictRow::TSV, WindowVerdictRow::TSV, SequenceVerdictRow::TSV];
 /// Their copies, which only some runs write.
@@ -113,7 +106,7 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
     let cut = pass.records(&windows.windows, &windows.inputs, &mut scores)?;
     let counts = pass.counts;
-    let input = made_from(&[&cut[..], &scores.digests].concat(), &merged, settings);
+    let input = made_from(&[&cut[..], scores.digests()].concat(), &merged, settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
     log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.n_frames, model.cell());
@@ -128,6 +121,14 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     }
     dir.remove_unrecorded(&names, |name| PARQUET.contains(&name))?;
     dir.finish(&names, totals)
+}
+
+/// Says that the head was trained on windows of another length than `cut`: that is the user's choice.
+pub fn warn_of_window(bundle: &Bundle, cut: u64) {
+    let trained = u64::from(bundle.spec().window);
+    if cut != trained {
+        log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
+    }
 }
 
 /// What scores depend on.
@@ -150,210 +151,6 @@ fn made_from(sources: &[FileDigest], merged: &[UpstreamFile], settings: &config:
     });
     let digest = blake3::hash(asked.to_string().as_bytes()).to_hex().to_string();
     MadeFrom::files(digest, &merged.iter().map(UpstreamFile::name).collect::<Vec<_>>())
-}
-
-/// Refuses vectors of another stage, bundle or width, and vectors that were computed in several ways.
-fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
-    let width = bundle.spec().head.dim as usize;
-    let mut computed: Option<String> = None;
-    for file in merged {
-        let reader = VectorReader::open(&file.path)?;
-        let metadata = reader.metadata();
-        if let Some(stage) = metadata.get("stage").filter(|stage| *stage != "merge") {
-            return Err(Error::new(Fault::InputStage, "these vectors come from the wrong stage")
-                .file(&file.path)
-                .expected("vectors that `virnucpro merge` wrote")
-                .found(format!("vectors that `virnucpro {stage}` wrote"))
-                .advice("join both sides with `virnucpro merge` first"));
-        }
-        if reader.dim() != width {
-            return Err(Error::new(Fault::ModelMismatch, "the vectors do not fit the head")
-                .file(&file.path)
-                .expected(format!("vectors of width {width}, for {}", model.cell()))
-                .found(format!("width {}", reader.dim()))
-                .advice("give the bundle that the vectors were made with"));
-        }
-        if let Some(made_with) = model_of(&metadata).filter(|found| found != model) {
-            return Err(Error::new(Fault::ModelMismatch, "the vectors were made with another bundle")
-                .file(&file.path)
-                .expected(model.cell())
-                .found(made_with.cell())
-                .advice("use --model with that bundle, or embed again with this one"));
-        }
-        let formats = ["dnabert.dtype", "esm.dtype"].map(|key| metadata.get(key).map_or("unknown", String::as_str));
-        let how = format!("DNABERT-S in {}, ESM-2 in {}", formats[0], formats[1]);
-        if let Some(other) = computed.replace(how.clone()).filter(|other| *other != how) {
-            return Err(Error::new(Fault::CheckpointForeign, "the vectors were computed in different number formats")
-                .file(&file.path)
-                .expected(other)
-                .found(how)
-                .advice("embed all shards in one number format: give --dtype f32, bf16 or f16"));
-        }
-    }
-    Ok(())
-}
-
-/// The tables of windows and of records that `chunk` wrote.
-struct CutWindows {
-    folder: PathBuf,
-    manifest: Option<Manifest>,
-    windows: UpstreamFile,
-    inputs: UpstreamFile,
-}
-
-impl CutWindows {
-    fn open(folder: &Path) -> Result<Self> {
-        let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
-        if !windows.exists() {
-            return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
-                .file(folder)
-                .expected("the folder that `virnucpro chunk` wrote: every window of the input")
-                .advice("give it with --windows"));
-        }
-        let manifest = Manifest::read(folder)?;
-        if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
-            let message = format!("{} is not a complete output of chunk", folder.display());
-            let state = if manifest.complete { "finished" } else { "not finished" };
-            return Err(Error::new(Fault::CheckpointIncomplete, message)
-                .file(folder)
-                .expected("a complete output of chunk")
-                .found(format!("one of {}, {state}", manifest.stage))
-                .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
-        }
-        let file = |path: &Path| upstream::file(path, manifest.as_ref());
-        let (windows, inputs) = (file(&windows)?, file(&inputs)?);
-        Ok(Self { folder: folder.to_owned(), manifest, windows, inputs })
-    }
-
-    /// The sequences that the windows come from, where their manifest says so.
-    fn origin(&self) -> Option<Origin> {
-        self.manifest.as_ref()?.origin.clone()
-    }
-
-    /// Refuses vectors that were not made from these windows. Manifests on both sides name the origin; of vectors without
-    /// one, each file names the shards that it was made from.
-    fn match_origin(&self, folders: &[PathBuf], merged: &[UpstreamFile]) -> Result<()> {
-        let vectors = folders.first().map_or(Path::new(""), PathBuf::as_path);
-        let known = upstream::origin(merged)?;
-        if upstream::common_origin([(&self.folder, self.origin()), (vectors, known)])?.is_some() {
-            return Ok(());
-        }
-        let Some(manifest) = &self.manifest else {
-            log::warn!("{} has no manifest: that the vectors belong to it cannot be proved", self.folder.display());
-            return Ok(());
-        };
-        let shards: HashSet<&str> = manifest.shards.values().map(|entry| entry.file.blake3.as_str()).collect();
-        for file in merged {
-            let metadata = VectorReader::open(&file.path)?.metadata();
-            let sources = ["dnabert", "esm"].map(|side| metadata.get(&format!("{side}.{SOURCE}")).cloned());
-            let mut sources = sources.iter().flatten().flat_map(|list| list.split(','));
-            if let Some(unknown) = sources.find(|source| !shards.contains(source)) {
-                let message = format!("{} was not made from these windows", file.path.display());
-                return Err(Error::new(Fault::CheckpointInput, message)
-                    .file(&file.path)
-                    .expected(format!("vectors of shards that {} lists", manifest_path(&self.folder).display()))
-                    .found(format!("vectors of a FASTA file with blake3 {unknown}"))
-                    .advice("give the folder of windows that the vectors were made from, or embed its shards again"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Says that the head was trained on windows of another length than `cut`: that is the user's choice.
-pub fn warn_of_window(bundle: &Bundle, cut: u64) {
-    let trained = u64::from(bundle.spec().window);
-    if cut != trained {
-        log::warn!("the windows are {cut} bp long, the head of {} is for {trained} bp", bundle.spec().name);
-    }
-}
-
-fn manifest_path(folder: &Path) -> PathBuf {
-    folder.join(MANIFEST_FILE)
-}
-
-/// Scores of all frames, in the order of the merged files, each of which is read once.
-struct FrameScores<'a> {
-    files: slice::Iter<'a, UpstreamFile>,
-    open: Option<(&'a UpstreamFile, VectorBlocks)>,
-    head: Box<dyn Head>,
-    ready: VecDeque<(String, Score)>,
-    /// Digests of the files that were read to their end.
-    digests: Vec<FileDigest>,
-    task: &'a TaskProgress,
-}
-
-impl<'a> FrameScores<'a> {
-    fn new(merged: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a TaskProgress) -> Self {
-        Self { files: merged.iter(), open: None, head, ready: VecDeque::new(), digests: Vec::new(), task }
-    }
-
-    fn next(&mut self) -> Result<Option<(String, Score)>> {
-        while self.ready.is_empty() {
-            interrupt::check()?;
-            if let Some((file, mut blocks)) = self.open.take() {
-                match blocks.next() {
-                    Some(block) => {
-                        self.score(block).map_err(|error| file.explain(error))?;
-                        self.open = Some((file, blocks));
-                    }
-                    None => {
-                        let digest = blocks.finish()?;
-                        file.prove(&digest)?;
-                        self.digests.push(digest);
-                    }
-                }
-                continue;
-            }
-            let Some(file) = self.files.next() else { return Ok(None) };
-            let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
-            self.open = Some((file, reader.into_blocks(BLOCK_ROWS)));
-        }
-        Ok(self.ready.pop_front())
-    }
-
-    fn score(&mut self, block: Result<VectorBlock>) -> Result<()> {
-        let block = block?;
-        let scores = self.head.score(&block.values)?;
-        if scores.len() != block.ids.len() {
-            return Err(Error::new(Fault::Count, "the numbers of vectors in and scores out differ"));
-        }
-        for (id, score) in block.ids.into_iter().zip(scores) {
-            if !(score.others.is_finite() && score.virus.is_finite()) {
-                return Err(Error::new(Fault::NonFinite, "the head produced a NaN or infinite score").record(id));
-            }
-            self.ready.push_back((id, score));
-        }
-        self.task.add(self.ready.len() as u64);
-        Ok(())
-    }
-
-    /// The score of the frame that must come now.
-    fn expect(&mut self, id: &str) -> Result<Score> {
-        let mismatch = |found: String| {
-            Error::new(Fault::MergeIds, "the merged vectors do not match the windows")
-                .expected(id.to_owned())
-                .found(found)
-                .advice("give all merged shards of these windows, and the folder of windows they come from")
-        };
-        match self.next()? {
-            Some((found, score)) if found == id => Ok(score),
-            Some((found, _)) => match &self.open {
-                Some((file, _)) => Err(file.explain(mismatch(found))),
-                None => Err(mismatch(found)),
-            },
-            None => Err(mismatch("no more vectors".to_owned())),
-        }
-    }
-
-    fn expect_end(&mut self) -> Result<()> {
-        match self.next()? {
-            None => Ok(()),
-            Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that are in no window")
-                .record(found)
-                .advice("give the folder of windows that the vectors were made from")),
-        }
-    }
 }
 
 /// The output tables.

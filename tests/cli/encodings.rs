@@ -19,7 +19,7 @@ fn a_manifest_of_another_encoding_is_read_or_told_as_such() {
         sandbox.write("out/manifest.json", content);
         let ran = chunk();
         ran.fails(3, "VN-CKPT-HASH");
-        ran.says(&["manifest.json", says, "--no-resume"]);
+        ran.says(&["manifest.json", says, "--overwrite"]);
     }
 }
 

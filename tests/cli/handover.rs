@@ -151,7 +151,7 @@ fn shards_of_the_wrong_side_are_refused() {
         ("embed-esm", "windows/shard-00001.fna", "VN-IN-FORMAT", "shard-00001.faa"),
         ("embed-dnabert", "windows/shard-00001.faa", "VN-IN-PROTEIN", "shard-00001.fna"),
     ] {
-        let ran = sandbox.run(&[command, shard, "-q", "--model", &mock(), "-o", "v"]);
+        let ran = sandbox.run(&[command, shard, "-q", "--model", &mock(), "-o", command]);
         ran.fails(65, fault);
         ran.says(&[meant]);
     }

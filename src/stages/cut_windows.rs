@@ -1,0 +1,90 @@
+//! The windows that scores are put back into, and the proof that vectors were made from them.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::embed::SOURCE;
+use super::upstream::{self, UpstreamFile};
+use crate::error::{Error, Fault, Result};
+use crate::store::tables::{InputRow, WindowRow};
+use crate::store::{MANIFEST_FILE, Manifest, Origin, Row as _, VectorReader};
+
+/// The tables of windows and of records that `chunk` wrote.
+pub struct CutWindows {
+    folder: PathBuf,
+    manifest: Option<Manifest>,
+    /// A row for every window.
+    pub windows: UpstreamFile,
+    /// A row for every record.
+    pub inputs: UpstreamFile,
+}
+
+impl CutWindows {
+    /// Opens what `chunk` wrote to a folder.
+    ///
+    /// # Errors
+    /// It is missing, not complete, or of another stage.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
+        if !windows.exists() {
+            return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
+                .file(folder)
+                .expected("the folder that `virnucpro chunk` wrote: every window of the input")
+                .advice("give it with --windows"));
+        }
+        let manifest = Manifest::read(folder)?;
+        if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
+            let message = format!("{} is not a complete output of chunk", folder.display());
+            let state = if manifest.complete { "finished" } else { "not finished" };
+            return Err(Error::new(Fault::CheckpointIncomplete, message)
+                .file(folder)
+                .expected("a complete output of chunk")
+                .found(format!("one of {}, {state}", manifest.stage))
+                .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
+        }
+        let file = |path: &Path| upstream::file(path, manifest.as_ref());
+        let (windows, inputs) = (file(&windows)?, file(&inputs)?);
+        Ok(Self { folder: folder.to_owned(), manifest, windows, inputs })
+    }
+
+    /// The sequences that the windows come from, where their manifest says so.
+    pub fn origin(&self) -> Option<Origin> {
+        self.manifest.as_ref()?.origin.clone()
+    }
+
+    /// Refuses vectors that were not made from these windows. Manifests on both sides name the origin; of vectors without
+    /// one, each file names the shards that it was made from.
+    ///
+    /// # Errors
+    /// [`Fault::CheckpointInput`].
+    pub fn match_origin(&self, folders: &[PathBuf], merged: &[UpstreamFile]) -> Result<()> {
+        let vectors = folders.first().map_or(Path::new(""), PathBuf::as_path);
+        let known = upstream::origin(merged)?;
+        if upstream::common_origin([(&self.folder, self.origin()), (vectors, known)])?.is_some() {
+            return Ok(());
+        }
+        let Some(manifest) = &self.manifest else {
+            log::warn!("{} has no manifest: that the vectors belong to it cannot be proved", self.folder.display());
+            return Ok(());
+        };
+        let shards: HashSet<&str> = manifest.shards.values().map(|entry| entry.file.blake3.as_str()).collect();
+        for file in merged {
+            let metadata = VectorReader::open(&file.path)?.metadata();
+            let sources = ["dnabert", "esm"].map(|side| metadata.get(&format!("{side}.{SOURCE}")).cloned());
+            let mut sources = sources.iter().flatten().flat_map(|list| list.split(','));
+            if let Some(unknown) = sources.find(|source| !shards.contains(source)) {
+                let message = format!("{} was not made from these windows", file.path.display());
+                return Err(Error::new(Fault::CheckpointInput, message)
+                    .file(&file.path)
+                    .expected(format!("vectors of shards that {} lists", manifest_path(&self.folder).display()))
+                    .found(format!("vectors of a FASTA file with blake3 {unknown}"))
+                    .advice("give the folder of windows that the vectors were made from, or embed its shards again"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn manifest_path(folder: &Path) -> PathBuf {
+    folder.join(MANIFEST_FILE)
+}
