@@ -24,7 +24,7 @@ pub struct SealedFile {
 
 /// The unfinished name of what will be `target`. Dropping it removes the file.
 struct UnfinishedName {
-    path: PathBuf,
+    unfinished: PathBuf,
     target: PathBuf,
     published: bool,
 }
@@ -32,7 +32,7 @@ struct UnfinishedName {
 impl Drop for UnfinishedName {
     fn drop(&mut self) {
         if !self.published {
-            partial::discard(&self.path);
+            partial::discard(&self.unfinished);
         }
     }
 }
@@ -45,7 +45,7 @@ impl AtomicFile {
     pub fn create(target: &Path) -> Result<Self> {
         let (path, file) = partial::create(target, durable::create_file)?;
         partial::note(&path);
-        let name = UnfinishedName { path: path.clone(), target: target.to_owned(), published: false };
+        let name = UnfinishedName { unfinished: path.clone(), target: target.to_owned(), published: false };
         Ok(Self { name, writer: FileWriter::new(path, file) })
     }
 
@@ -89,9 +89,9 @@ impl SealedFile {
         let mut folders = BTreeSet::new();
         for Self { mut name, .. } in files {
             let writing = |error| Error::writing(&name.target, error);
-            durable::rename(&name.path, &name.target).map_err(writing)?;
+            durable::rename(&name.unfinished, &name.target).map_err(writing)?;
             name.published = true;
-            partial::forget(&name.path);
+            partial::forget(&name.unfinished);
             folders.insert(parent(&name.target).to_owned());
         }
         let sync = |folder: &PathBuf| durable::sync_folder(folder).map_err(|error| Error::writing(folder, error));
