@@ -20,3 +20,5 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+#[cfg(feature = "torch")]
+mod tour;
