@@ -43,6 +43,10 @@ pub struct StageDir {
     resume: Resume,
     /// Whether finished work comes from the same sequences as this run's.
     same_origin: bool,
+    /// The sequences that this run's work comes from.
+    claimed: Option<Origin>,
+    /// Files of this run: made, or proved to be what it would make.
+    own: BTreeSet<String>,
     /// Names of files of other work, which are not part of this one.
     superseded: BTreeSet<String>,
 }
@@ -66,8 +70,8 @@ impl StageDir {
         };
         if fingerprint.matches(&known) {
             let (folder, manifest) = (folder.to_owned(), known.clone());
-            let superseded = BTreeSet::new();
-            return Ok(Self { folder, manifest, on_disk: Some(known), resume, same_origin: false, superseded });
+            let on_disk = Some(known);
+            return Ok(Self { on_disk, ..Self::new(folder, manifest, resume, BTreeSet::new()) });
         }
         let replaced = resume != Resume::Keep || !known.complete && known.shards.is_empty();
         if known.stage == fingerprint.stage && replaced {
@@ -88,7 +92,12 @@ impl StageDir {
             totals: BTreeMap::new(),
             complete: false,
         };
-        Self { folder: folder.to_owned(), manifest, on_disk: None, resume, same_origin: false, superseded }
+        Self::new(folder.to_owned(), manifest, resume, superseded)
+    }
+
+    fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
+        let (same_origin, claimed, own) = (false, None, BTreeSet::new());
+        Self { folder, manifest, on_disk: None, resume, same_origin, claimed, own, superseded }
     }
 
     /// Says which sequences this run's work comes from.
@@ -106,8 +115,11 @@ impl StageDir {
             self.superseded.extend(self.manifest.shards.keys().cloned());
         }
         if !self.same_origin {
-            self.manifest.origin = origin;
+            // Beside files of unknown origin, or as one of them, this work gives the folder no origin; see `finish`.
+            let beside_unknown = known.is_none() && !self.manifest.shards.is_empty();
+            self.manifest.origin = if beside_unknown { None } else { origin.clone() };
         }
+        self.claimed = origin;
         Ok(())
     }
 
@@ -166,6 +178,7 @@ impl StageDir {
         let path = self.path(name);
         let proved = path.exists() && FileDigest::of(&path)? == entry.file;
         if proved {
+            self.own.insert(name.to_owned());
             log::debug!("{} is kept: it has the recorded digest, and so has what it was made from", path.display());
         } else {
             log::warn!("{} does not match the manifest; making it again", path.display());
@@ -206,6 +219,7 @@ impl StageDir {
     /// Notes a finished file without writing the manifest yet: for files that only count together.
     pub fn note(&mut self, name: &str, entry: ShardEntry) {
         self.superseded.remove(name);
+        self.own.insert(name.to_owned());
         self.manifest.shards.insert(name.to_owned(), entry);
     }
 
@@ -264,6 +278,9 @@ impl StageDir {
         for name in stale.iter().filter(|name| !names.contains(name)) {
             self.manifest.shards.remove(name);
             let _ = fs::remove_file(self.path(name));
+        }
+        if self.manifest.shards.keys().all(|name| self.own.contains(name)) {
+            self.manifest.origin = self.claimed.take();
         }
         self.manifest.totals = totals;
         self.keep()
@@ -534,6 +551,24 @@ mod tests {
         dir.begin().unwrap();
         let error = dir.done("shard-00001.fna", || Ok(made_from("other"))).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointInput);
+    }
+
+    #[test]
+    fn an_origin_is_that_of_every_file_or_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let add = |name: &str, of: Option<Origin>, whole: bool| {
+            let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+            dir.claim(of).unwrap();
+            dir.record(name, make(folder.path(), name, b"A")).unwrap();
+            let others = if whole { Vec::new() } else { dir.others(&[name.to_owned()]) };
+            let names: Vec<String> = others.into_iter().map(|(name, _)| name).chain([name.to_owned()]).collect();
+            dir.finish(&names, BTreeMap::new()).unwrap().origin
+        };
+        assert_eq!(add("shard-00001.fna", None, false), None);
+        assert_eq!(add("shard-00002.fna", origin("two"), false), None, "beside a file of unknown origin");
+        assert_eq!(add("shard-00002.fna", origin("two"), true), origin("two"), "the other file is gone");
+        assert_eq!(add("shard-00003.fna", origin("two"), false), origin("two"));
+        assert_eq!(add("shard-00004.fna", None, false), None, "one of unknown origin more");
     }
 
     #[test]

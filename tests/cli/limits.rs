@@ -90,10 +90,11 @@ fn a_limit_on_memory_is_an_error_in_words() {
     sandbox.write("large.fa", format!(">x\n{}\n", "ACGTTGCA".repeat(10_000_000)));
     let chunk = "$VIRNUCPRO chunk large.fa -q -o out";
     let mut refused = 0;
-    for megabytes in [60, 100, 140, 180, 700] {
-        let limit = 1024 * (megabytes + base());
+    for megabytes in [60, 100, 140, 180, 450, 500, 550, 600, 2000] {
+        let limit = 1024 * megabytes;
         let Some(ran) = limited(&sandbox, &format!("ulimit -v {limit}; exec {chunk}")) else { return };
-        if ran.code != 0 {
+        // libtorch is large: below some limit the system does not even load it.
+        if ran.code != 0 && !ran.stderr.contains("error while loading") {
             refused += 1;
             assert_eq!(ran.code, 1, "{}", ran.told());
             let json = ran.stderr.lines().last().unwrap_or_default();
@@ -103,9 +104,4 @@ fn a_limit_on_memory_is_an_error_in_words() {
     }
     assert!(refused >= 2, "the limit was met {refused} times only");
     limited(&sandbox, &format!("exec {chunk}")).unwrap().ok();
-}
-
-/// Megabytes of address space that the program takes before it does anything: libtorch is large.
-fn base() -> u64 {
-    if cfg!(feature = "torch") { 1500 } else { 0 }
 }
