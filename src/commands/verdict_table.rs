@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::error::{Result, printable};
 use crate::store::tables::SequenceVerdictRow;
 use crate::store::{Manifest, Row, TableReader};
+use crate::units::counted;
 
 /// Sequences shown.
 const SHOWN: usize = 20;
@@ -34,7 +35,8 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
     }
     let count = |name: &str| manifest.totals.get(name).copied().unwrap_or(0);
     text.push_str(&format!(
-        "\n{total} sequences: {} viral, {} mixed, {} non-viral, {} without a scored window\n",
+        "\n{}: {} viral, {} mixed, {} non-viral, {} without a scored window\n",
+        counted(total as u64, "sequence"),
         count("sequences_viral"),
         count("sequences_mixed"),
         count("sequences_non-viral"),

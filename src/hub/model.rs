@@ -17,7 +17,7 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
 use crate::fs::room;
 use crate::runtime::progress::Progress;
-use crate::units::Bytes;
+use crate::units::{Bytes, counted};
 use crate::weights::candidates::is_index;
 use crate::weights::hub_cache::{Checksum, RepoFolder, RepoId, Revision};
 use crate::weights::index;
@@ -170,10 +170,10 @@ impl Fetching<'_> {
         let commit = &self.listing.commit.as_str()[..12];
         log::info!("{}: {commit} of {}, {}", model.name, model.repo, self.client.endpoint());
         log::info!(
-            "{}: licence: {}; {} files, {}, {} of it to download, to {}",
+            "{}: licence: {}; {}, {}, {} of it to download, to {}",
             model.name,
             model.licence,
-            files.len(),
+            counted(files.len() as u64, "file"),
             Bytes(total),
             Bytes(needed),
             folder.snapshot(&self.listing.commit).display()

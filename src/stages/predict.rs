@@ -23,6 +23,7 @@ use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, Window
 use crate::store::{
     Fingerprint, MadeFrom, Manifest, ModelStamp, Provenance, Row, ShardEntry, StageDir, TableReader, TableWriter,
 };
+use crate::units::counted;
 
 const TABLES: [&str; 3] = [FrameVerdictRow::TSV, WindowVerdictRow::TSV, SequenceVerdictRow::TSV];
 /// Their copies, which only some runs write.
@@ -109,7 +110,9 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     let input = made_from(&[&cut[..], scores.digests()].concat(), &merged, settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
-    log::info!("predict: {sequences} sequences, {windows} windows, {} frames, by {}", counts.n_frames, model.cell());
+    let [sequences, windows, frames] =
+        [(sequences, "sequence"), (windows, "window"), (counts.n_frames, "frame")].map(|(n, noun)| counted(n, noun));
+    log::info!("predict: {sequences}, {windows}, {frames}, by {}", model.cell());
     let summary = SummaryFile::of(&model, settings.tiers, &counts);
     let mut names = Vec::new();
     for (name, entry) in

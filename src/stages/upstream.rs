@@ -9,6 +9,7 @@ use crate::config::{STDIN, stem};
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::FileDigest;
 use crate::store::{MadeFrom, Manifest, Origin, ShardEntry};
+use crate::units::counted;
 
 /// A file of the stage before.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,7 +236,7 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
             return Err(Error::new(Fault::CheckpointIncomplete, format!("{} is not complete", folder.display()))
                 .file(folder)
                 .expected(format!("a complete output of {}", manifest.stage))
-                .found(format!("{} files so far", manifest.shards.len()))
+                .found(format!("{} so far", counted(manifest.shards.len() as u64, "file")))
                 .advice(format!("wait if it is still running elsewhere, or let `virnucpro {stage}` finish")));
         }
         Some(manifest) => {

@@ -65,14 +65,14 @@ fn check_names(expected: &BTreeSet<String>, shard: &str, source: &dyn TensorSour
     };
     let missing: Vec<_> = expected.difference(&there).copied().collect();
     if !missing.is_empty() {
-        let message = format!("a shard lacks {} tensors that its index names", missing.len());
+        let message = format!("tensors that the index names and the shard lacks: {}", missing.len());
         return Err(refused(&message, missing));
     }
     let extra: Vec<_> = there.difference(&expected).copied().collect();
     if extra.is_empty() {
         return Ok(());
     }
-    let message = format!("a shard holds {} tensors that its index does not name there", extra.len());
+    let message = format!("tensors that the shard holds and the index does not name there: {}", extra.len());
     Err(refused(&message, extra))
 }
 

@@ -87,7 +87,8 @@ fn every_command_of_the_tour_prints_what_is_shown() {
                 found.truncate(cut); // not all of it, or nothing, is shown
             }
             if expected != found {
-                wrong += &format!("$ {}\n{}\nis not\n{}\n\n", shown.command, printed.join("\n"), shown.output.join("\n"));
+                wrong +=
+                    &format!("$ {}\n{}\nis not\n{}\n\n", shown.command, printed.join("\n"), shown.output.join("\n"));
             }
         }
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Fault, Result};
+use crate::units::counted;
 use crate::weights::{TensorInfo, first_ten};
 
 /// The tensors of a model by name.
@@ -59,9 +60,9 @@ impl Schema {
         let extra = tensors.0.iter().filter(|(name, _)| !self.0.contains_key(**name));
         let extra: Vec<_> = extra.map(|(_, tensor)| tensor.name.as_str()).collect();
         if !extra.is_empty() {
-            let message = format!("{} tensors of the file have no place in the model", extra.len());
+            let message = format!("tensors without a place in the model: {}", extra.len());
             return Err(Error::new(Fault::ModelTensors, message)
-                .expected(format!("{} tensors", self.0.len()))
+                .expected(counted(self.0.len() as u64, "tensor"))
                 .found(format!("also {}", first_ten(&extra)))
                 .advice(ADVICE));
         }
@@ -175,7 +176,7 @@ fn missing_tensors(names: &[&str]) -> Error {
     } else {
         ADVICE
     };
-    Error::new(Fault::ModelTensors, format!("{} tensors are missing: {}", names.len(), first_ten(names))).advice(advice)
+    Error::new(Fault::ModelTensors, format!("missing tensors: {}, {}", names.len(), first_ten(names))).advice(advice)
 }
 
 fn misshapen(tensor: &TensorInfo, expected: &str) -> Error {
