@@ -46,7 +46,7 @@ const CHECK_EVERY: usize = 4096;
 ///     allow_empty: false,
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
-///     resume: Resume::Keep,
+///     resume: Resume::KEEP,
 /// };
 /// let manifest = chunk(&settings, &Progress::Silent)?;
 /// println!("{} frames", manifest.totals["frames"]);

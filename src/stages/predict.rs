@@ -62,7 +62,7 @@ pub struct Counts {
 ///     tiers: Tiers::default(),
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
-///     resume: Resume::Keep,
+///     resume: Resume::KEEP,
 /// };
 /// predict(&settings, &Progress::Silent)?;
 /// # Ok::<(), virnucpro::error::Error>(())
