@@ -258,7 +258,7 @@ impl Side {
     /// A finished stage that had no frame to embed: its manifest says what it would have used.
     fn without_vectors(named: &[PathBuf]) -> Result<Self> {
         for folder in named {
-            if let Some(manifest) = Manifest::read(folder)? {
+            if let Some(manifest) = upstream::manifest(folder)? {
                 let of = |key: &str| manifest.settings[key].as_str().map(str::to_owned);
                 let dim = manifest.settings["dim"].as_u64().unwrap_or_default() as usize;
                 let vectors = Vectors { dim, dtype: of("dtype"), pooling: of("pooling") };
