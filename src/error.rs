@@ -152,7 +152,7 @@ faults! {
     Quota = "VN-IO-QUOTA", 1;
     /// A file that would grow beyond the limit on file sizes.
     FileSize = "VN-IO-FILESIZE", 1;
-    /// The system gives no further memory, and nothing can be made smaller.
+    /// Memory is used up, and no batch can be smaller.
     HostMemory = "VN-SYS-MEMORY", 1;
     /// The system gives no further thread.
     Threads = "VN-SYS-THREADS", 1;
@@ -234,14 +234,14 @@ impl Error {
     pub fn starting_thread(error: io::Error) -> Self {
         Self::new(Fault::Threads, "the system does not allow another thread")
             .advice(
-                "give a smaller --threads or --dataloader-workers, or raise the limits of this job on processes \
-                 (ulimit -u) and memory (ulimit -v)",
+                "raise the limits of this job on processes (ulimit -u) and memory (ulimit -v); models run on fewer threads \
+                 with --threads and --dataloader-workers",
             )
             .caused_by(error)
     }
 
-    /// Too many open files, if that is what `error` says.
-    fn of_open_files(path: &Path, error: &io::Error) -> Option<Self> {
+    /// The fault of too many open files, if that is what `error` says.
+    pub fn of_open_files(path: &Path, error: &io::Error) -> Option<Self> {
         matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)).then(|| {
             Self::new(Fault::OpenFiles, format!("cannot open {}: too many files are open", path.display()))
                 .file(path)
@@ -282,7 +282,7 @@ impl Error {
             ),
             K::FileTooLarge => (
                 Fault::FileSize,
-                "raise the limit on file sizes (ulimit -f), or write smaller files (--shard-frames); finished work is kept",
+                "raise the limit on file sizes (ulimit -f), or have chunk cut smaller shards (--shard-frames); finished work is kept",
             ),
             K::AlreadyExists | K::NotADirectory => (Fault::Write, "give a folder; this path is a file"),
             K::PermissionDenied | K::ReadOnlyFilesystem => {

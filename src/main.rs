@@ -74,7 +74,7 @@ fn work() -> Result<()> {
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
     logging::install(level(&global), format, progress.bars());
     let _ = VOICE.set(Voice { command: name, format });
-    memory::prepare(told);
+    memory::prepare(told, partial::discard_all);
     if let Err(error) = interrupt::install(last_words) {
         log::warn!("signals will end the program at once: {error}");
     }

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::error::{Error, Fault, Result};
 use crate::model::Encoder;
 use crate::pack::{TokenBatch, plan};
-use crate::runtime::{interrupt, threads};
+use crate::runtime::{interrupt, memory, threads};
 use crate::store::VectorBlock;
 use crate::tokenize::Tokenize;
 use crate::units::{Tokens, counted};
@@ -267,6 +267,7 @@ fn run_device(
             break;
         }
         interrupt::check()?;
+        memory::work_in_batches(batch.len() > 1);
         let values = encoder.embed(&batch).map_err(|error| judge_memory(error, &batch))?;
         let rows = batch.rows().to_vec();
         if to_writer.send(Message::Vectors { block, rows, values }).is_err() {
@@ -276,15 +277,22 @@ fn run_device(
     Ok(())
 }
 
+/// Tokens of a sequence that is longer than any frame of a window.
+const LONG_TOKENS: usize = 4096;
+
 /// Out of memory is worth a retry with smaller batches only where the batch can be smaller.
 fn judge_memory(error: Error, batch: &TokenBatch) -> Error {
     if error.fault() == Fault::OutOfMemory && batch.len() == 1 {
-        return Error::new(
-            Fault::TooLong,
-            format!("a sequence of {} tokens does not fit in memory even on its own", batch.tokens()),
-        )
-        .advice("use a device with more memory, or cut the sequence into windows")
-        .caused_by(error);
+        let tokens = batch.tokens();
+        let (fault, advice) = match tokens {
+            ..LONG_TOKENS => (
+                Fault::HostMemory,
+                "give fewer --threads, raise the memory of this job, or use a device with more memory",
+            ),
+            _ => (Fault::TooLong, "use a device with more memory, or cut the sequence into windows"),
+        };
+        let message = format!("there is not enough memory for a single sequence of {tokens} tokens");
+        return Error::new(fault, message).advice(advice).caused_by(error);
     }
     error
 }
@@ -303,7 +311,7 @@ fn write(messages: Receiver<Message>, dim: usize, sink: &mut dyn Sink) -> Result
         match message {
             Message::Block(ids) => {
                 let (missing, values) = (ids.len(), vec![0.0; ids.len() * dim]);
-                open.push_back(OpenBlock { vectors: VectorBlock { ids, values }, missing });
+                open.push_back(OpenBlock { vectors: VectorBlock { ids, values, proteins: Vec::new() }, missing });
             }
             Message::Vectors { block, rows, values } => {
                 let target = open.get_mut(block - first_open).ok_or_else(|| lost(0, rows.len() as u64))?;
@@ -445,7 +453,7 @@ mod tests {
         let fail =
             |tokens| embed(engine(vec![faulty(0, Some(Fault::OutOfMemory))], tokens), sequences(50)).unwrap_err();
         assert_eq!(fail(1000).fault(), Fault::OutOfMemory);
-        assert_eq!(fail(1).fault(), Fault::TooLong);
+        assert_eq!(fail(1).fault(), Fault::HostMemory);
     }
 
     #[test]

@@ -24,6 +24,17 @@ pub fn bundle(model: &config::BundleChoice) -> Result<Bundle> {
     Bundle::open(&model.name, &SearchPath::standard(model.search.clone()))
 }
 
+/// Proves digests of a bundle's files before any work is done: of all, or of all but the weights of the encoders, which a
+/// stage proves while it loads them.
+///
+/// # Errors
+/// A file is missing or has another digest than recorded; a signal has arrived.
+pub fn prove(bundle: &Bundle, all: bool) -> Result<()> {
+    let large = [Component::Dnabert.weights(), Component::Esm.weights()];
+    let files = bundle.spec().files.keys().filter(|name| all || !large.contains(name));
+    files.into_iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check))
+}
+
 /// How manifests and tables name a bundle.
 pub fn stamp(bundle: &Bundle) -> ModelStamp {
     let spec = bundle.spec();
@@ -64,7 +75,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         }
         _ => Box::new(EsmTokenizer),
     };
-    memory::work_in_batches();
+    memory::work_in_batches(true);
     let devices = devices(component, bundle, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {

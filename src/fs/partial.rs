@@ -96,9 +96,11 @@ pub(super) fn discard(path: &Path) {
     remove(path);
 }
 
-/// Removes everything that was noted: before a process ends without returning from its work.
+/// Removes everything that was noted: before a process ends without returning from its work. Waits for nobody.
 pub fn discard_all() {
-    own().iter().for_each(|path| remove(path));
+    if let Ok(own) = OWN.try_lock() {
+        own.iter().for_each(|path| remove(path));
+    }
 }
 
 /// If this fails it stays, where it disturbs nothing.

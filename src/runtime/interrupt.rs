@@ -56,6 +56,7 @@ fn watch(mut signals: Signals, last_words: LastWords) {
         match first {
             None => {
                 first = Some(Instant::now());
+                log::warn!("stopping at the next safe point; ask again (Ctrl-C) to stop at once");
                 // Without this thread the user has to ask again.
                 let _ = threads::spawn("grace", move || {
                     thread::sleep(GRACE);

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::error::{Error, Fault};
 
 /// The system's allocator; out of memory ends the process with a message and an exit code of the contract.
@@ -14,8 +16,13 @@ pub struct Reporting;
 static REPORTS: OnceLock<[(String, u8); 2]> = OnceLock::new();
 static IN_BATCHES: AtomicBool = AtomicBool::new(false);
 
-/// Prepares the reports. `tell` is how a failure is told.
-pub fn prepare(tell: impl Fn(&Error) -> String) {
+/// What is removed before the process ends.
+static CLEAN_UP: OnceLock<fn()> = OnceLock::new();
+
+/// Prepares the reports: `tell` is how a failure is told, `clean_up` must not ask for memory or wait.
+pub fn prepare(tell: impl Fn(&Error) -> String, clean_up: fn()) {
+    let _ = CLEAN_UP.set(clean_up);
+    spare_address_space();
     let limits = "raise the memory of this job (ulimit -v, the scheduler's limit)";
     let fixed = Error::new(Fault::HostMemory, "the system does not give this process more memory").advice(limits);
     let batches = Error::new(Fault::OutOfMemory, "the system does not give this process more memory")
@@ -23,17 +30,37 @@ pub fn prepare(tell: impl Fn(&Error) -> String) {
     let _ = REPORTS.set([fixed, batches].map(|error| (tell(&error) + "\n", error.fault().exit_code())));
 }
 
-/// From here on smaller batches can help.
-pub fn work_in_batches() {
-    IN_BATCHES.store(true, Ordering::Relaxed);
+/// Says whether smaller batches can help from here on.
+pub fn work_in_batches(can_be_smaller: bool) {
+    IN_BATCHES.store(can_be_smaller, Ordering::Relaxed);
+}
+
+/// Where the address space is limited, all threads share one of the allocator's areas: each would take 64 MB of it.
+fn spare_address_space() {
+    let limits = getrlimit(Resource::As);
+    if limits.current.is_some() {
+        #[cfg(target_env = "gnu")]
+        #[allow(unsafe_code)]
+        // SAFETY: mallopt takes two numbers; a value that it does not know is ignored.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
 }
 
 /// Ends the process without asking for memory.
 fn exhausted() -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
     let reports = REPORTS.get();
     let report = reports.map(|reports| &reports[usize::from(IN_BATCHES.load(Ordering::Relaxed))]);
-    if let Some((text, _)) = report {
-        let _ = std::io::stderr().write_all(text.as_bytes());
+    // The first thread that gets here; what it does could get here again.
+    if !ENDING.swap(true, Ordering::Relaxed) {
+        if let Some(clean_up) = CLEAN_UP.get() {
+            clean_up();
+        }
+        if let Some((text, _)) = report {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
     }
     signal_hook::low_level::exit(report.map_or(1, |(_, code)| i32::from(*code)))
 }

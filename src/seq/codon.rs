@@ -57,6 +57,11 @@ pub fn translate(strand: &[u8], protein: &mut Vec<u8>) {
     protein.truncate(end);
 }
 
+/// The protein of a strand read from its first base, where every codon can be read.
+pub fn readable_protein(strand: &[u8]) -> Option<Vec<u8>> {
+    strand.as_chunks::<3>().0.iter().map(|codon| amino_acid(*codon)).collect()
+}
+
 /// Replaces `reverse` by the reverse complement of `strand` in upper case.
 ///
 /// Only A, C, G, T are complemented: the other letters keep their meaning of the forward strand, as in the

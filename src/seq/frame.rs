@@ -82,6 +82,24 @@ pub struct FrameId<'a> {
     pub frame: &'a str,
 }
 
+impl<'a> FrameId<'a> {
+    /// The parts of a frame's identifier; none for an identifier of another form.
+    ///
+    /// ```
+    /// use virnucpro::seq::FrameId;
+    ///
+    /// let id = FrameId::parse("k141_7_chunk_1F2").unwrap();
+    /// assert_eq!((id.window, id.frame), ("k141_7_chunk_1", "F2"));
+    /// assert_eq!(FrameId::parse("sp|P69905|HBA_HUMAN"), None);
+    /// ```
+    pub fn parse(id: &'a str) -> Option<Self> {
+        let (window, frame) = id.split_at_checked(id.len().checked_sub(2)?)?;
+        let number = window.rsplit_once("_chunk_")?.1;
+        let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (numbered && Frame::ALL.iter().any(|known| known.name() == frame)).then_some(Self { window, frame })
+    }
+}
+
 impl fmt::Display for FrameId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.window)?;

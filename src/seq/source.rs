@@ -90,6 +90,9 @@ fn open_file(path: &Path) -> io::Result<File> {
 /// Whatever keeps an input from being opened, it counts as missing.
 fn missing(path: &Path, error: io::Error) -> Error {
     use io::ErrorKind as K;
+    if let Some(limit) = Error::of_open_files(path, &error) {
+        return limit.caused_by(error);
+    }
     match error.kind() {
         K::NotFound | K::PermissionDenied | K::IsADirectory => Error::reading(path, error),
         _ => Error::new(Fault::InputMissing, format!("cannot open {}", path.display()))

@@ -69,7 +69,8 @@ pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
         "uracil": if settings.legacy { Uracil::default() } else { settings.policy.uracil },
         "letters": settings.policy.letters,
     });
-    Fingerprint { stage: "chunk", settings, model: None, owns }
+    let wrote = |folder: &Path| folder.join(WindowRow::TSV).is_file() && folder.join(InputRow::TSV).is_file();
+    Fingerprint { stage: "chunk", settings, model: None, owns, wrote }
 }
 
 /// Whether this stage gives files such a name.
@@ -110,7 +111,6 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
-        log::warn!("chunk: {} is made again: a file is damaged, or other files are wanted", settings.output.display());
     }
     if dir.holds_nothing() {
         dir.begin()?; // nothing to lose: a folder tells whose it is from the start
@@ -227,7 +227,9 @@ impl InputDigest {
         let mut named = blake3::Hasher::new();
         named.update(if settings.legacy { b"legacy\n" } else { b"" });
         named.update(format!("{}\n", settings.tables).as_bytes());
+        // What was accepted without a check or with a permission is read again where it is asked for differently.
         named.update(if settings.policy.strict { b"strict\n" } else { b"" });
+        named.update(if settings.allow_empty { b"allow empty\n" } else { b"" });
         Self { content: blake3::Hasher::new(), named }
     }
 
@@ -242,16 +244,15 @@ impl InputDigest {
     }
 
     /// What the files are made from, and the origin of all work.
-    fn finish(mut self, settings: &config::Chunk) -> (MadeFrom, Origin) {
+    fn finish(self, settings: &config::Chunk) -> (MadeFrom, Origin) {
         let names: Vec<String> = settings.inputs.iter().map(|input| input.path.display().to_string()).collect();
-        let mut how = fingerprint(settings).settings;
-        if let Some(how) = how.as_object_mut() {
-            how.remove("shard_frames"); // other shards hold the same frames
+        let mut cut = fingerprint(settings).settings;
+        if let Some(cut) = cut.as_object_mut() {
+            cut.remove("shard_frames"); // other shards hold the same frames
         }
-        self.content.update(how.to_string().as_bytes());
         let digest = |hasher: blake3::Hasher| hasher.finalize().to_hex().to_string();
         let made_from = MadeFrom::files(digest(self.named), &names);
-        (made_from.clone(), Origin { input: made_from.from, blake3: digest(self.content) })
+        (made_from.clone(), Origin { input: made_from.from, blake3: digest(self.content), cut })
     }
 }
 

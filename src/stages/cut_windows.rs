@@ -12,7 +12,7 @@ use crate::store::{MANIFEST_FILE, Manifest, Origin, Row as _, VectorReader};
 /// The tables of windows and of records that `chunk` wrote.
 pub struct CutWindows {
     folder: PathBuf,
-    manifest: Option<Manifest>,
+    manifest: Manifest,
     /// A row for every window.
     pub windows: UpstreamFile,
     /// A row for every record.
@@ -26,14 +26,23 @@ impl CutWindows {
     /// It is missing, not complete, or of another stage.
     pub fn open(folder: &Path) -> Result<Self> {
         let (windows, inputs) = (folder.join(WindowRow::TSV), folder.join(InputRow::TSV));
-        if !windows.exists() {
+        let manifest = upstream::manifest(folder)?;
+        if manifest.is_none() && !windows.exists() {
             return Err(Error::new(Fault::InputMissing, format!("{} is not there", windows.display()))
                 .file(folder)
                 .expected("the folder that `virnucpro chunk` wrote: every window of the input")
                 .advice("give it with --windows"));
         }
-        let manifest = upstream::manifest(folder)?;
-        if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
+        let Some(manifest) = manifest else {
+            let message = format!("{} has no manifest", folder.display());
+            return Err(Error::new(Fault::CheckpointIncomplete, message)
+                .file(folder.join(MANIFEST_FILE))
+                .expected(
+                    "the whole folder that `virnucpro chunk` wrote: its manifest proves which vectors belong to it",
+                )
+                .advice("give that folder; if its manifest is lost, run `virnucpro chunk` again with --overwrite"));
+        };
+        if let Some(manifest) = Some(&manifest).filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
             let message = format!("{} is not a complete output of chunk", folder.display());
             let state = if manifest.complete { "finished" } else { "not finished" };
             return Err(Error::new(Fault::CheckpointIncomplete, message)
@@ -42,14 +51,14 @@ impl CutWindows {
                 .found(format!("one of {}, {state}", manifest.stage))
                 .advice("give the folder that chunk wrote, or let `virnucpro chunk` finish"));
         }
-        let file = |path: &Path| upstream::file(path, manifest.as_ref());
+        let file = |path: &Path| upstream::file(path, Some(&manifest));
         let (windows, inputs) = (file(&windows)?, file(&inputs)?);
         Ok(Self { folder: folder.to_owned(), manifest, windows, inputs })
     }
 
     /// The sequences that the windows come from, where their manifest says so.
     pub fn origin(&self) -> Option<Origin> {
-        self.manifest.as_ref()?.origin.clone()
+        self.manifest.origin.clone()
     }
 
     /// Refuses vectors that were not made from these windows. Manifests on both sides name the origin; of vectors without
@@ -63,11 +72,7 @@ impl CutWindows {
         if upstream::common_origin([(&self.folder, self.origin()), (vectors, known)])?.is_some() {
             return Ok(());
         }
-        let Some(manifest) = &self.manifest else {
-            log::warn!("{} has no manifest: that the vectors belong to it cannot be proved", self.folder.display());
-            return Ok(());
-        };
-        let shards: HashSet<&str> = manifest.shards.values().map(|entry| entry.file.blake3.as_str()).collect();
+        let shards: HashSet<&str> = self.manifest.shards.values().map(|entry| entry.file.blake3.as_str()).collect();
         for file in merged {
             let metadata = VectorReader::open(&file.path)?.metadata();
             let sources = ["dnabert", "esm"].map(|side| metadata.get(&format!("{side}.{SOURCE}")).cloned());

@@ -1,6 +1,9 @@
 //! `embed-dnabert` and `embed-esm`: one stage over one engine. FASTA in, vectors out, file by file.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::json;
 
@@ -13,8 +16,11 @@ use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
-use crate::seq::{Alphabet, Limits, Names, Reader, Record, Source, Summary};
-use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
+use crate::seq::codon::readable_protein;
+use crate::seq::{Alphabet, FrameId, Limits, Names, Reader, Record, Source, Summary};
+use crate::store::{
+    Fingerprint, Manifest, ProteinDigest, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter,
+};
 use crate::units::{Duplicates, Precision, counted};
 
 /// Ids of frames are longer than those of the sequences they come from.
@@ -70,9 +76,10 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                 };
                 dir.begin()?;
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
-                let vectors = ShardVectors { writer, task: &task };
-                let (vectors, read) =
-                    embed_shard(engine, shard, stage.alphabet, vectors).map_err(|error| shard.explain(error))?;
+                let (proteins, sent) = mpsc::channel();
+                let vectors = ShardVectors { writer, proteins: sent, task: &task };
+                let (vectors, read) = embed_shard(engine, shard, (settings.side, proteins), vectors)
+                    .map_err(|error| shard.explain(error))?;
                 shard.prove(&read)?;
                 let source = shard.source_of(&read);
                 dir.allow(&name, &source)?;
@@ -103,9 +110,14 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
 /// A device is missing, or cannot compute in the number format asked for.
 pub fn fingerprint(bundle: &Bundle, settings: &config::Embed) -> Result<Fingerprint> {
     let stage = EmbedStage::bundle(bundle, settings.side);
-    let vectors = vectors(bundle, settings)?;
+    let (vectors, side) = (vectors(bundle, settings)?, settings.side);
     let settings = json!({ "dtype": vectors.dtype, "pooling": vectors.pooling, "dim": vectors.dim });
-    Ok(Fingerprint { stage: stage.stage, settings, model: Some(load::stamp(bundle)), owns: is_vector_shard })
+    let wrote: fn(&Path) -> bool = match side {
+        Side::Dnabert => |folder| holds_vectors_of(folder, DNABERT),
+        Side::Esm => |folder| holds_vectors_of(folder, ESM),
+    };
+    let (stage, model) = (stage.stage, Some(load::stamp(bundle)));
+    Ok(Fingerprint { stage, settings, model, owns: is_vector_shard, wrote })
 }
 
 /// What the vectors of a side will be.
@@ -124,6 +136,19 @@ pub fn is_vector_shard(name: &str) -> bool {
     name.ends_with(".parquet")
 }
 
+/// Whether a file of vectors in `folder` says that `stage` wrote it.
+pub fn holds_vectors_of(folder: &Path, stage: &str) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.is_file() && path.extension().is_some_and(|extension| extension == "parquet")).any(
+        |path| VectorReader::open(&path).is_ok_and(|file| file.metadata().get("stage").is_some_and(|by| by == stage)),
+    )
+}
+
+/// The stage of the nucleotide side.
+pub const DNABERT: &str = "embed-dnabert";
+/// The stage of the protein side.
+pub const ESM: &str = "embed-esm";
+
 /// Key of a vector file's metadata: digest of the FASTA file that was embedded.
 pub const SOURCE: &str = "input_blake3";
 
@@ -131,7 +156,6 @@ pub const SOURCE: &str = "input_blake3";
 struct EmbedStage {
     stage: &'static str,
     extension: &'static str,
-    alphabet: Alphabet,
     pooling: &'static str,
     dim: u32,
 }
@@ -140,20 +164,10 @@ impl EmbedStage {
     fn bundle(bundle: &Bundle, side: Side) -> Self {
         let spec = bundle.spec();
         match side {
-            Side::Dnabert => Self {
-                stage: "embed-dnabert",
-                extension: "fna",
-                alphabet: Alphabet::Nucleotide,
-                pooling: spec.dnabert.pooling.name(),
-                dim: spec.dnabert.dim,
-            },
-            Side::Esm => Self {
-                stage: "embed-esm",
-                extension: "faa",
-                alphabet: Alphabet::Protein,
-                pooling: spec.esm.pooling.name(),
-                dim: spec.esm.dim,
-            },
+            Side::Dnabert => {
+                Self { stage: DNABERT, extension: "fna", pooling: spec.dnabert.pooling.name(), dim: spec.dnabert.dim }
+            }
+            Side::Esm => Self { stage: ESM, extension: "faa", pooling: spec.esm.pooling.name(), dim: spec.esm.dim },
         }
     }
 
@@ -177,11 +191,14 @@ impl EmbedStage {
 /// Vectors of one shard on their way to its file.
 struct ShardVectors<'a> {
     writer: VectorWriter,
+    /// Proteins of the sequences, sent as they are read: those of a block are all here when its vectors come.
+    proteins: Receiver<Option<ProteinDigest>>,
     task: &'a TaskProgress,
 }
 
 impl Sink for ShardVectors<'_> {
-    fn block(&mut self, vectors: VectorBlock) -> Result<()> {
+    fn block(&mut self, mut vectors: VectorBlock) -> Result<()> {
+        vectors.proteins = self.proteins.try_iter().take(vectors.ids.len()).collect();
         self.writer.push(vectors)
     }
 
@@ -194,17 +211,21 @@ impl Sink for ShardVectors<'_> {
 fn embed_shard<'a>(
     engine: &mut Engine,
     shard: &UpstreamFile,
-    alphabet: Alphabet,
+    (side, proteins): (Side, Sender<Option<ProteinDigest>>),
     mut vectors: ShardVectors<'a>,
 ) -> Result<(ShardVectors<'a>, FileDigest)> {
     let source = Source::from(shard.path.clone());
+    let alphabet = if side == Side::Dnabert { Alphabet::Nucleotide } else { Alphabet::Protein };
     let mut reader = Reader::open(&source, alphabet, FRAME_LIMITS)?;
     let mut names = Names::new(Duplicates::Error);
     let sequences = std::iter::from_fn(|| {
         let record = reader.next(&mut names)?;
-        // Lower case is soft masking; the tokenisers know upper case only.
-        let sequence =
-            |record: Record<'_>| Sequence { id: record.id.to_owned(), letters: record.bases().to_ascii_uppercase() };
+        let sequence = |record: Record<'_>| {
+            // Lower case is soft masking; the tokenisers know upper case only.
+            let (id, letters) = (record.id.to_owned(), record.bases().to_ascii_uppercase());
+            let _ = proteins.send(protein_of(side, &id, &letters)); // the receiver lives as long as the engine runs
+            Sequence { id, letters }
+        };
         Some(record.map(sequence))
     });
     let embedded = engine.embed(sequences, &mut vectors)?;
@@ -221,6 +242,15 @@ fn embed_shard<'a>(
     }
     let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
     Ok((vectors, read))
+}
+
+/// The protein of a frame that `chunk` named, where it can be told: not from nucleotides with a codon that cannot be read.
+fn protein_of(side: Side, id: &str, letters: &[u8]) -> Option<ProteinDigest> {
+    FrameId::parse(id)?;
+    match side {
+        Side::Dnabert => readable_protein(letters).map(|protein| ProteinDigest::of(&protein)),
+        Side::Esm => Some(ProteinDigest::of(letters)),
+    }
 }
 
 /// Tells what is peculiar of a file that no stage wrote.

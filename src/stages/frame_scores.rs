@@ -1,7 +1,6 @@
 //! Merged vectors to scores of frames, block by block.
 
-use std::collections::VecDeque;
-use std::slice;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::merge::model_of;
 use super::upstream::UpstreamFile;
@@ -60,48 +59,68 @@ pub fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStam
     Ok(())
 }
 
-/// Scores of all frames, in the order of the merged files, each of which is read once.
+/// Scores of all frames, in the order of the windows. Each merged file is read once, when the frame that it begins with
+/// is wanted: files may have any names and come in any order.
 pub struct FrameScores<'a> {
-    files: slice::Iter<'a, UpstreamFile>,
-    open: Option<(&'a UpstreamFile, VectorBlocks)>,
+    files: &'a [UpstreamFile],
+    /// Files that were not opened yet, and those of them that begin with an id.
+    left: BTreeSet<usize>,
+    beginning_with: HashMap<String, usize>,
+    open: Option<(usize, VectorBlocks)>,
     head: Box<dyn Head>,
     ready: VecDeque<(String, Score)>,
     /// Digests of the files that were read to their end.
-    digests: Vec<FileDigest>,
+    digests: BTreeMap<usize, FileDigest>,
     task: &'a TaskProgress,
 }
 
 impl<'a> FrameScores<'a> {
-    /// Of `merged`, in that order; nothing is read yet.
-    pub fn new(merged: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a TaskProgress) -> Self {
-        Self { files: merged.iter(), open: None, head, ready: VecDeque::new(), digests: Vec::new(), task }
+    /// Of `merged`; no vector is read yet.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn new(files: &'a [UpstreamFile], head: Box<dyn Head>, task: &'a TaskProgress) -> Result<Self> {
+        let mut beginning_with = HashMap::new();
+        for (number, file) in files.iter().enumerate() {
+            let first = VectorReader::open(&file.path).and_then(|reader| reader.first_id());
+            beginning_with.extend(first.map_err(|error| file.explain(error))?.map(|id| (id, number)));
+        }
+        let (left, ready, digests) = ((0..files.len()).collect(), VecDeque::new(), BTreeMap::new());
+        Ok(Self { files, left, beginning_with, open: None, head, ready, digests, task })
     }
 
-    /// Digests of the files, all of which were read to their end.
-    pub fn digests(&self) -> &[FileDigest] {
-        &self.digests
+    /// Digests of the files, all of which were read to their end, in the order in which they were given.
+    pub fn digests(&self) -> Vec<FileDigest> {
+        self.digests.values().cloned().collect()
     }
 
-    fn next(&mut self) -> Result<Option<(String, Score)>> {
+    /// The next score of the file that is open, else of the one that begins with `wanted`, else of any.
+    fn next(&mut self, wanted: Option<&str>) -> Result<Option<(String, Score)>> {
         while self.ready.is_empty() {
             interrupt::check()?;
-            if let Some((file, mut blocks)) = self.open.take() {
+            if let Some((number, mut blocks)) = self.open.take() {
+                let file = &self.files[number];
                 match blocks.next() {
                     Some(block) => {
                         self.score(block).map_err(|error| file.explain(error))?;
-                        self.open = Some((file, blocks));
+                        self.open = Some((number, blocks));
                     }
                     None => {
                         let digest = blocks.finish()?;
                         file.prove(&digest)?;
-                        self.digests.push(digest);
+                        self.digests.insert(number, digest);
                     }
                 }
                 continue;
             }
-            let Some(file) = self.files.next() else { return Ok(None) };
+            let wanted = wanted.and_then(|id| self.beginning_with.get(id).copied());
+            let Some(number) = wanted.filter(|number| self.left.contains(number)).or(self.left.first().copied()) else {
+                return Ok(None);
+            };
+            self.left.remove(&number);
+            let file = &self.files[number];
             let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
-            self.open = Some((file, reader.into_blocks(BLOCK_ROWS)));
+            self.open = Some((number, reader.into_blocks(BLOCK_ROWS)));
         }
         Ok(self.ready.pop_front())
     }
@@ -133,10 +152,10 @@ impl<'a> FrameScores<'a> {
                 .found(found)
                 .advice("give all merged shards of these windows, and the folder of windows they come from")
         };
-        match self.next()? {
+        match self.next(Some(id))? {
             Some((found, score)) if found == id => Ok(score),
             Some((found, _)) => match &self.open {
-                Some((file, _)) => Err(file.explain(mismatch(found))),
+                Some((number, _)) => Err(self.files[*number].explain(mismatch(found))),
                 None => Err(mismatch(found)),
             },
             None => Err(mismatch("no more vectors".to_owned())),
@@ -148,7 +167,7 @@ impl<'a> FrameScores<'a> {
     /// # Errors
     /// [`Fault::MergeIds`] where there are; a file is damaged.
     pub fn expect_end(&mut self) -> Result<()> {
-        match self.next()? {
+        match self.next(None)? {
             None => Ok(()),
             Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that are in no window")
                 .record(found)

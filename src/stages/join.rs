@@ -10,7 +10,7 @@ use super::upstream::UpstreamFile;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
-use crate::store::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};
+use crate::store::{ProteinDigest, VectorBlock, VectorBlocks, VectorReader, VectorWriter};
 
 /// Rows joined at a time.
 const BLOCK_ROWS: usize = 1024;
@@ -38,17 +38,17 @@ pub fn join_in_step(
         if rows == 0 {
             return Ok(Some([left.finish()?, right.finish()?]));
         }
-        let (ids, dnabert_values) = left.take(rows);
-        let (partners, esm_values) = right.take(rows);
-        if ids != partners {
+        let (dnabert_rows, esm_rows) = (left.take(rows), right.take(rows));
+        if dnabert_rows.ids != esm_rows.ids {
             return Ok(None);
         }
-        let ids = ids.to_vec();
+        let ids = dnabert_rows.ids.to_vec();
+        let proteins = common_proteins(&ids, [dnabert_rows.proteins, esm_rows.proteins], [dnabert, esm])?;
         if let Some(id) = ids.iter().find(|&id| !seen.insert(id.clone())) {
             return Err(twice(id, &dnabert.path));
         }
-        let values = side_by_side([dnabert_values, esm_values], rows);
-        writer.push(VectorBlock { ids, values })?;
+        let values = side_by_side([dnabert_rows.values, esm_rows.values], rows);
+        writer.push(VectorBlock { ids, values, proteins })?;
     }
 }
 
@@ -85,11 +85,12 @@ impl<'a> Rows<'a> {
         Ok(self.block.ids.len() - self.taken)
     }
 
-    /// Ids and vectors of the next `rows`, of those that are ready.
-    fn take(&mut self, rows: usize) -> (&[String], &[f32]) {
+    /// The next `rows`, of those that are ready.
+    fn take(&mut self, rows: usize) -> Taken<'_> {
         let (from, to) = (self.taken, self.taken + rows);
         self.taken = to;
-        (&self.block.ids[from..to], &self.block.values[from * self.dim..to * self.dim])
+        let VectorBlock { ids, values, proteins } = &self.block;
+        Taken { ids: &ids[from..to], values: &values[from * self.dim..to * self.dim], proteins: &proteins[from..to] }
     }
 
     /// Ends a file of which every row was taken. Gives its digest.
@@ -106,6 +107,40 @@ impl<'a> Rows<'a> {
         }
         Ok(digest)
     }
+}
+
+/// Some rows of a file.
+struct Taken<'a> {
+    ids: &'a [String],
+    /// Row-major f32 [rows, dim].
+    values: &'a [f32],
+    proteins: &'a [Option<ProteinDigest>],
+}
+
+/// The proteins that the rows of both sides belong to, DNABERT-S first. The sides of a frame know the same one.
+///
+/// # Errors
+/// [`Fault::CheckpointInput`] where they know different ones: the same id stands for two sequences.
+fn common_proteins(
+    ids: &[String],
+    sides: [&[Option<ProteinDigest>]; 2],
+    files: [&UpstreamFile; 2],
+) -> Result<Vec<Option<ProteinDigest>>> {
+    let [left, right] = sides;
+    let rows = left.iter().zip(right).zip(ids);
+    let common = rows.map(|((left, right), id)| match (left, right) {
+        (Some(one), Some(other)) if one != other => {
+            let [dnabert, esm] = files.map(|file| file.path.display());
+            Err(Error::new(Fault::CheckpointInput, "the two sides were made from different sequences of one id")
+                .file(&files[1].path)
+                .record(id)
+                .expected(format!("the protein of {dnabert} ({one})"))
+                .found(format!("another one in {esm} ({other})"))
+                .advice("embed the .fna and .faa files of the same windows on both sides"))
+        }
+        _ => Ok(right.or(*left)),
+    });
+    common.collect()
 }
 
 /// Row-major [rows, left] and [rows, right] to [rows, left + right].
@@ -236,16 +271,18 @@ impl<'a> EsmIndex<'a> {
             if count == 0 {
                 return rows.finish();
             }
-            let (ids, values) = rows.take(count);
-            let values = side_by_side([values, &self.vectors(ids)?], count);
-            writer.push(VectorBlock { ids: ids.to_vec(), values })?;
+            let own = rows.take(count);
+            let partners = self.partners_of(own.ids)?;
+            let proteins = common_proteins(own.ids, [own.proteins, &partners.proteins], [dnabert, partners.file])?;
+            let values = side_by_side([own.values, &partners.values], count);
+            writer.push(VectorBlock { ids: own.ids.to_vec(), values, proteins })?;
         }
     }
 
-    /// ESM-2 vectors of `ids`, in their order, row-major [ids, dim].
-    fn vectors(&self, ids: &[String]) -> Result<Vec<f32>> {
+    /// The ESM-2 rows of `ids`, in their order.
+    fn partners_of(&self, ids: &[String]) -> Result<Partners<'a>> {
         let dim = self.readers.first().map_or(0, VectorReader::dim);
-        let mut values = vec![0.0; ids.len() * dim];
+        let (mut values, mut proteins) = (vec![0.0; ids.len() * dim], vec![None; ids.len()]);
         let mut wanted: Vec<(usize, usize, usize)> = Vec::with_capacity(ids.len()); // file, row, place in the block
         for (place, id) in ids.iter().enumerate() {
             let (file, row) = *self.places.get(id).ok_or_else(|| {
@@ -256,13 +293,25 @@ impl<'a> EsmIndex<'a> {
         wanted.sort_unstable();
         for group in wanted.chunk_by(|a, b| a.0 == b.0) {
             let rows: Vec<usize> = group.iter().map(|&(_, row, _)| row).collect();
-            let vectors = self.readers[group[0].0].take(&rows)?;
-            for (&(_, _, place), vector) in group.iter().zip(vectors.chunks_exact(dim)) {
+            let taken = self.readers[group[0].0].take(&rows)?;
+            let vectors = taken.values.chunks_exact(dim.max(1)).zip(taken.proteins);
+            for (&(_, _, place), (vector, protein)) in group.iter().zip(vectors) {
                 values[place * dim..(place + 1) * dim].copy_from_slice(vector);
+                proteins[place] = protein;
             }
         }
-        Ok(values)
+        let file = self.files[wanted.first().map_or(0, |&(file, ..)| file)].0;
+        Ok(Partners { file, values, proteins })
     }
+}
+
+/// ESM-2 rows in the order of the DNABERT-S side.
+struct Partners<'a> {
+    /// A file that they stand in, for messages.
+    file: &'a UpstreamFile,
+    /// Row-major f32 [rows, dim].
+    values: Vec<f32>,
+    proteins: Vec<Option<ProteinDigest>>,
 }
 
 fn twice(id: &str, path: &Path) -> Error {

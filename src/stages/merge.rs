@@ -9,7 +9,7 @@ use std::slice;
 use serde::Serialize;
 use serde_json::json;
 
-use super::embed::{SOURCE, is_vector_shard};
+use super::embed::{DNABERT, ESM, SOURCE, holds_vectors_of, is_vector_shard};
 use super::join::{EsmIndex, Read, join_in_step};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
 use crate::config;
@@ -19,10 +19,6 @@ use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::store::{Fingerprint, MadeFrom, Manifest, ModelStamp, StageDir, VectorReader, VectorWriter};
 use crate::units::counted;
-
-/// What writes the two sides.
-const DNABERT: &str = "embed-dnabert";
-const ESM: &str = "embed-esm";
 
 /// Runs the stage.
 ///
@@ -83,7 +79,14 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
 /// Settings that merged vectors depend on: those of both sides, DNABERT-S first.
 pub fn fingerprint(sides: [&Vectors; 2], model: Option<ModelStamp>) -> Fingerprint {
     let [dnabert, esm] = sides;
-    Fingerprint { stage: "merge", settings: json!({ "dnabert": dnabert, "esm": esm }), model, owns: is_vector_shard }
+    let wrote = |folder: &Path| holds_vectors_of(folder, "merge");
+    Fingerprint {
+        stage: "merge",
+        settings: json!({ "dnabert": dnabert, "esm": esm }),
+        model,
+        owns: is_vector_shard,
+        wrote,
+    }
 }
 
 /// Files of both sides that bear the same name, in the order of the DNABERT-S side; none where some have no partner.
@@ -336,7 +339,9 @@ mod tests {
     fn write(path: &Path, ids: &[&str], dim: usize) {
         let mut writer = VectorWriter::create(path, dim).unwrap();
         let values = ids.iter().flat_map(|id| vector(id, dim)).collect();
-        writer.push(VectorBlock { ids: ids.iter().map(|id| id.to_string()).collect(), values }).unwrap();
+        writer
+            .push(VectorBlock { ids: ids.iter().map(|id| id.to_string()).collect(), values, proteins: vec![] })
+            .unwrap();
         writer.commit(&BTreeMap::new()).unwrap();
     }
 
@@ -374,6 +379,7 @@ mod tests {
 
     fn expected(ids: &[&str]) -> VectorBlock {
         VectorBlock {
+            proteins: vec![None; ids.len()],
             ids: ids.iter().map(|id| id.to_string()).collect(),
             values: ids.iter().flat_map(|id| [vector(id, DIM[0]), vector(id, DIM[1])].concat()).collect(),
         }
@@ -398,7 +404,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let write = |name: &str, id: &str, dtype: &str| {
             let mut writer = VectorWriter::create(&path(name), 2).unwrap();
-            writer.push(VectorBlock { ids: vec![id.to_owned()], values: vec![0.0; 2] }).unwrap();
+            writer.push(VectorBlock { ids: vec![id.to_owned()], values: vec![0.0; 2], proteins: vec![] }).unwrap();
             writer.commit(&BTreeMap::from([("dtype".to_owned(), dtype.to_owned())])).unwrap();
         };
         write("d1.parquet", "x", "f32");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
@@ -102,13 +103,13 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     let total = merged.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task("predict", "frames", total);
     let head = load::head(&bundle, &settings.compute)?;
-    let mut scores = FrameScores::new(&merged, head, &task);
+    let mut scores = FrameScores::new(&merged, head, &task)?;
     dir.begin()?;
     let mut tables = Tables::create(&dir, settings)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
     let cut = pass.records(&windows.windows, &windows.inputs, &mut scores)?;
     let counts = pass.counts;
-    let input = made_from(&[&cut[..], scores.digests()].concat(), &merged, settings);
+    let input = made_from(&[&cut[..], &scores.digests()].concat(), &merged, settings);
     let totals = totals(&counts);
     let (sequences, windows): (u64, u64) = (counts.tiers.values().sum(), counts.statuses.values().sum());
     let [sequences, windows, frames] =
@@ -141,7 +142,8 @@ pub fn fingerprint(bundle: &Bundle) -> Fingerprint {
         let tables = TABLES.contains(&name) || PARQUET.contains(&name);
         tables || [SUMMARY, LEGACY_FRAMES, LEGACY_WINDOWS].contains(&name)
     };
-    Fingerprint { stage: "predict", settings: json!({}), model: Some(load::stamp(bundle)), owns }
+    let wrote = |folder: &Path| folder.join(SUMMARY).is_file();
+    Fingerprint { stage: "predict", settings: json!({}), model: Some(load::stamp(bundle)), owns, wrote }
 }
 
 /// What the tables are made from: windows, inputs, merged files, the cut-offs and the kinds of files, for other ones

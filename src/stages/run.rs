@@ -36,9 +36,13 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
         ],
     };
     later.check(None)?;
+    load::prove(&bundle, false)?;
     let cut = chunk::cut(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
-    later.check(Some(cut.origin()))?;
-    later.retract(&cut)?;
+    let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
+    if replaces {
+        load::prove(&bundle, true)?; // what is replaced is gone, should the models turn out to be damaged
+    }
+    later.retract(if replaces { None } else { Some(cut.origin()) })?;
     cut.commit()?;
     embed::embed(&settings.dnabert, progress)?;
     embed::embed(&settings.esm, progress)?;
@@ -53,20 +57,22 @@ struct Later<'a> {
 }
 
 impl Later<'_> {
-    /// Refuses finished work that may not be replaced. Writes nothing.
-    fn check(&self, origin: Option<&Origin>) -> Result<()> {
+    /// Refuses finished work that may not be replaced; says whether some will be. Writes nothing.
+    fn check(&self, origin: Option<&Origin>) -> Result<bool> {
+        let mut replaces = false;
         for (folder, fingerprint) in &self.stages {
             let mut dir = StageDir::open(folder, fingerprint.clone(), self.resume)?;
             if let Some(origin) = origin {
                 dir.claim(Some(origin.clone()))?;
             }
+            replaces |= dir.replaces_other_work();
         }
-        Ok(())
+        Ok(replaces)
     }
 
-    /// Says that work on other windows is not complete any more: they are about to be replaced.
-    fn retract(&self, cut: &chunk::Cut) -> Result<()> {
-        let origin = if cut.replaces_others() { None } else { Some(cut.origin()) };
+    /// Says that work which does not come from `origin` is not complete any more: what it was made from is about to be
+    /// replaced.
+    fn retract(&self, origin: Option<&Origin>) -> Result<()> {
         self.stages.iter().try_for_each(|(folder, _)| retract(folder, origin))
     }
 }

@@ -77,6 +77,11 @@ impl UpstreamFile {
 
     /// What made reading fail: a file that is not what its manifest records explains any other error.
     pub fn explain(&self, error: Error) -> Error {
+        // What the system refuses says nothing about the file.
+        let system = [Fault::Threads, Fault::OpenFiles, Fault::HostMemory, Fault::OutOfMemory].contains(&error.fault());
+        if system {
+            return error;
+        }
         let suspect = self.recorded.is_some() && !error.fault().is_retryable();
         match suspect.then(|| FileDigest::of(&self.path).and_then(|found| self.prove(&found))) {
             Some(Err(damaged)) => damaged,
@@ -165,10 +170,10 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
             });
         }
         if file.is_stream && extension == "parquet" {
-            let message = format!("{} is a pipe; vectors cannot be read from one", file.path.display());
+            let message = format!("{} is not a regular file", file.path.display());
             return Err(Error::new(Fault::InputStage, message)
                 .file(&file.path)
-                .expected("a file of vectors")
+                .expected("a file of vectors, which cannot come through a pipe")
                 .advice("give the file itself, or the folder it is in"));
         }
         files.push(file);
@@ -184,7 +189,7 @@ pub fn origin(files: &[UpstreamFile]) -> Result<Option<Origin>> {
     let known: Vec<(&UpstreamFile, &Origin)> =
         files.iter().filter_map(|file| Some((file, file.origin.as_ref()?))).collect();
     let Some((first, origin)) = known.first() else { return Ok(None) };
-    if let Some((other, found)) = known.iter().find(|(_, found)| found.blake3 != origin.blake3) {
+    if let Some((other, found)) = known.iter().find(|(_, found)| !found.is_same(origin)) {
         return Err(apart(&other.path, &first.path, origin, found));
     }
     Ok((known.len() == files.len()).then(|| (*origin).clone()))
@@ -196,9 +201,7 @@ pub fn origin(files: &[UpstreamFile]) -> Result<Option<Origin>> {
 /// [`Fault::CheckpointInput`] where they differ.
 pub fn common_origin(sides: [(&Path, Option<Origin>); 2]) -> Result<Option<Origin>> {
     match sides {
-        [(left, Some(one)), (right, Some(other))] if one.blake3 != other.blake3 => {
-            Err(apart(right, left, &one, &other))
-        }
+        [(left, Some(one)), (right, Some(other))] if !one.is_same(&other) => Err(apart(right, left, &one, &other)),
         [(_, Some(origin)), (_, Some(_))] => Ok(Some(origin)),
         _ => Ok(None),
     }
@@ -206,11 +209,19 @@ pub fn common_origin(sides: [(&Path, Option<Origin>); 2]) -> Result<Option<Origi
 
 /// Files that come from different sequences.
 fn apart(path: &Path, beside: &Path, expected: &Origin, found: &Origin) -> Error {
-    Error::new(Fault::CheckpointInput, format!("{} comes from another input", path.display()))
+    let (fault, here, there) = expected.differs(found);
+    let (other, advice) = match fault {
+        Fault::CheckpointInput => (
+            "another input",
+            "give files that were made from one input; run the stages again for the one that was changed",
+        ),
+        _ => ("windows of other settings", "give files that were made from one folder of windows"),
+    };
+    Error::new(fault, format!("{} comes from {other}", path.display()))
         .file(path)
-        .expected(format!("{}, as {}", expected.cell(), beside.display()))
-        .found(found.cell())
-        .advice("give files that were made from one input; run the stages again for the one that was changed")
+        .expected(format!("{here}, as {}", beside.display()))
+        .found(there)
+        .advice(advice)
 }
 
 /// Refuses an output folder in which an input of the same command lies: it would be overwritten.

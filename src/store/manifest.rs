@@ -1,6 +1,7 @@
 //! `manifest.json`: what a stage was asked, with what, and what it finished.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::fs::{AtomicFile, FileDigest, text};
 pub const FORMAT: u32 = 2;
 /// File name in a stage's folder.
 pub const FILE: &str = "manifest.json";
-const MAKE_AGAIN: &str = "--overwrite makes this stage again and keeps what is finished of the others";
+const MAKE_AGAIN: &str = "--overwrite makes this stage again; finished work of other stages is kept";
 
 /// The record of a stage's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,16 +62,53 @@ impl Layout {
 pub struct Origin {
     /// Files that were read, in words.
     pub input: String,
-    /// BLAKE3 over their bytes, in order, and over the settings they were cut with.
+    /// BLAKE3 over the digests of their bytes, in order.
     pub blake3: String,
+    /// Settings that they were cut with.
+    pub cut: serde_json::Value,
 }
 
 impl Origin {
-    /// For a message: the files and the beginning of the digest.
-    pub fn cell(&self) -> String {
-        let short: String = self.blake3.chars().take(12).collect();
-        format!("{} ({short})", self.input)
+    /// Whether both are the same sequences, cut in the same way; the files may have other names.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.blake3 == other.blake3 && self.cut == other.cut
     }
+
+    /// The fault of work that comes from `other`, and what it says of this one and of the other.
+    pub fn differs(&self, other: &Self) -> (Fault, String, String) {
+        if self.blake3 == other.blake3 {
+            let (here, there) = setting_differences(&self.cut, &other.cut);
+            return (Fault::CheckpointForeign, format!("windows with {here}"), format!("windows with {there}"));
+        }
+        let cell = |origin: &Self| format!("{} ({})", origin.input, origin.blake3.get(..12).unwrap_or_default());
+        (Fault::CheckpointInput, cell(self), cell(other))
+    }
+}
+
+/// Settings that differ, with their values on either side, in words.
+pub fn setting_differences(one: &serde_json::Value, other: &serde_json::Value) -> (String, String) {
+    let (one, other) = (flat(one), flat(other));
+    let of = |own: &BTreeMap<String, String>, others: &BTreeMap<String, String>| {
+        let differing = own.iter().filter(|(name, value)| others.get(*name) != Some(value));
+        differing.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+    };
+    (of(&one, &other), of(&other, &one))
+}
+
+/// Names of settings as a user types them, those of a group behind its name, and their values.
+fn flat(settings: &serde_json::Value) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let name = name.replace('_', "-");
+        match value {
+            serde_json::Value::Object(_) => {
+                all.extend(flat(value).into_iter().map(|(below, value)| (format!("{name} {below}"), value)));
+            }
+            serde_json::Value::String(text) => drop(all.insert(name, text.clone())),
+            value => drop(all.insert(name, value.to_string())),
+        }
+    }
+    all
 }
 
 /// Which model made a file: enough to trace it.
@@ -116,6 +154,11 @@ impl Manifest {
     /// The file is damaged, or describes a folder in another version's layout.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::new(Fault::CheckpointCorrupt, format!("{} is not a file", path.display()))
+                .file(&path)
+                .advice("remove it; --overwrite then makes this stage again"));
+        }
         let text = match text::read(&path, Fault::CheckpointCorrupt) {
             Ok(text) => text.map_err(|error| error.advice(MAKE_AGAIN))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -127,13 +170,24 @@ impl Manifest {
         {
             return Err(layout.differs(folder));
         }
-        serde_json::from_str(&text).map(Some).map_err(|error| {
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| {
             Error::new(Fault::CheckpointCorrupt, format!("{} cannot be read as a manifest", path.display()))
                 .file(&path)
                 .line(error.line() as u64)
                 .advice(MAKE_AGAIN)
                 .caused_by(error)
-        })
+        })?;
+        // Files are read, replaced and removed by these names: none may lead out of the folder.
+        match manifest.shards.keys().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+            None => Ok(Some(manifest)),
+            Some(name) => {
+                Err(Error::new(Fault::CheckpointCorrupt, format!("{} names a file elsewhere", path.display()))
+                    .file(&path)
+                    .expected("names of files in its own folder")
+                    .found(name.as_str())
+                    .advice(MAKE_AGAIN))
+            }
+        }
     }
 
     /// Replaces the manifest of a folder.

@@ -11,8 +11,8 @@ pub mod tables;
 mod vectors;
 
 pub use float_text::float32_text;
-pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry};
+pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
 pub use row::{Cell, Column, Kind, Row, Value};
 pub use stage_dir::{Fingerprint, MadeFrom, StageDir, retract};
 pub use table::{Provenance, TableReader, TableWriter};
-pub use vectors::{VectorBlock, VectorBlocks, VectorReader, VectorWriter};
+pub use vectors::{ProteinDigest, VectorBlock, VectorBlocks, VectorReader, VectorWriter};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry};
+use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{FileDigest, is_partial, remove_abandoned};
 use crate::units::Resume;
@@ -21,8 +21,10 @@ pub struct Fingerprint {
     pub settings: Value,
     /// The model, if the stage uses one.
     pub model: Option<ModelStamp>,
-    /// Whether the stage gives files such a name.
+    /// Whether the stage writes files of such a name.
     pub owns: fn(&str) -> bool,
+    /// Whether a folder without a manifest holds this stage's work all the same.
+    pub wrote: fn(&Path) -> bool,
 }
 
 impl Fingerprint {
@@ -49,6 +51,8 @@ pub struct StageDir {
     own: BTreeSet<String>,
     /// Names of files of other work, which are not part of this one.
     superseded: BTreeSet<String>,
+    /// Whether that is work of other settings, another model or another input.
+    replaces: bool,
 }
 
 impl StageDir {
@@ -75,7 +79,9 @@ impl StageDir {
         }
         let replaced = resume.overwrite || !known.complete && known.shards.is_empty();
         if known.stage == fingerprint.stage && replaced {
-            return Ok(Self::fresh(folder, fingerprint, resume, known.shards.into_keys().collect()));
+            let names: BTreeSet<String> = known.shards.into_keys().collect();
+            let replaces = !names.is_empty();
+            return Ok(Self { replaces, ..Self::fresh(folder, fingerprint, resume, names) });
         }
         Err(foreign(folder, &known, &fingerprint))
     }
@@ -97,7 +103,7 @@ impl StageDir {
 
     fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
         let (same_origin, claimed, own) = (false, None, BTreeSet::new());
-        Self { folder, manifest, on_disk: None, resume, same_origin, claimed, own, superseded }
+        Self { folder, manifest, on_disk: None, resume, same_origin, claimed, own, superseded, replaces: false }
     }
 
     /// Says which sequences this run's work comes from.
@@ -106,13 +112,15 @@ impl StageDir {
     /// [`Fault::CheckpointInput`] where finished work comes from others and may not be replaced.
     pub fn claim(&mut self, origin: Option<Origin>) -> Result<()> {
         let known = self.manifest.origin.as_ref().zip(origin.as_ref());
-        self.same_origin = known.is_some_and(|(known, own)| known.blake3 == own.blake3);
+        self.same_origin = known.is_some_and(|(known, own)| known.is_same(own));
         if let Some((known, own)) = known.filter(|_| !self.same_origin && !self.manifest.shards.is_empty()) {
             if !self.resume.overwrite {
-                return Err(other_input(&self.folder, &own.cell(), &known.cell()));
+                let (fault, here, there) = own.differs(known);
+                return Err(made_from_other(fault, &self.folder, &here, &there));
             }
             // Files of unchanged shards may still serve; the others do not belong to this work.
             self.superseded.extend(self.manifest.shards.keys().cloned());
+            self.replaces = true;
         }
         if !self.same_origin {
             // Beside files of unknown origin, or as one of them, this work gives the folder no origin; see `finish`.
@@ -147,6 +155,11 @@ impl StageDir {
         self.folder.join(name)
     }
 
+    /// Whether other work than this run's is about to be replaced.
+    pub fn replaces_other_work(&self) -> bool {
+        self.replaces
+    }
+
     /// Whether no earlier run left finished work.
     pub fn holds_nothing(&self) -> bool {
         self.manifest.shards.is_empty() && self.superseded.is_empty()
@@ -175,7 +188,7 @@ impl StageDir {
             return Ok(None);
         }
         let path = self.path(name);
-        let proved = path.exists() && FileDigest::of(&path)? == entry.file;
+        let proved = path.is_file() && FileDigest::of(&path)? == entry.file;
         if proved {
             self.own.insert(name.to_owned());
             log::debug!("{} is kept: it has the recorded digest, and so has what it was made from", path.display());
@@ -196,7 +209,7 @@ impl StageDir {
             Some(entry) if !self.resume.overwrite && !self.same_origin => {
                 let cell = |from: &str, digest: &str| format!("{from} ({})", digest.get(..12).unwrap_or(digest));
                 let (here, there) = (cell(&input.from, &input.digest), cell(&entry.from, &entry.input));
-                Err(other_input(&self.path(name), &here, &there))
+                Err(made_from_other(Fault::CheckpointInput, &self.path(name), &here, &there))
             }
             _ => Ok(()),
         }
@@ -325,8 +338,8 @@ impl MadeFrom {
 /// # Errors
 /// The manifest cannot be written.
 pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
-    let digest = |origin: Option<&Origin>| origin.map(|origin| origin.blake3.clone());
-    let is_other = |known: &Manifest| origin.is_none() || digest(known.origin.as_ref()) != digest(origin);
+    let is_same = |(known, origin): (&Origin, &Origin)| known.is_same(origin);
+    let is_other = |known: &Manifest| !known.origin.as_ref().zip(origin).is_some_and(is_same);
     match Manifest::read(folder) {
         Ok(Some(manifest)) if manifest.complete && is_other(&manifest) => {
             Manifest { complete: false, ..manifest }.write(folder)
@@ -335,9 +348,10 @@ pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
     }
 }
 
-/// Finished work of another input.
-fn other_input(path: &Path, here: &str, there: &str) -> Error {
-    Error::new(Fault::CheckpointInput, format!("{} was made from another input", path.display()))
+/// Finished work of another input, or of windows that were cut in another way.
+fn made_from_other(fault: Fault, path: &Path, here: &str, there: &str) -> Error {
+    let other = if fault == Fault::CheckpointInput { "another input" } else { "windows of other settings" };
+    Error::new(fault, format!("{} was made from {other}", path.display()))
         .file(path)
         .expected(format!("made from {here}"))
         .found(format!("made from {there}"))
@@ -365,33 +379,35 @@ fn foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Error {
 
 /// What differs between finished and wanted work, on either side.
 fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
-    let describe = |settings: &Value, others: &Value, model: &Option<ModelStamp>| {
-        let mut fields: Vec<String> = Vec::new();
-        if let (Some(settings), Some(others)) = (settings.as_object(), others.as_object()) {
-            let differing = settings.iter().filter(|(key, value)| others.get(*key) != Some(value));
-            fields.extend(differing.map(|(key, value)| format!("{key} {value}")));
-        }
-        if known.model != wanted.model {
-            fields.push(model.as_ref().map_or("no model".to_owned(), |model| format!("model {}", model.cell())));
-        }
-        fields.join(", ")
+    let (there, here) = setting_differences(&known.settings, &wanted.settings);
+    let cell =
+        |model: &Option<ModelStamp>| model.as_ref().map_or("no model".to_owned(), |m| format!("model {}", m.cell()));
+    let with_model = |settings: String, model: &Option<ModelStamp>| match known.model == wanted.model {
+        true => settings,
+        false if settings.is_empty() => cell(model),
+        false => format!("{settings}, {}", cell(model)),
     };
-    (
-        describe(&known.settings, &wanted.settings, &known.model),
-        describe(&wanted.settings, &known.settings, &wanted.model),
-    )
+    (with_model(there, &known.model), with_model(here, &wanted.model))
 }
+
+/// Folders of a run.
+const RUN_FOLDERS: [&str; 3] = ["windows", "dnabert", "predictions"];
 
 /// Refuses a folder without a manifest that holds somebody's files, or files of this stage that may not be replaced.
 fn refuse_strangers(folder: &Path, names: &[String], fingerprint: &Fingerprint, resume: Resume) -> Result<()> {
     // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
     let files = || names.iter().filter(|name| !is_partial(name) && *name != manifest::FILE);
-    if let Some(name) = files().find(|name| !(fingerprint.owns)(name)) {
-        return Err(Error::new(Fault::OutputForeign, format!("{} is not an output folder", folder.display()))
+    let stranger = files().find(|name| !(fingerprint.owns)(name));
+    if let Some(name) = stranger.or_else(|| files().next().filter(|_| !(fingerprint.wrote)(folder))) {
+        let advice = match RUN_FOLDERS.iter().any(|stage| folder.join(stage).join(manifest::FILE).exists()) {
+            true => "this is the folder of a whole run: give one of the folders in it, as DIR/windows".to_owned(),
+            false => "choose another folder with -o".to_owned(),
+        };
+        return Err(Error::new(Fault::OutputForeign, format!("{} holds other files", folder.display()))
             .file(folder)
-            .expected("an empty or new folder, or one that this command wrote")
+            .expected(format!("a new or empty folder, or one that `virnucpro {}` wrote", fingerprint.stage))
             .found(name)
-            .advice("choose another folder with -o, or empty this one"));
+            .advice(advice));
     }
     match files().next() {
         Some(name) if !resume.overwrite => {
@@ -400,7 +416,7 @@ fn refuse_strangers(folder: &Path, names: &[String], fingerprint: &Fingerprint, 
                 .file(folder.join(manifest::FILE))
                 .expected("a manifest, which proves what the files were made from")
                 .found(name)
-                .advice("--overwrite makes this stage again and keeps what is finished of the others"))
+                .advice("--overwrite makes this stage again; finished work of other stages is kept"))
         }
         _ => Ok(()),
     }
@@ -428,6 +444,7 @@ mod tests {
             settings: json!({ "window": window }),
             model: None,
             owns: |name| name.starts_with("shard-"),
+            wrote: |_| true,
         }
     }
 
@@ -502,13 +519,13 @@ mod tests {
         // Nothing is finished: other settings are welcome, another stage is not.
         let dir = StageDir::open(folder.path(), fingerprint(300), Resume::KEEP).unwrap();
         assert_eq!(dir.manifest.settings["window"], 300);
-        let merge = Fingerprint { stage: "merge", settings: json!({}), model: None, owns: |_| false };
+        let merge = Fingerprint { stage: "merge", settings: json!({}), model: None, owns: |_| false, wrote: |_| false };
         let error = StageDir::open(folder.path(), merge, Resume::KEEP).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);
     }
 
     fn origin(text: &str) -> Option<Origin> {
-        Some(Origin { input: format!("{text}.fa"), blake3: text.to_owned() })
+        Some(Origin { input: format!("{text}.fa"), blake3: text.to_owned(), cut: json!({ "window": 500 }) })
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! and DuckDB open. File metadata says where the vectors come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ use crate::fs::{AtomicFile, FileDigest};
 
 const ID: &str = "id";
 const EMBEDDING: &str = "embedding";
+const PROTEIN: &str = "protein_blake3";
 /// Rows of a row group: what a reader must decode to get at one row.
 const ROW_GROUP_ROWS: usize = 1024;
 
@@ -38,6 +41,31 @@ pub struct VectorBlock {
     pub ids: Vec<String>,
     /// Row-major f32 [rows, dim].
     pub values: Vec<f32>,
+    /// Digest of the protein that each row belongs to, where it is known; empty where none is.
+    pub proteins: Vec<Option<ProteinDigest>>,
+}
+
+/// The first 64 bits of the BLAKE3 digest of a protein. Both sides of a frame know its protein: so they prove, row by row,
+/// that they belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProteinDigest(u64);
+
+impl ProteinDigest {
+    /// Of residues in upper case.
+    pub fn of(protein: &[u8]) -> Self {
+        let hash = blake3::hash(protein);
+        Self(hash.as_bytes().first_chunk().copied().map_or(0, u64::from_be_bytes))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ProteinDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// A vector file being written.
@@ -72,7 +100,7 @@ impl VectorWriter {
     /// The numbers do not add up, or the file cannot be written.
     pub fn push(&mut self, block: VectorBlock) -> Result<()> {
         let rows = block.ids.len();
-        if block.values.len() != rows * self.dim {
+        if block.values.len() != rows * self.dim || block.proteins.len() > rows {
             return Err(Error::new(Fault::Count, "the numbers of identifiers and vectors differ")
                 .file(&self.path)
                 .expected(format!("{rows} x {} values", self.dim))
@@ -81,7 +109,10 @@ impl VectorWriter {
         let values: ArrayRef = Arc::new(Float32Array::from(block.values));
         let lists = FixedSizeListArray::try_new(item_field(), self.width(), values, None);
         let batch = lists.and_then(|lists| {
-            let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(block.ids)), Arc::new(lists)];
+            let known = block.proteins.iter().map(|protein| protein.map(|digest| digest.to_string()));
+            let proteins: StringArray = known.chain(iter::repeat_n(None, rows - block.proteins.len())).collect();
+            let columns: Vec<ArrayRef> =
+                vec![Arc::new(StringArray::from(block.ids)), Arc::new(lists), Arc::new(proteins)];
             RecordBatch::try_new(self.schema.clone(), columns)
         });
         let batch = batch.map_err(|error| unwritten(&self.path, error.into()))?;
@@ -117,6 +148,7 @@ fn schema(dim: usize) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(ID, DataType::Utf8, false),
         Field::new(EMBEDDING, DataType::FixedSizeList(item_field(), width), false),
+        Field::new(PROTEIN, DataType::Utf8, true),
     ]))
 }
 
@@ -205,27 +237,42 @@ impl VectorReader {
         Ok(ids)
     }
 
+    /// The first identifier; none where there is no row.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn first_id(&self) -> Result<Option<String>> {
+        let schema = self.parquet.metadata().file_metadata().schema_descr();
+        let reader = self.builder()?.with_projection(ProjectionMask::columns(schema, [ID])).with_limit(1).build();
+        let batch = reader.map_err(|error| damaged(&self.path, error))?.next();
+        let batch = batch.transpose().map_err(|error| damaged(&self.path, error.into()))?;
+        let ids = batch.map(|batch| self.ids_of(&batch)).transpose()?;
+        Ok(ids.and_then(|ids| ids.into_iter().next()))
+    }
+
     /// All rows in file order, in blocks of at most `rows`, and the digest of the file when they are read.
     pub fn into_blocks(self, rows: usize) -> VectorBlocks {
         let (buffer, hasher) = (Bytes::new(), blake3::Hasher::new());
         VectorBlocks { file: self, rows, next_group: 0, group: None, buffer, hasher }
     }
 
-    /// The vectors at `rows`, which ascend, row-major f32 [rows, dim].
+    /// The rows at `rows`, which ascend.
     ///
     /// # Errors
     /// The file is damaged.
-    pub fn take(&self, rows: &[usize]) -> Result<Vec<f32>> {
+    pub fn take(&self, rows: &[usize]) -> Result<VectorBlock> {
         let ranges = rows.iter().map(|&row| row..row + 1);
         let selection = RowSelection::from_consecutive_ranges(ranges, self.rows());
         let builder = self.builder()?.with_row_selection(selection).with_batch_size(ROW_GROUP_ROWS);
         let reader = builder.build().map_err(|error| damaged(&self.path, error))?;
-        let mut values = Vec::with_capacity(rows.len() * self.dim);
+        let mut taken = VectorBlock { values: Vec::with_capacity(rows.len() * self.dim), ..VectorBlock::default() };
         for batch in reader {
-            let batch = batch.map_err(|error| damaged(&self.path, error.into()))?;
-            values.extend(self.decode(&batch)?.values);
+            let part = self.decode(&batch.map_err(|error| damaged(&self.path, error.into()))?)?;
+            taken.ids.extend(part.ids);
+            taken.values.extend(part.values);
+            taken.proteins.extend(part.proteins);
         }
-        Ok(values)
+        Ok(taken)
     }
 
     fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>> {
@@ -241,7 +288,13 @@ impl VectorReader {
         if values.len() != ids.len() * self.dim {
             return Err(self.broken("the numbers of identifiers and vectors differ"));
         }
-        Ok(VectorBlock { ids, values })
+        // A file of another program need not have this column.
+        let proteins = batch.column_by_name(PROTEIN).and_then(|c| c.as_any().downcast_ref::<StringArray>());
+        let proteins = match proteins {
+            Some(column) => column.iter().map(|text| text.and_then(ProteinDigest::parse)).collect(),
+            None => vec![None; ids.len()],
+        };
+        Ok(VectorBlock { ids, values, proteins })
     }
 
     fn ids_of(&self, batch: &RecordBatch) -> Result<Vec<String>> {
@@ -432,6 +485,7 @@ mod tests {
 
     fn block(first: usize, rows: usize, dim: usize) -> VectorBlock {
         VectorBlock {
+            proteins: (first..first + rows).map(|row| (row % 3 > 0).then(|| ProteinDigest::of(&[row as u8]))).collect(),
             ids: (first..first + rows).map(|row| format!("x_chunk_{row}F1")).collect(),
             values: (first * dim..(first + rows) * dim).map(|value| value as f32 / 8.0).collect(),
         }
@@ -460,12 +514,13 @@ mod tests {
             let part = part.unwrap();
             whole.ids.extend(part.ids);
             whole.values.extend(part.values);
+            whole.proteins.extend(part.proteins);
         }
         assert_eq!(whole, block(0, 2200, 3));
         let rows = [0, 1, 1023, 1024, 2199];
         let expected: Vec<f32> = rows.iter().flat_map(|&row| block(row, 1, 3).values).collect();
-        assert_eq!(reader.take(&rows).unwrap(), expected);
-        assert_eq!(reader.take(&[]).unwrap(), Vec::<f32>::new());
+        assert_eq!(reader.take(&rows).unwrap().values, expected);
+        assert_eq!(reader.take(&[]).unwrap(), VectorBlock::default());
     }
 
     #[test]
@@ -501,7 +556,8 @@ mod tests {
     fn a_count_that_does_not_add_up_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = VectorWriter::create(&folder.path().join("x"), 2).unwrap();
-        let error = writer.push(VectorBlock { ids: vec!["a".into()], values: vec![1.0] }).unwrap_err();
+        let error =
+            writer.push(VectorBlock { ids: vec!["a".into()], values: vec![1.0], proteins: vec![] }).unwrap_err();
         assert_eq!(error.fault(), Fault::Count);
     }
 

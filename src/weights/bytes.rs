@@ -131,6 +131,9 @@ impl AsRef<[u8]> for ModelBytes {
 
 /// An error for a model file that cannot be opened or read.
 pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    if let Some(limit) = Error::of_open_files(path, &error) {
+        return limit.caused_by(error);
+    }
     let (fault, advice) = match error.kind() {
         ErrorKind::NotFound => (Fault::ModelMissing, "check the path; a link may point to nothing"),
         ErrorKind::PermissionDenied => (Fault::ModelMissing, "make the file readable for this user"),

@@ -160,8 +160,15 @@ fn bad_sequences_are_65_and_named_by_file_record_and_line() {
 #[test]
 fn a_table_or_shard_of_another_kind_is_65() {
     let sandbox = finished();
-    sandbox.write("table/windows.tsv", "a\tb\n1\t2\n");
-    sandbox.write("table/inputs.tsv", "a\tb\n1\t2\n");
+    // Tables of another program, with a manifest that calls them ours.
+    let mut manifest = sandbox.json("out/windows/manifest.json");
+    let other = "a\tb\n1\t2\n";
+    for name in ["windows.tsv", "inputs.tsv"] {
+        sandbox.write(&format!("table/{name}"), other);
+        manifest["shards"][name]["bytes"] = other.len().into();
+        manifest["shards"][name]["blake3"] = blake3::hash(other.as_bytes()).to_hex().as_str().into();
+    }
+    sandbox.write("table/manifest.json", manifest.to_string());
     sandbox.write("protein.fna", ">a\nMKVLEEFQILPWERTYIPASDF\n");
     let model = mock();
     let run = |args: &[&str], says: &[&str]| {
@@ -306,7 +313,7 @@ fn work_that_cannot_be_trusted_is_3() {
     fails(
         &["run", "x.fa", "--shard-frames", "11", "-m", &model, "-o", "out"],
         "VN-CKPT-FOREIGN",
-        &["shard_frames 10", "shard_frames 11"],
+        &["shard-frames 10", "shard-frames 11"],
     );
     fails(
         &["run", "x.fa", "--shard-frames", "10", "--window", "300", "-m", &model, "-o", "out"],

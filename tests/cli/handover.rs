@@ -202,3 +202,117 @@ fn a_pipe_is_read_once() {
         ran.says(&["pipe"]);
     }
 }
+
+#[test]
+fn sides_without_manifests_are_told_apart_by_the_proteins_of_their_rows() {
+    let sandbox = two_inputs();
+    let shard = |from: &str, to: &str| {
+        fs::create_dir_all(sandbox.path(to).parent().unwrap()).unwrap();
+        fs::copy(sandbox.path(from), sandbox.path(to)).unwrap();
+    };
+    for (input, name) in [("o1", "1"), ("o2", "2")] {
+        shard(&format!("{input}/dnabert/shard-00001.parquet"), &format!("d{name}/shard-00001.parquet"));
+        shard(&format!("{input}/esm/shard-00001.parquet"), &format!("e{name}/shard-00001.parquet"));
+    }
+    let merge = |dnabert: &str, esm: &str, output: &str| {
+        sandbox.run(&["merge", "--dnabert", dnabert, "--esm", esm, "-q", "-o", output])
+    };
+    for (dnabert, esm) in [("d1", "e2"), ("d2", "e1")] {
+        let ran = merge(dnabert, esm, "m");
+        ran.fails(3, "VN-CKPT-INPUT");
+        ran.says(&["c1_chunk_1", "different sequences of one id", dnabert, esm]);
+    }
+    // Also where files bear other names, so that partners are looked for by id.
+    shard("o2/esm/shard-00001.parquet", "renamed/part.parquet");
+    merge("d1", "renamed/part.parquet", "m").fails(3, "VN-CKPT-INPUT");
+    merge("d1", "e1", "m").ok();
+    let row = virnucpro::store::VectorReader::open(&sandbox.path("m/shard-00001.parquet")).unwrap();
+    assert!(row.into_blocks(10).all(|block| block.unwrap().proteins.iter().all(Option::is_some)));
+}
+
+#[test]
+fn windows_without_their_manifest_prove_nothing_and_are_refused() {
+    let sandbox = two_inputs();
+    fs::remove_file(sandbox.path("o1/windows/manifest.json")).unwrap();
+    let ran = sandbox.run(&["predict", "o1/merged", "-q", "--model", &mock(), "-o", "p"]);
+    ran.fails(3, "VN-CKPT-INCOMPLETE");
+    ran.says(&["o1/windows has no manifest"]);
+    fs::remove_file(sandbox.path("o2/windows/windows.tsv")).unwrap();
+    sandbox.run(&["predict", "o2/merged", "-q", "--model", &mock(), "-o", "p"]).fails(3, "VN-CKPT-HASH");
+    assert!(!sandbox.path("p").exists());
+}
+
+#[test]
+fn a_manifest_cannot_name_files_of_another_folder() {
+    let sandbox = two_inputs();
+    sandbox.write("precious.txt", "kept");
+    for name in ["../../precious.txt", "/etc/hostname", "..", "", "a/b"] {
+        let manifest = sandbox.text("o1/esm/manifest.json");
+        sandbox.write("o1/esm/manifest.json", manifest.replace("shard-00001.parquet", name));
+        for more in [&[][..], &["--no-resume"]] {
+            let ran = sandbox.run(&[&["run", "v1.fa", "-q", "--model", &mock(), "-o", "o1"], more].concat());
+            ran.fails(3, "VN-CKPT-HASH");
+        }
+        sandbox.run(&["merge", "--dnabert", "o1/dnabert", "--esm", "o1/esm", "-q", "-o", "m"]).fails(3, "VN-CKPT-HASH");
+        sandbox.write("o1/esm/manifest.json", manifest);
+    }
+    assert_eq!(sandbox.text("precious.txt"), "kept");
+}
+
+#[test]
+fn windows_that_were_cut_differently_are_not_called_another_input() {
+    let sandbox = Sandbox::new();
+    let model = mock();
+    sandbox.write("x.fa", Random::new(24).fasta(3, 900));
+    for (window, output) in [("500", "a"), ("300", "b")] {
+        sandbox.run(&["run", "x.fa", "-q", "--window", window, "--model", &model, "-o", output]).ok();
+    }
+    let ran = sandbox.run(&["merge", "--dnabert", "a/dnabert", "--esm", "b/esm", "-q", "-o", "m"]);
+    ran.fails(3, "VN-CKPT-FOREIGN");
+    ran.says(&["windows with window 500", "windows with window 300"]);
+    let ran = sandbox.run(&["predict", "a/merged", "--windows", "b/windows", "-q", "--model", &model, "-o", "p"]);
+    ran.fails(3, "VN-CKPT-FOREIGN");
+    assert!(!ran.stderr.contains("another input"), "{}", ran.told());
+}
+
+#[test]
+fn merged_files_may_have_any_names_and_come_in_any_order() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(25).fasta(7, 1400));
+    let model = mock();
+    sandbox.run(&["run", "x.fa", "-q", "--shard-frames", "10", "--model", &model, "-o", "out"]).ok();
+    let names = ["zebra", "b", "a long name", "c.d"];
+    let shards = sandbox.files("out/merged").into_keys().filter(|name| name.ends_with(".parquet"));
+    let mut paths: Vec<String> = Vec::new();
+    for (shard, name) in shards.zip(names) {
+        let path = format!("{name}.parquet");
+        fs::copy(sandbox.path("out/merged").join(shard), sandbox.path(&path)).unwrap();
+        paths.insert(0, path);
+    }
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let more = ["--windows", "out/windows", "-q", "--model", &model, "-o", "p"];
+    sandbox.run(&[&["predict"], &paths[..], &more].concat()).ok();
+    assert_eq!(sandbox.text("p/frames.tsv"), sandbox.text("out/predictions/frames.tsv"));
+    // One too few is told.
+    let ran = sandbox.run(&[&["predict"], &paths[1..], &more[..6], &["p2"]].concat());
+    ran.fails(3, "VN-MERGE-IDS");
+}
+
+#[test]
+fn a_folder_is_named_for_what_it_is_before_anything_is_replaced() {
+    let sandbox = two_inputs();
+    sandbox.run(&["chunk", "v1.fa", "-q", "-o", "o1"]).fails(1, "VN-OUT-FOREIGN");
+    sandbox.run(&["chunk", "v1.fa", "-q", "-o", "o1"]).says(&["DIR/windows"]);
+    // A file of the user's own that happens to be named like a shard.
+    sandbox.write("project/shard-00001.fna", ">mine\nACGT\n");
+    sandbox.write("vectors/shard-00001.parquet", "mine");
+    for more in [&[][..], &["-f"]] {
+        sandbox.run(&[&["chunk", "v1.fa", "-q", "-o", "project"], more].concat()).fails(1, "VN-OUT-FOREIGN");
+        let embed = ["embed-esm", "o1/windows", "-q", "--model", &mock(), "-o", "vectors"];
+        sandbox.run(&[&embed, more].concat()).fails(1, "VN-OUT-FOREIGN");
+    }
+    assert_eq!(sandbox.text("project/shard-00001.fna"), ">mine\nACGT\n");
+    let ran = sandbox.run(&["embed-esm", "o1/windows", "o1/windows/", "-q", "--model", &mock(), "-o", "v"]);
+    ran.fails(64, "VN-USAGE");
+    ran.says(&["is given twice"]);
+}

@@ -330,7 +330,7 @@ mod tests {
             tensors.push(TensorInfo { name, dtype: Dtype::F32, shape: vec![1] });
         }
         let report = check(&schema, &tensors).unwrap_err().report("import");
-        assert!(report.contains("12 tensors") && report.contains("extra09") && !report.contains("extra10"), "{report}");
+        assert!(report.contains("model: 12") && report.contains("extra09") && !report.contains("extra10"), "{report}");
         assert!(report.contains("and 2 more"), "{report}");
     }
 

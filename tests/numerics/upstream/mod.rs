@@ -48,7 +48,7 @@ fn sequences_without_any_open_frame_end_in_a_table_where_the_original_crashed() 
 fn write(path: &Path, dim: usize, ids: &[String], values: &[f32]) {
     assert_eq!(values.len(), ids.len() * dim, "{}", path.display());
     let mut writer = VectorWriter::create(path, dim).unwrap();
-    writer.push(VectorBlock { ids: ids.to_vec(), values: values.to_vec() }).unwrap();
+    writer.push(VectorBlock { ids: ids.to_vec(), values: values.to_vec(), proteins: vec![] }).unwrap();
     writer.commit(&BTreeMap::new()).unwrap();
 }
 
