@@ -340,7 +340,7 @@ impl Checker {
                     .line(self.line - 1)
                     .expected("four lines per record")
                     .found("a blank line")
-                    .advice("remove the blank line; if there is one in every record, so does `grep .`"));
+                    .advice("remove the blank line; `grep .` leaves out all blank lines of a file"));
             }
             Some(_) if run(self.admitted(), line) == line.len() => {
                 return Err(self
@@ -370,7 +370,7 @@ impl Checker {
         let (message, advice) = match completes_qualities(ahead, self.bases.saturating_sub(self.qualities)) {
             true if self.qualities == 0 => (
                 "a blank line stands before the quality values of a FASTQ record",
-                "remove the blank line; if there is one in every record, so does `grep .`",
+                "remove the blank line; `grep .` leaves out all blank lines of a file",
             ),
             true => (
                 "the quality values of a FASTQ record stand on several lines",
@@ -522,7 +522,7 @@ impl Checker {
                 .expected("printable ASCII, '!' to '~'")
                 .found(found)
                 .advice(if is_numbers(rest) {
-                    "these are numbers: write each quality as one character (Phred+33), for example with `seqkit convert`"
+                    "these are numbers: write each quality as one character (Phred+33)"
                 } else {
                     "the file is damaged here, or a record does not have exactly four lines"
                 });

@@ -34,7 +34,7 @@ pub(super) fn check(head: &[u8], format: Format, alphabet: Alphabet, source: &So
             }
         }
         (Alphabet::Nucleotide, Some(Alphabet::Protein)) if !evidence.is_mostly_dna() => {
-            let found = "the name of a protein file, and a content that is not plainly DNA";
+            let found = "the name of a protein file, and letters that are not plainly DNA";
             Err(proteins(source).found(found))
         }
         _ => Ok(()),

@@ -124,7 +124,7 @@ impl Residues {
     /// The letters in words.
     pub(super) fn words(&self) -> String {
         let codes = if self.codes > 0 { ", and codes of several bases" } else { "" };
-        format!("{} letters, nothing but A, C, G, T, U, N and X{codes}", self.letters)
+        format!("nothing but A, C, G, T, U, N and X{codes} in {} letters", self.letters)
     }
 }
 

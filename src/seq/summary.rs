@@ -98,7 +98,9 @@ impl Note {
     pub(super) fn as_error(&self, source: &Source) -> Option<Error> {
         let (fault, line, advice) = match self {
             Self::ByteOrderMark => return None,
-            Self::NameMismatch { .. } => (Fault::InputCompression, None, "give the file the name of its compression"),
+            Self::NameMismatch { .. } => {
+                (Fault::InputCompression, None, "rename the file: its ending must fit its content")
+            }
             Self::NoBgzfEnd => {
                 (Fault::InputBgzfEof, None, "copy or download it again and compare its checksum, or pack it with bgzip")
             }
