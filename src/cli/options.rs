@@ -195,7 +195,7 @@ pub struct InputOptions {
     #[arg(long, value_name = "POLICY", default_value = "strict", env = "VIRNUCPRO_LETTERS")]
     letters: UnknownLetters,
     /// Refuse an input with a sign of damage, which otherwise gives a warning: no final line break, no BGZF end block,
-    /// the name of another compression, a header that ends in a sequence
+    /// the name of another compression, a header that ends in a sequence, a FASTQ separator with another name
     #[arg(long, env = "VIRNUCPRO_STRICT_INPUT", value_parser = BoolishValueParser::new())]
     strict_input: bool,
 }

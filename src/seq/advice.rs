@@ -1,5 +1,7 @@
 //! What a user can do about a byte that may not stand in a sequence: most have a well-known cause.
 
+use super::letters::Alphabet;
+use super::shared::Rules;
 use super::summary::Format;
 use super::tally::is_amino_acid_only;
 
@@ -10,13 +12,14 @@ pub(super) struct Misplaced<'a> {
     pub column: u64,
     /// The text from there on; behind the blanks, where the byte is one.
     pub rest: &'a [u8],
+    pub rules: &'a Rules,
 }
 
 impl Misplaced<'_> {
     /// The advice for a sequence line.
-    pub(super) fn advice(&self, format: Format) -> &'static str {
-        let shape = Shape::of(self.line(), self.column);
-        match (shape, self.byte) {
+    pub(super) fn advice(&self) -> String {
+        let (shape, format) = (Shape::of(self.line(), self.column), self.rules.format);
+        let advice = match (shape, self.byte) {
             (Shape::Numbered, _) => {
                 "these are numbered lines, as in GenBank and EMBL files: convert the file to FASTA, for example with \
                  any2fasta or EMBOSS seqret"
@@ -24,38 +27,57 @@ impl Misplaced<'_> {
             (Shape::Numbers, _) => "these are numbers, as in a file of qualities (.qual): give the sequences",
             (Shape::Colours, _) => "this looks like SOLiD colour space: convert the reads to bases first",
             (_, b'>') if self.column > 1 => "a line break seems to be missing before this header",
-            (_, b'.') if format == Format::Fastq => "some sequencers write . for N: --letters mask reads it so",
+            (_, b'.') if format == Format::Fastq => return self.or_mask("some sequencers write . for N: write N"),
             (_, 0x80..) => "this is not a plain letter; it may come from a word processor: type it again",
             _ if format == Format::Fastq => "look at the record around this line: it must have four lines",
-            (_, byte) => self.advice_in_fasta(byte),
-        }
+            (_, byte) => return self.advice_in_fasta(byte),
+        };
+        advice.to_owned()
     }
 
-    fn advice_in_fasta(&self, byte: u8) -> &'static str {
+    fn advice_in_fasta(&self, byte: u8) -> String {
         let first = self.column == 1;
-        match byte {
+        let advice = match byte {
             b'@' | b'+' if first => "this looks like a FASTQ record in a FASTA file: do not mix the formats",
             b';' | b'#' if first => "comment lines are not read: remove them",
             b'/' if self.rest.starts_with(b"//") => {
                 "this ends a record of a GenBank, EMBL or Stockholm file: convert the file to FASTA"
             }
-            b'[' | b']' | b'(' | b')' | b'{' | b'}' | b'/' => {
-                "variants in brackets are not read: write one IUPAC code for them, such as R for A or G"
-            }
             b' ' | b'\t' => "remove the spaces inside the line",
             b'0'..=b'9' => "remove the numbers from the sequence",
-            b'.' | b'*' => {
-                "this looks like an alignment or a translation: give the plain nucleotide sequence, or read such letters \
-                 as N with --letters mask"
+            _ if self.rules.alphabet == Alphabet::Protein => {
+                "write X for an unknown residue, and one residue for several; if there are many such characters, this is a \
+                 different kind of file"
             }
-            b'?' | b'~' => "write N for an unknown base, or read such letters as N with --letters mask",
-            b'I' | b'i' => "this is inosine, which is not read: write N for it, or use --letters mask",
+            _ => return self.advice_for_nucleotides(byte),
+        };
+        advice.to_owned()
+    }
+
+    fn advice_for_nucleotides(&self, byte: u8) -> String {
+        let advice = match byte {
+            b'[' | b']' | b'(' | b')' | b'{' | b'}' | b'/' => {
+                return "variants in brackets are not read: write one IUPAC code for them, such as R for A or G"
+                    .to_owned();
+            }
+            b'.' | b'*' => "this looks like an alignment or a translation: give the plain nucleotide sequence",
+            b'?' | b'~' => "write N for an unknown base",
+            b'I' | b'i' => {
+                "I is isoleucine in a protein: give nucleotide sequences; in nucleotides it is inosine, which is not read: \
+                 write N for it"
+            }
             _ if is_amino_acid_only(byte.to_ascii_uppercase()) => {
-                "this letter occurs in proteins only: give nucleotide sequences; if these are, correct the letter, or read \
-                 such letters as N with --letters mask"
+                "this letter occurs in proteins only: give nucleotide sequences; if these are, correct the letter"
             }
-            _ => "correct the line; if there are many like it, this is a different kind of file",
-        }
+            _ => return "correct the line; if there are many like it, this is a different kind of file".to_owned(),
+        };
+        self.or_mask(advice)
+    }
+
+    /// The advice, and the option that reads such letters as N where the command has it.
+    fn or_mask(&self, advice: &str) -> String {
+        let more = if self.rules.chosen { ", or read such letters as N with --letters mask" } else { "" };
+        format!("{advice}{more}")
     }
 
     fn line(&self) -> &[u8] {

@@ -6,10 +6,11 @@ use super::advice::Misplaced;
 use super::ids::identifier;
 use super::kind;
 use super::letters::{Alphabet, QUALITY, run};
+use super::residues::{Likeness, Residues};
 use super::shared::{Rules, Shared, write_line_number};
-use super::sniff::{binary, show};
+use super::sniff::{control, show};
 use super::summary::{Format, Note};
-use super::tally::Tally;
+use super::tally::{Evidence, Masked, Tally};
 use crate::error::{Error, Fault, Result};
 use crate::units::{UnknownLetters, counted};
 
@@ -31,8 +32,12 @@ pub(super) struct Checker {
     /// What the next line of a FASTQ record is.
     expected: LinePart,
     records: u64,
-    /// Letters of all sequences.
+    /// Line of the current record's header.
+    header_line: u64,
+    /// Letters of all sequences of nucleotides.
     tally: Tally,
+    /// Those of proteins: of the records before, and of the current one.
+    residues: [Residues; 2],
     /// Bases of the current record.
     bases: u64,
     /// Quality values of the current record.
@@ -84,6 +89,8 @@ impl Checker {
             column: 0,
             expected: LinePart::Header,
             records: 0,
+            header_line: 0,
+            residues: Default::default(),
             bases: 0,
             qualities: 0,
             blanks: None,
@@ -164,7 +171,7 @@ impl Checker {
         if end.is_none() {
             return Ok(words.len());
         }
-        self.end_line()?;
+        self.end_line(b"")?;
         Ok(words.len() + 1)
     }
 
@@ -197,10 +204,13 @@ impl Checker {
         if self.bases > self.rules.limits.record_bases {
             return Err(self
                 .fault(Fault::TooLong, "a record is longer than the limit")
-                .expected(format!("at most {} bases", self.rules.limits.record_bases))
+                .expected(format!("at most {} letters", self.rules.limits.record_bases))
                 .advice("split the record, or check that this is the right file"));
         }
         if self.rules.alphabet == Alphabet::Protein {
+            if !self.rules.known {
+                self.residues[1].add(letters);
+            }
             return Ok(());
         }
         let masks = self.rules.policy.letters == UnknownLetters::Mask && self.tally.masked.letters == 0;
@@ -220,7 +230,7 @@ impl Checker {
         let byte = rest[0];
         self.column += 1;
         match (byte, self.blanks) {
-            (b'\n', _) => self.end_line(),
+            (b'\n', _) => self.end_line(&rest[1..]),
             (b' ' | b'\t' | b'\r', _) => {
                 let first = Blanks { byte, column: self.column, carriage_return: false };
                 self.blanks.get_or_insert(first).carriage_return |= byte == b'\r';
@@ -232,7 +242,8 @@ impl Checker {
         }
     }
 
-    fn end_line(&mut self) -> Result<()> {
+    /// Ends a line, which `ahead` follows.
+    fn end_line(&mut self, ahead: &[u8]) -> Result<()> {
         self.blanks = None;
         let blank_before_record =
             self.rules.format == Format::Fastq && self.part == LinePart::Header && self.header.trim_ascii().is_empty();
@@ -242,7 +253,7 @@ impl Checker {
             match self.part {
                 LinePart::Header => self.end_header()?,
                 LinePart::Separator => self.end_separator()?,
-                LinePart::Quality => self.end_quality()?,
+                LinePart::Quality => self.end_quality(ahead)?,
                 LinePart::LineStart | LinePart::Bases => {}
             }
             if self.rules.format == Format::Fastq {
@@ -261,6 +272,8 @@ impl Checker {
     }
 
     fn end_header(&mut self) -> Result<()> {
+        self.end_record()?;
+        self.header_line = self.line;
         let mut header = std::mem::take(&mut self.header);
         header.truncate(header.trim_ascii_end().len());
         if self.rules.format == Format::Fasta && self.records > 0 {
@@ -275,6 +288,9 @@ impl Checker {
             return Err(self.carriage_return());
         }
         let Some((mark, title)) = header.split_first() else { return Ok(()) };
+        if mark.is_ascii_control() {
+            return Err(self.control(&header));
+        }
         if !matches!(mark, b'>' | b'@') || (*mark == b'>') != (self.rules.format == Format::Fasta) {
             return Err(self
                 .fault(Fault::InputFastq, "a FASTQ record does not start with '@'")
@@ -291,10 +307,7 @@ impl Checker {
         self.check_name(word, *mark)?;
         self.word.extend_from_slice(word);
         if self.rules.format == Format::Fasta && word.len() < title.len() && ends_in_sequence(title) {
-            let mut findings = self.shared.lock();
-            if !findings.notes.iter().any(|note| matches!(note, Note::SequenceInHeader { .. })) {
-                findings.notes.push(Note::SequenceInHeader { line: self.line });
-            }
+            self.shared.lock().note_once(Note::SequenceInHeader { line: self.line });
         }
         write_line_number(&mut self.pending, self.line);
         self.pending.extend_from_slice(word);
@@ -310,7 +323,25 @@ impl Checker {
     fn end_separator(&mut self) -> Result<()> {
         let line = self.header.trim_ascii_end();
         match line.first() {
-            Some(b'+') => self.pending.push(b'+'),
+            Some(b'+') => {
+                let name = line[1..].split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
+                if name.is_some_and(|name| name != self.word) {
+                    self.shared.lock().note_once(Note::SeparatorName { line: self.line });
+                }
+                self.pending.push(b'+');
+            }
+            Some(byte) if byte.is_ascii_control() => return Err(self.control(line)),
+            Some(_) if self.bases == 0 && run(self.admitted(), line) == line.len() => {
+                return Err(self
+                    .fault(
+                        Fault::InputFastq,
+                        "a blank line stands between the header and the sequence of a FASTQ record",
+                    )
+                    .line(self.line - 1)
+                    .expected("four lines per record")
+                    .found("a blank line")
+                    .advice("remove the blank line; `grep .` leaves out all blank lines of a file"));
+            }
             Some(_) if run(self.admitted(), line) == line.len() => {
                 return Err(self
                     .fault(Fault::InputFastq, "the sequence of a FASTQ record stands on several lines")
@@ -331,15 +362,27 @@ impl Checker {
         Ok(())
     }
 
-    fn end_quality(&self) -> Result<()> {
+    /// Compares the length of the quality line with that of the sequence.
+    fn end_quality(&self, ahead: &[u8]) -> Result<()> {
         if self.qualities == self.bases {
             return Ok(());
         }
-        Err(self
-            .fault(Fault::InputFastq, "the quality line of a FASTQ record is not as long as its sequence")
-            .expected(counted(self.bases, "quality value"))
-            .found(self.qualities.to_string())
-            .advice("the file is damaged or truncated here: copy or download it again"))
+        let (message, advice) = match completes_qualities(ahead, self.bases.saturating_sub(self.qualities)) {
+            true if self.qualities == 0 => (
+                "a blank line stands before the quality values of a FASTQ record",
+                "remove the blank line; `grep .` leaves out all blank lines of a file",
+            ),
+            true => (
+                "the quality values of a FASTQ record stand on several lines",
+                "write them on one line first, for example with `seqtk seq` or `seqkit seq -w 0`",
+            ),
+            false => (
+                "the quality line of a FASTQ record is not as long as its sequence",
+                "the file is damaged or truncated here: copy or download it again",
+            ),
+        };
+        let expected = counted(self.bases, "quality value");
+        Err(self.fault(Fault::InputFastq, message).expected(expected).found(self.qualities.to_string()).advice(advice))
     }
 
     fn check_name(&self, word: &[u8], mark: u8) -> Result<()> {
@@ -361,7 +404,7 @@ impl Checker {
     /// The end of the file.
     pub(super) fn end(&mut self) -> Result<()> {
         if self.part != LinePart::LineStart && !self.newline_last {
-            self.end_line()?;
+            self.end_line(b"")?;
         }
         if self.expected != LinePart::Header {
             return Err(self
@@ -385,22 +428,79 @@ impl Checker {
         if self.rules.format == Format::Fasta && self.records > 0 {
             self.pending.push(b'\n');
         }
+        self.end_record()?;
+        self.judge_all()?;
         let Tally { masked, uracil, .. } = self.tally;
-        if masked.letters > 0 && self.is_protein(b"") {
-            let found = format!("{} besides the nucleotide codes, the first here", counted(masked.letters, "letter"));
-            return Err(self.proteins().line(masked.line).found(found));
-        }
         let mut findings = self.shared.lock();
         (findings.masked, findings.uracil) = (masked, uracil);
         Ok(())
     }
 
-    fn fault(&self, fault: Fault, message: &str) -> Error {
-        let error = self.rules.source.fault(fault, message).line(self.line);
-        match identifier(&self.word) {
-            Some(id) => error.record(id),
-            None => error,
+    /// Judges the record that ends here: whether it is of the other kind, in a file of the right one.
+    fn end_record(&mut self) -> Result<()> {
+        let Self { tally, residues: [before, residues], header_line, .. } = self;
+        let line = *header_line;
+        let (nucleotides, masked) = (tally.record, tally.masked_here);
+        let record = std::mem::take(residues);
+        *before += record;
+        tally.begin_record();
+        if self.rules.known {
+            return Ok(());
         }
+        if masked.letters > 0 && nucleotides.is_protein_record() {
+            return Err(self.named(self.protein(self.tally.evidence())).line(masked.line).found(besides_codes(masked)));
+        }
+        let mut findings = self.shared.lock();
+        match nucleotides.few_bases() {
+            Some((others, letters)) if nucleotides.is_enough(false) => {
+                findings.note_once(Note::FewBases { line: Some(line), others, letters });
+            }
+            _ => {}
+        }
+        if record.likeness() == Likeness::Nucleotides {
+            return Err(self.named(kind::nucleotides(&self.rules.source, &record.words())).line(line));
+        }
+        if record.is_notable() {
+            findings.note_once(Note::Nucleotides { line: Some(line) });
+        }
+        Ok(())
+    }
+
+    /// Judges the letters of the whole input.
+    fn judge_all(&self) -> Result<()> {
+        let (nucleotides, masked, residues) = (self.tally.evidence(), self.tally.masked, self.residues[0]);
+        if self.rules.known {
+            return Ok(());
+        }
+        if masked.letters > 0 && self.is_protein(b"") {
+            return Err(self.named(kind::proteins(&self.rules.source)).line(masked.line).found(besides_codes(masked)));
+        }
+        if let Some((others, letters)) = nucleotides.few_bases() {
+            if nucleotides.is_enough(true) {
+                return Err(kind::few_bases(&self.rules.source, others, letters));
+            }
+            self.shared.lock().note_instead(Note::FewBases { line: None, others, letters });
+        }
+        match residues.likeness() {
+            Likeness::Nucleotides => return Err(kind::nucleotides(&self.rules.source, &residues.words())),
+            Likeness::Unclear => self.shared.lock().note_instead(Note::Nucleotides { line: None }),
+            Likeness::Protein => {}
+        }
+        Ok(())
+    }
+
+    fn fault(&self, fault: Fault, message: &str) -> Error {
+        self.named(self.rules.source.fault(fault, message).line(self.line))
+    }
+
+    /// An error with the current record's name.
+    fn named(&self, error: Error) -> Error {
+        identifier(&self.word).into_iter().fold(error, Error::record)
+    }
+
+    /// The error for a control character, which `rest` starts with.
+    fn control(&self, rest: &[u8]) -> Error {
+        control(rest, &self.rules.source).line(self.line)
     }
 
     fn carriage_return(&self) -> Error {
@@ -413,7 +513,7 @@ impl Checker {
     /// The error for a byte that may not stand in a sequence or quality line.
     fn character(&self, byte: u8, column: u64, rest: &[u8]) -> Error {
         if byte.is_ascii_control() && byte != b'\t' {
-            return binary(byte, &self.rules.source).line(self.line);
+            return self.control(rest);
         }
         let found = at_column(byte, column);
         if self.part == LinePart::Quality {
@@ -421,10 +521,17 @@ impl Checker {
                 .fault(Fault::InputFastq, "a character is not a quality value")
                 .expected("printable ASCII, '!' to '~'")
                 .found(found)
-                .advice("the file is damaged here, or a record has not exactly four lines");
+                .advice(if is_numbers(rest) {
+                    "these are numbers: write each quality as one character (Phred+33)"
+                } else {
+                    "the file is damaged here, or a record does not have exactly four lines"
+                });
         }
         if self.is_protein(rest) {
             return self.proteins().found(found);
+        }
+        if self.is_protein_record(rest) {
+            return self.named(kind::protein_record(&self.rules.source)).line(self.line).found(found);
         }
         let what = match self.rules.alphabet {
             Alphabet::Nucleotide => "a character is not a nucleotide code",
@@ -433,20 +540,62 @@ impl Checker {
         self.fault(Fault::InputCharacter, what)
             .expected(self.rules.alphabet.words())
             .found(found)
-            .advice(Misplaced { byte, column, rest }.advice(self.rules.format))
+            .advice(Misplaced { byte, column, rest, rules: &self.rules }.advice())
     }
 
     /// Whether what was read and what `ahead` starts with is a file of proteins.
     fn is_protein(&self, ahead: &[u8]) -> bool {
-        let mut evidence = self.tally.evidence;
-        evidence.add_fasta(&ahead[..ahead.len().min(AHEAD)]);
-        self.rules.alphabet == Alphabet::Nucleotide && self.rules.format == Format::Fasta && evidence.is_protein()
+        self.wants_fasta_of_nucleotides() && with(self.tally.evidence(), ahead).is_protein()
+    }
+
+    /// Whether the current record, which `ahead` goes on with, is a protein.
+    fn is_protein_record(&self, ahead: &[u8]) -> bool {
+        let end = ahead.windows(2).position(|pair| pair == b"\n>").unwrap_or(ahead.len());
+        self.wants_fasta_of_nucleotides() && with(self.tally.record, &ahead[..end]).is_protein()
+    }
+
+    fn wants_fasta_of_nucleotides(&self) -> bool {
+        self.rules.alphabet == Alphabet::Nucleotide && self.rules.format == Format::Fasta
     }
 
     fn proteins(&self) -> Error {
-        let error = kind::proteins(&self.rules.source).line(self.line);
-        identifier(&self.word).into_iter().fold(error, Error::record)
+        self.named(kind::proteins(&self.rules.source)).line(self.line)
     }
+
+    /// The error for a protein in a file that is what `evidence` tells.
+    fn protein(&self, evidence: Evidence) -> Error {
+        let error = if evidence.is_protein() { kind::proteins } else { kind::protein_record };
+        error(&self.rules.source)
+    }
+}
+
+/// Evidence with that of the text ahead.
+fn with(mut evidence: Evidence, ahead: &[u8]) -> Evidence {
+    evidence.add_fasta(&ahead[..ahead.len().min(AHEAD)]);
+    evidence
+}
+
+fn besides_codes(masked: Masked) -> String {
+    format!("{} besides the nucleotide codes, the first here", counted(masked.letters, "letter"))
+}
+
+/// Whether the lines of `ahead` up to the next record have `missing` quality values.
+fn completes_qualities(ahead: &[u8], mut missing: u64) -> bool {
+    let mut lines = ahead.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+    while missing > 0 {
+        match lines.next() {
+            Some(line) if !line.is_empty() && line.len() as u64 <= missing => missing -= line.len() as u64,
+            _ => return false,
+        }
+    }
+    lines.find(|line| !line.is_empty()).is_none_or(|line| line.starts_with(b"@"))
+}
+
+/// Whether the rest of a line is numbers.
+fn is_numbers(rest: &[u8]) -> bool {
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.iter().any(u8::is_ascii_digit)
+        && line.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || *byte == b'-')
 }
 
 fn at_column(byte: u8, column: u64) -> String {

@@ -82,6 +82,16 @@ pub struct Reader {
     state: State,
 }
 
+/// What an input is read as.
+enum Terms {
+    /// A file of the user's own, every letter as it stands.
+    AsItStands,
+    /// A file of the user's own, under a policy of the user's choice.
+    Policy(InputPolicy),
+    /// A shard that its manifest lists.
+    Shard,
+}
+
 enum State {
     Start,
     Records,
@@ -97,7 +107,7 @@ impl Reader {
     /// The input is missing, empty, of another format or compression, holds the other kind of sequences, or has text
     /// before the first header.
     pub fn open(source: &Source, alphabet: Alphabet, limits: Limits) -> Result<Self> {
-        Self::open_with(source, alphabet, limits, InputPolicy::AS_IT_STANDS)
+        Self::open_on(source, alphabet, limits, Terms::AsItStands)
     }
 
     /// The same, with a policy for the letters of nucleotides and for signs of damage.
@@ -105,6 +115,24 @@ impl Reader {
     /// # Errors
     /// Those of [`Reader::open`].
     pub fn open_with(source: &Source, alphabet: Alphabet, limits: Limits, policy: InputPolicy) -> Result<Self> {
+        Self::open_on(source, alphabet, limits, Terms::Policy(policy))
+    }
+
+    /// The same for a shard that its manifest lists as one of `held`: that is believed, whatever the letters look like.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_shard(source: &Source, alphabet: Alphabet, limits: Limits, held: Alphabet) -> Result<Self> {
+        kind::check_shard(held, alphabet, source)?;
+        Self::open_on(source, alphabet, limits, Terms::Shard)
+    }
+
+    fn open_on(source: &Source, alphabet: Alphabet, limits: Limits, terms: Terms) -> Result<Self> {
+        let (policy, chosen, known) = match terms {
+            Terms::AsItStands => (InputPolicy::AS_IT_STANDS, false, false),
+            Terms::Policy(policy) => (policy, true, false),
+            Terms::Shard => (InputPolicy::AS_IT_STANDS, false, true),
+        };
         let (raw, watch) = source.open()?;
         let shared = Shared::default();
         let io_fault = |error| source.io_fault(error);
@@ -131,9 +159,11 @@ impl Reader {
             return Err(sniff::empty(source));
         }
         let format = sniff::format(&head, line, source)?;
-        kind::check(&head, format, alphabet, source).map_err(|error| error.line(line))?;
+        if !known {
+            kind::check(&head, format, alphabet, source).map_err(|error| error.line(line))?;
+        }
 
-        let rules = Rules { source: source.clone(), format, alphabet, limits, policy, line };
+        let rules = Rules { source: source.clone(), format, alphabet, limits, policy, chosen, known, line };
         let checked = CheckedText::new(text, rules, shared.clone());
         let parser: Box<dyn FastxReader> = match format {
             Format::Fasta => Box::new(FastaReader::with_capacity(checked, BUFFER)),

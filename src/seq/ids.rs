@@ -177,10 +177,10 @@ impl Names {
     }
 
     fn made(&self, id: &str, first: Place, second: Place) -> Error {
-        self.refused("a record has the name that another one was given", id, second)
-            .expected("an identifier that was not made up for a second record of one identifier")
-            .found(format!("this name was given to the record in {}, line {}", self.file(first), first.line))
-            .advice("rename one of the two records, or put the file or record that has the name of its own first")
+        self.refused("a record has an identifier that an earlier record was renamed to", id, second)
+            .expected("an identifier that no other record was given")
+            .found(format!("the record in {}, line {}, was renamed to it", self.file(first), first.line))
+            .advice("rename one of the two records, or move this one, or its file, before the other")
     }
 
     fn refused(&self, message: &str, id: &str, place: Place) -> Error {
@@ -279,7 +279,7 @@ mod tests {
             assert_eq!(given.len(), ids.len() - 1);
             assert!(text.contains("VN-IN-DUPID") && text.contains(&format!("a.fa, line {}\n", ids.len())), "{text}");
             let first = given.iter().position(|name| name == ids[ids.len() - 1]).unwrap() + 1;
-            assert!(text.contains(&format!("a.fa, line {first}\n  to do")), "{text}");
+            assert!(text.contains(&format!("a.fa, line {first}, was renamed to it")), "{text}");
         }
     }
 

@@ -1,14 +1,18 @@
-//! Nucleotides where proteins are wanted, and the reverse: told by name and content together, or by content alone.
+//! Nucleotides where proteins are wanted, and the reverse: told by content, and by the name where the content fits both.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::letters::Alphabet;
+use super::residues::{Likeness, Residues};
+use super::sniff::HEAD;
 use super::source::Source;
 use super::summary::Format;
 use super::tally::Evidence;
 use crate::error::{Error, Fault, Result};
 
-/// Refuses a file of the other kind by its name and its first bytes.
+/// Refuses a file of the other kind by its first bytes.
 pub(super) fn check(head: &[u8], format: Format, alphabet: Alphabet, source: &Source) -> Result<()> {
     let evidence = match format {
         Format::Fasta => Evidence::of_fasta(head),
@@ -22,12 +26,26 @@ pub(super) fn check(head: &[u8], format: Format, alphabet: Alphabet, source: &So
         (Alphabet::Protein, Some(Alphabet::Nucleotide)) if evidence.is_codes() => {
             Err(nucleotides(source, "the name of a nucleotide file, and nucleotide codes only"))
         }
-        // Peptides of few residues are common enough in shards: their name is believed.
-        (Alphabet::Protein, None) if evidence.is_dna() => Err(nucleotides(source, "nothing but A, C, G, T, U and N")),
+        (Alphabet::Protein, _) => {
+            let residues = Residues::of_fasta(head);
+            match residues.likeness() {
+                Likeness::Nucleotides => Err(nucleotides(source, &residues.words())),
+                Likeness::Unclear | Likeness::Protein => Ok(()),
+            }
+        }
         (Alphabet::Nucleotide, Some(Alphabet::Protein)) if !evidence.is_mostly_dna() => {
-            let found = "the name of a protein file, and a content that is not plainly DNA";
+            let found = "the name of a protein file, and letters that are not plainly DNA";
             Err(proteins(source).found(found))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a shard that its manifest lists as one of the other kind.
+pub(super) fn check_shard(held: Alphabet, wanted: Alphabet, source: &Source) -> Result<()> {
+    match (held, wanted) {
+        (Alphabet::Protein, Alphabet::Nucleotide) => Err(proteins(source).found("a shard of proteins")),
+        (Alphabet::Nucleotide, Alphabet::Protein) => Err(nucleotides(source, "a shard of nucleotides")),
         _ => Ok(()),
     }
 }
@@ -41,12 +59,30 @@ pub(super) fn proteins(source: &Source) -> Error {
         .advice(format!("give nucleotides, not their translation{}", beside.unwrap_or_default()))
 }
 
-fn nucleotides(source: &Source, found: &str) -> Error {
-    let advice = match beside(source, "faa") {
-        Some(name) => format!("embed-esm takes proteins: {name} beside it is probably meant"),
-        None => {
-            "embed-esm takes proteins, as in the .faa files that chunk writes; embed-dnabert takes nucleotides".into()
+/// An error for a protein among nucleotides.
+pub(super) fn protein_record(source: &Source) -> Error {
+    source
+        .fault(Fault::InputProtein, format!("{source} holds a protein among nucleotides"))
+        .expected("nucleotide sequences in every record")
+        .advice("take the proteins out of the file")
+}
+
+/// An error for an input with hardly any bases, all of its letters nucleotide codes or masked.
+pub(super) fn few_bases(source: &Source, others: u64, letters: u64) -> Error {
+    proteins(source)
+        .found(format!("{others} of {letters} letters that are not A, C, G, T, U, N or X"))
+        .advice("give nucleotides, not their translation; if these are nucleotides, write N for codes of several bases")
+}
+
+/// An error for nucleotides where proteins are wanted.
+pub(super) fn nucleotides(source: &Source, found: &str) -> Error {
+    let takes = "embed-esm takes proteins, as in the .faa files that chunk writes; embed-dnabert takes nucleotides";
+    let advice = match (beside(source, "faa"), promised(source)) {
+        (Some(name), _) => format!("embed-esm takes proteins: {name} beside it is probably meant"),
+        (None, Some(Alphabet::Protein)) => {
+            format!("{takes}. If chunk wrote this file, keep its manifest.json beside it: then it is believed")
         }
+        (None, _) => takes.to_owned(),
     };
     source
         .fault(Fault::InputFormat, format!("{source} holds nucleotides"))
@@ -71,9 +107,18 @@ fn promised(source: &Source) -> Option<Alphabet> {
     }
 }
 
-/// The name of the file of the same stem with another extension, if there is one.
+/// The name of the file of the same stem with another extension, if there is one and it holds what that promises.
 fn beside(source: &Source, extension: &str) -> Option<String> {
     let Source::Path(path) = source else { return None };
     let twin = path.with_extension(extension);
-    (twin != *path && twin.is_file()).then(|| twin.display().to_string())
+    if twin == *path || !twin.is_file() {
+        return None;
+    }
+    let mut head = Vec::new();
+    File::open(&twin).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
+    let fits = match extension {
+        "faa" => Residues::of_fasta(&head).likeness() != Likeness::Nucleotides,
+        _ => Evidence::of_fasta(&head).is_like_dna(),
+    };
+    (fits && head.starts_with(b">")).then(|| twin.display().to_string())
 }

@@ -10,6 +10,7 @@ mod frame;
 mod ids;
 mod kind;
 mod letters;
+mod residues;
 mod shared;
 mod sniff;
 mod source;

@@ -1,6 +1,7 @@
 //! What the reader of records and the checks before it agree on: rules, findings, line numbers in headers.
 
 use std::io::Write as _;
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::letters::Alphabet;
@@ -45,6 +46,21 @@ pub(super) struct Findings {
     pub masked: Masked,
 }
 
+impl Findings {
+    /// Adds a note, unless there is one of its kind.
+    pub(super) fn note_once(&mut self, note: Note) {
+        if !self.notes.iter().any(|other| discriminant(other) == discriminant(&note)) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Adds a note in place of one of its kind.
+    pub(super) fn note_instead(&mut self, note: Note) {
+        self.notes.retain(|other| discriminant(other) != discriminant(&note));
+        self.notes.push(note);
+    }
+}
+
 /// [`Findings`], shared with the reader that is buried in the parser.
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Findings>>);
@@ -62,6 +78,10 @@ pub(super) struct Rules {
     pub alphabet: Alphabet,
     pub limits: Limits,
     pub policy: InputPolicy,
+    /// Whether the policy is the user's to choose.
+    pub chosen: bool,
+    /// Whether the kind of the sequences is known: a shard that its manifest lists.
+    pub known: bool,
     /// Line of the first header.
     pub line: u64,
 }

@@ -12,6 +12,7 @@ pub(super) const HEAD: usize = 4096;
 const SUPPORTED: &str = "FASTA or FASTQ, plain or compressed with gzip, bzip2, xz or zstd";
 
 const CONVERT: &str = "convert it to FASTA first";
+const FROM_GFA: &str = "convert it to FASTA first, for example with `gfatools gfa2fa`";
 const FROM_SAM: &str = "convert it to FASTQ first, for example with `samtools fastq`";
 
 /// The compression, or the reason why the file is not read.
@@ -22,10 +23,17 @@ pub(super) fn compression(head: &[u8], source: &Source) -> Result<Compression> {
         [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
         // A stream may start with a skippable frame.
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Compression::Zstd,
+        _ if is_office(head) => {
+            return Err(source
+                .fault(Fault::InputBinary, format!("{source} is an Office document (Excel or Word)"))
+                .expected(SUPPORTED)
+                .advice("save the sequences as plain text, in FASTA"));
+        }
         _ => match foreign_compression(head) {
             Some(name) => {
+                let a = if name.starts_with("lz") { "an" } else { "a" };
                 return Err(source
-                    .fault(Fault::InputCompression, format!("{source} is a {name} file, which cannot be read"))
+                    .fault(Fault::InputCompression, format!("{source} is {a} {name} file, which cannot be read"))
                     .expected(SUPPORTED)
                     .advice("unpack it, and compress it with gzip or zstd if you wish"));
             }
@@ -56,7 +64,7 @@ pub(super) fn format(head: &[u8], line: u64, source: &Source) -> Result<Format> 
         [b'@', ..] => Ok(Format::Fastq),
         [b';' | b'#', ..] if only_comments(head) => Err(empty(source)),
         [byte, ..] if is_text(*byte) => Err(no_header(head, source).line(line)),
-        _ => Err(binary(head.first().copied().unwrap_or(0), source).line(line)),
+        _ => Err(control(head, source).line(line)),
     }
 }
 
@@ -106,11 +114,20 @@ fn text_of_another_kind(line: &[u8]) -> Option<(&'static str, &'static str)> {
     let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
     let cells: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
     let ends = |ending: &str| line.to_ascii_lowercase().ends_with(ending.as_bytes());
+    if line.starts_with(b"(") && line.contains(&b',') {
+        return Some(("a tree (Newick)", "give the sequences, not their tree"));
+    }
+    if cells.len() > 2 && cells[0] == b"S" && cells[2].iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'*') {
+        return Some(("an assembly graph (GFA)", FROM_GFA));
+    }
     if line.starts_with(b"{") || line.starts_with(b"[") {
         return Some(("JSON text", "an error message may have been downloaded instead of the file: look at it"));
     }
     if words.len() == 2 && words.iter().all(number) {
         return Some(("a PHYLIP alignment", CONVERT));
+    }
+    if cells.len() >= 12 && (cells[4] == b"+" || cells[4] == b"-") {
+        return Some(("a file of alignments (PAF)", "give the sequences, not their alignments"));
     }
     if cells.len() >= 11 && number(&cells[1]) && number(&cells[3]) {
         return Some(("a SAM file", FROM_SAM));
@@ -131,13 +148,26 @@ pub(super) fn empty(source: &Source) -> Error {
         .advice("check the step that wrote this file")
 }
 
-/// An error for a byte of no text.
-pub(super) fn binary(byte: u8, source: &Source) -> Error {
-    source
-        .fault(Fault::InputBinary, format!("{source} is a binary file"))
-        .expected(SUPPORTED)
-        .found(show(byte))
-        .advice("check that this is the right file; if it is, copy or download it again")
+/// An error for a control character where text should be; `rest` starts with it.
+pub(super) fn control(rest: &[u8], source: &Source) -> Error {
+    let byte = rest.first().copied().unwrap_or(0);
+    let padding = rest.iter().all(|byte| matches!(byte, 0 | 0x1A) || byte.is_ascii_whitespace());
+    let (message, advice) = match byte {
+        0 if padding => (
+            format!("{source} is filled up with NUL bytes from here on"),
+            "a copy that broke off may leave such padding: compare the size with the original, and copy it again; if all \
+             sequences are there, remove the padding with `tr -d '\\000'`",
+        ),
+        0x1A if padding => (
+            format!("{source} has an end-of-file mark of DOS (Ctrl-Z) after its text"),
+            "remove it, for example with `tr -d '\\032'`",
+        ),
+        _ => (
+            format!("{source} is a binary file"),
+            "check that this is the right file; if it is, copy or download it again",
+        ),
+    };
+    source.fault(Fault::InputBinary, message).expected(SUPPORTED).found(show(byte)).advice(advice)
 }
 
 /// A byte as in `0x3E '>'`.
@@ -172,6 +202,14 @@ fn foreign_compression(head: &[u8]) -> Option<&'static str> {
         _ if is_tar(head) => "tar",
         _ => return None,
     })
+}
+
+/// Whether the head is that of a document of Excel or Word, old (OLE) or new (a zip file of known parts).
+fn is_office(head: &[u8]) -> bool {
+    let part = |name: &[u8]| head.get(30..).is_some_and(|names| names.starts_with(name));
+    let zipped = head.starts_with(b"PK\x03\x04")
+        && [&b"[Content_Types].xml"[..], b"_rels/", b"docProps/"].iter().any(|name| part(name));
+    zipped || head.starts_with(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1])
 }
 
 fn is_tar(head: &[u8]) -> bool {
@@ -209,10 +247,20 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
         [0x7F, b'E', b'L', b'F', ..] => Some(("an executable (ELF)", right)),
         [0x89, b'P', b'N', b'G', ..] | [0xFF, 0xD8, 0xFF, ..] => Some(("an image", right)),
         [0x89, b'H', b'D', b'F', ..] => Some(("an HDF5 file", "give FASTA or FASTQ; basecallers write it")),
+        [0x8B, b'P', b'O', b'D', ..] => {
+            Some(("a POD5 file of raw signals", "basecall it first, for example with dorado"))
+        }
+        [b'P', b'A', b'R', b'1', ..] => Some(("a Parquet file", "give the sequences as FASTA")),
+        [b'B', b'C', b'F', 2 | 4, ..] => Some(("a BCF file", "give the sequences, not the variants")),
+        [b'A', b'B', b'I', b'F', ..] | [b'.', b's', b'c', b'f' | b'F', ..] => {
+            Some(("a file of Sanger traces", "convert it to FASTA first, for example with EMBOSS seqret"))
+        }
+        [b'.', b's', b'f', b'f', ..] => Some(("an SFF file", "convert it to FASTQ first, for example with sff2fastq")),
         [0x43, 0x27, 0x41, 0x1A, ..] | [0x1A, 0x41, 0x27, 0x43, ..] => {
             Some(("a 2bit file", "convert it to FASTA first, for example with `twoBitToFa`"))
         }
         _ if starts("%PDF-") => Some(("a PDF document", right)),
+        _ if starts("SQLite format 3\0") => Some(("an SQLite database", right)),
         _ if starts("NCBI.sra") => {
             Some(("an SRA archive", "convert it to FASTQ first, for example with `fasterq-dump`"))
         }
@@ -229,6 +277,9 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
         ("@RG\tID:", "a SAM file", FROM_SAM),
         ("@PG\tID:", "a SAM file", FROM_SAM),
         ("@CO\t", "a SAM file", FROM_SAM),
+        ("{\\rtf", "an RTF document", "save it as plain text"),
+        ("H\tVN:Z:", "an assembly graph (GFA)", FROM_GFA),
+        ("#!", "a script", right),
         ("LOCUS  ", "a GenBank file", CONVERT),
         ("ID   ", "an EMBL file", CONVERT),
         ("##gff-version", "a GFF file", "give the sequences, not the annotation"),

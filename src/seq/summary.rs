@@ -72,6 +72,25 @@ pub enum Note {
         /// The first such line.
         line: u64,
     },
+    /// The third line of a FASTQ record names another record than the first: lines may be missing.
+    SeparatorName {
+        /// The first such line.
+        line: u64,
+    },
+    /// Where nucleotides are wanted, most letters are not bases.
+    FewBases {
+        /// Line of the record's header, or nothing for a whole input.
+        line: Option<u64>,
+        /// Letters other than A, C, G, T, U, N and X.
+        others: u64,
+        /// All letters.
+        letters: u64,
+    },
+    /// Where proteins are wanted, the letters may be nucleotides.
+    Nucleotides {
+        /// Line of the record's header, or nothing for a whole input.
+        line: Option<u64>,
+    },
 }
 
 impl Note {
@@ -79,7 +98,9 @@ impl Note {
     pub(super) fn as_error(&self, source: &Source) -> Option<Error> {
         let (fault, line, advice) = match self {
             Self::ByteOrderMark => return None,
-            Self::NameMismatch { .. } => (Fault::InputCompression, None, "give the file the name of its compression"),
+            Self::NameMismatch { .. } => {
+                (Fault::InputCompression, None, "rename the file: its ending must fit its content")
+            }
             Self::NoBgzfEnd => {
                 (Fault::InputBgzfEof, None, "copy or download it again and compare its checksum, or pack it with bgzip")
             }
@@ -87,6 +108,11 @@ impl Note {
                 (Fault::InputTruncated, None, "copy or download it again, or add the line break if it is complete")
             }
             Self::SequenceInHeader { line } => (Fault::InputFormat, Some(*line), "look at this line and correct it"),
+            Self::SeparatorName { line } => {
+                (Fault::InputFastq, Some(*line), "look at the records around this line: lines may be missing")
+            }
+            Self::FewBases { line, .. } => (Fault::InputProtein, *line, "give nucleotides, not their translation"),
+            Self::Nucleotides { line } => (Fault::InputFormat, *line, "give proteins"),
         };
         let error = source.fault(fault, format!("{source}: {self}"));
         let error = line.into_iter().fold(error, Error::line);
@@ -126,6 +152,17 @@ impl fmt::Display for Note {
             Self::NoFinalNewline => f.write_str("the last line has no line break; check that the file is complete"),
             Self::SequenceInHeader { line } => {
                 write!(f, "the header on line {line} ends with what looks like a sequence; a line break may be missing")
+            }
+            Self::SeparatorName { line } => {
+                write!(f, "the '+' on line {line} is followed by the name of another record; lines may be missing")
+            }
+            Self::FewBases { line, others, letters } => {
+                let what = line.map_or_else(|| "this".to_owned(), |line| format!("the record on line {line}"));
+                write!(f, "{what} looks like protein: {others} of {letters} letters are not A, C, G, T, U, N or X")
+            }
+            Self::Nucleotides { line } => {
+                let whose = line.map_or_else(String::new, |line| format!(" of the record on line {line}"));
+                write!(f, "all letters{whose} are A, C, G, T, U, N or X; check that these are proteins, not nucleotides")
             }
         }
     }

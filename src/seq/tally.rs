@@ -1,5 +1,7 @@
 //! The letters of an input as they pass: what they tell of its kind, and those that are read as others.
 
+use std::ops::{Add, AddAssign};
+
 use super::letters::{Alphabet, all_bases};
 use crate::units::{InputPolicy, Uracil};
 
@@ -19,6 +21,8 @@ pub(super) struct Evidence {
 
 /// Letters from which on a content speaks for itself.
 const ENOUGH: u64 = 60;
+/// The same of a record among others.
+const ENOUGH_OF_A_RECORD: u64 = 20;
 
 impl Evidence {
     /// Of the sequences in a piece of FASTA.
@@ -70,20 +74,54 @@ impl Evidence {
         self.amino_acids.count_ones() >= 3 && 3 * self.others > self.letters
     }
 
+    /// The same of a record of nucleotides in which letters are masked: a few odd ones do not make it a protein.
+    pub(super) fn is_protein_record(&self) -> bool {
+        self.letters >= ENOUGH_OF_A_RECORD && self.is_protein()
+    }
+
+    /// Letters of another kind than bases, N and X, and all letters, where the former are the most.
+    pub(super) fn few_bases(&self) -> Option<(u64, u64)> {
+        (2 * self.others > self.letters).then_some((self.others, self.letters))
+    }
+
+    /// Whether this may be nucleotides, however little of it there is.
+    pub(super) fn is_like_dna(&self) -> bool {
+        self.is_codes() && 10 * self.others <= self.letters
+    }
+
+    /// Whether there are enough letters to judge a whole input, or else one record.
+    pub(super) fn is_enough(&self, whole: bool) -> bool {
+        self.letters >= if whole { ENOUGH } else { ENOUGH_OF_A_RECORD }
+    }
+
     /// Whether all letters are nucleotide codes.
     pub(super) fn is_codes(&self) -> bool {
         self.unknown == 0
     }
 
-    /// Whether this can only be nucleotides: bases and N alone, enough of them, and three kinds at least, which a
-    /// peptide of one or two residues does not have.
-    pub(super) fn is_dna(&self) -> bool {
-        self.others == 0 && self.is_mostly_dna()
-    }
-
-    /// The same with a few codes of more than one base.
+    /// Whether this can only be nucleotides: bases and N, a few other codes, enough of them, and three kinds at least,
+    /// which a peptide of one or two residues does not have.
     pub(super) fn is_mostly_dna(&self) -> bool {
         self.letters >= ENOUGH && 10 * self.others <= self.letters && self.bases.count_ones() >= 3
+    }
+}
+
+impl AddAssign for Evidence {
+    fn add_assign(&mut self, other: Self) {
+        self.letters += other.letters;
+        self.others += other.others;
+        self.unknown += other.unknown;
+        self.amino_acids |= other.amino_acids;
+        self.bases |= other.bases;
+    }
+}
+
+impl Add for Evidence {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }
 
@@ -102,22 +140,48 @@ pub struct Masked {
     pub line: u64,
 }
 
+impl Masked {
+    fn count(&mut self, line: u64) {
+        if self.letters == 0 {
+            self.line = line;
+        }
+        self.letters += 1;
+    }
+}
+
 /// Counts the nucleotides of an input, and puts T for U and N for unknown letters where that is asked for.
 pub(super) struct Tally {
     policy: InputPolicy,
-    pub(super) evidence: Evidence,
+    /// Of the records before.
+    before: Evidence,
+    /// Of the current record.
+    pub(super) record: Evidence,
     pub(super) uracil: u64,
     pub(super) masked: Masked,
+    /// Those of the current record.
+    pub(super) masked_here: Masked,
 }
 
 impl Tally {
     pub(super) fn new(policy: InputPolicy) -> Self {
-        Self { policy, evidence: Evidence::default(), uracil: 0, masked: Masked::default() }
+        let (evidence, masked) = (Evidence::default(), Masked::default());
+        Self { policy, before: evidence, record: evidence, uracil: 0, masked, masked_here: masked }
+    }
+
+    /// What all letters tell.
+    pub(super) fn evidence(&self) -> Evidence {
+        self.before + self.record
+    }
+
+    /// Begins another record.
+    pub(super) fn begin_record(&mut self) {
+        self.before += std::mem::take(&mut self.record);
+        self.masked_here = Masked::default();
     }
 
     /// Reads letters of a sequence on `line`.
     pub(super) fn read(&mut self, letters: &mut [u8], line: u64) {
-        self.evidence.letters += letters.len() as u64;
+        self.record.letters += letters.len() as u64;
         for block in letters.chunks_mut(64).filter(|block| !all_bases(block)) {
             block.iter_mut().for_each(|byte| self.read_letter(byte, line));
         }
@@ -127,7 +191,7 @@ impl Tally {
         let lower = *byte & 0x20;
         match byte.to_ascii_uppercase() {
             b'A' | b'C' | b'G' | b'T' | b'N' | b'X' => {}
-            b'-' => self.evidence.letters -= 1,
+            b'-' => self.record.letters -= 1,
             b'U' => {
                 self.uracil += 1;
                 if self.policy.uracil == Uracil::T {
@@ -135,12 +199,15 @@ impl Tally {
                 }
             }
             letter => {
-                self.evidence.add_other(letter);
+                // Signs such as '.' are of no kind.
+                if letter.is_ascii_uppercase() {
+                    self.record.add_other(letter);
+                } else {
+                    self.record.letters -= 1;
+                }
                 if Alphabet::Nucleotide.table()[usize::from(letter)] != 0 {
-                    if self.masked.letters == 0 {
-                        self.masked.line = line;
-                    }
-                    self.masked.letters += 1;
+                    self.masked.count(line);
+                    self.masked_here.count(line);
                     *byte = if byte.is_ascii_lowercase() { b'n' } else { b'N' };
                 }
             }
@@ -170,13 +237,22 @@ mod tests {
     }
 
     #[test]
-    fn dna_is_told_from_peptides_of_few_residues() {
-        assert!(evidence(&"ACGTN-".repeat(12)).is_dna() && evidence(&"acgu".repeat(15)).is_dna());
-        for peptide in ["A".repeat(400), "AG".repeat(200), "ACGT".repeat(14), "ACGTS".repeat(90), "ACGT*".repeat(90)] {
-            assert!(!evidence(&peptide).is_dna(), "{peptide}");
+    fn dna_may_have_a_few_codes() {
+        for dna in ["ACGTN-".repeat(12), "acgu".repeat(15), "ACGTACGTACGTR".repeat(9)] {
+            assert!(evidence(&dna).is_mostly_dna(), "{dna}");
         }
-        assert!(evidence(&"ACGTACGTACGTR".repeat(9)).is_mostly_dna());
-        assert!(!evidence(&"MKVAAGTTTS".repeat(9)).is_mostly_dna());
+        for peptide in ["A".repeat(400), "AG".repeat(200), "ACGT".repeat(14), "MKVAAGTTTS".repeat(9)] {
+            assert!(!evidence(&peptide).is_mostly_dna(), "{peptide}");
+        }
+    }
+
+    #[test]
+    fn signs_of_a_mask_tell_nothing_of_the_kind() {
+        let mut tally = Tally::new(InputPolicy { letters: UnknownLetters::Mask, ..InputPolicy::default() });
+        tally.read(&mut b"AC......??~~**--".to_vec(), 1);
+        assert_eq!((tally.evidence().few_bases(), tally.masked.letters), (None, 12));
+        tally.read(&mut b"MKV".to_vec(), 1);
+        assert_eq!(tally.evidence().few_bases(), Some((3, 5)));
     }
 
     #[test]

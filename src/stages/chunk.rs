@@ -468,7 +468,7 @@ fn status_of(open: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
 fn warn_of_letters(source: &Source, summary: &Summary, letters: Letters) {
     if letters.uracil > 0 {
         let kept = letters.uracil;
-        log::warn!("{source}: RNA: {kept} U kept as in the original program, which leaves their codons out");
+        log::warn!("{source}: RNA: {kept} U kept as in the original program: {}", left_out(kept));
     } else if summary.uracil > 0 {
         log::warn!("{source}: RNA: {} U read as T", summary.uracil);
     }
@@ -477,12 +477,17 @@ fn warn_of_letters(source: &Source, summary: &Summary, letters: Letters) {
         log::warn!("{source}: {unknown} read as N, the first on line {line}");
     }
     if letters.gap > 0 {
-        log::warn!("{source}: {} ('-'), as in an alignment: their codons are left out", counted(letters.gap, "gap"));
+        log::warn!("{source}: {} ('-'), as in an alignment: {}", counted(letters.gap, "gap"), left_out(letters.gap));
     }
     if letters.ambiguous > 0 {
         let ambiguous = counted(letters.ambiguous, "ambiguous base");
-        log::info!("{source}: {ambiguous} (N and the like): their codons are left out");
+        log::info!("{source}: {ambiguous} (N and the like): {}", left_out(letters.ambiguous));
     }
+}
+
+/// What becomes of the codons of `count` letters.
+fn left_out(count: u64) -> &'static str {
+    if count == 1 { "its codon is left out" } else { "their codons are left out" }
 }
 
 impl Legacy {

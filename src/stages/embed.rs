@@ -216,7 +216,10 @@ fn embed_shard<'a>(
 ) -> Result<(ShardVectors<'a>, FileDigest)> {
     let source = Source::from(shard.path.clone());
     let alphabet = if side == Side::Dnabert { Alphabet::Nucleotide } else { Alphabet::Protein };
-    let mut reader = Reader::open(&source, alphabet, FRAME_LIMITS)?;
+    let mut reader = match held(shard) {
+        Some(held) => Reader::open_shard(&source, alphabet, FRAME_LIMITS, held)?,
+        None => Reader::open(&source, alphabet, FRAME_LIMITS)?,
+    };
     let mut names = Names::new(Duplicates::Error);
     let sequences = std::iter::from_fn(|| {
         let record = reader.next(&mut names)?;
@@ -253,10 +256,20 @@ fn protein_of(side: Side, id: &str, letters: &[u8]) -> Option<ProteinDigest> {
     }
 }
 
+/// What a shard holds that its manifest lists.
+fn held(shard: &UpstreamFile) -> Option<Alphabet> {
+    shard.rows()?;
+    match shard.path.extension()?.to_str()? {
+        "fna" => Some(Alphabet::Nucleotide),
+        "faa" => Some(Alphabet::Protein),
+        _ => None,
+    }
+}
+
 /// Tells what is peculiar of a file that no stage wrote.
 fn warn_of_own_file(source: &Source, summary: &Summary) {
     summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
     if summary.uracil > 0 {
-        log::warn!("{source}: RNA: {} U embedded as it stands, which DNABERT-S does not know", summary.uracil);
+        log::warn!("{source}: RNA: {} U left as U, which DNABERT-S does not know", summary.uracil);
     }
 }

@@ -15,7 +15,8 @@ use virnucpro::units::{Duplicates, InputPolicy, UnknownLetters};
 type Records = Vec<(String, String)>;
 
 fn read(source: &Source, duplicates: Duplicates, limits: Limits) -> Result<(Records, Summary), Error> {
-    records(Reader::open(source, Alphabet::Nucleotide, limits)?, Names::new(duplicates))
+    let reader = Reader::open_with(source, Alphabet::Nucleotide, limits, InputPolicy::AS_IT_STANDS)?;
+    records(reader, Names::new(duplicates))
 }
 
 fn records(mut reader: Reader, mut names: Names) -> Result<(Records, Summary), Error> {
@@ -194,6 +195,11 @@ fn every_character_is_told_with_the_cause_it_most_likely_has() {
     check(rows(|line| format!("@a\n{line}\n+\nIIII\n"), &in_fastq));
 }
 
+/// The start of a spreadsheet: a zip file whose first member has a known name.
+fn xlsx() -> Vec<u8> {
+    [&b"PK\x03\x04"[..], &[0; 26], b"[Content_Types].xml"].concat()
+}
+
 #[test]
 fn a_text_without_header_is_told_by_what_it_is() {
     let sheet = |text: &str| row("sheet", text, Refuse(Fault::InputSheet, 1, "ends in .tsv or .csv"));
@@ -210,6 +216,12 @@ fn a_text_without_header_is_told_by_what_it_is() {
         header("; a comment\n>a\nACGT\n", "comment lines"),
         header("Hello there!\n>a\nACGT\n", "remove everything before"),
         kind("{\"error\": 404}\n", "JSON"),
+        kind("{\\rtf1\\ansi\\deff0\n", "RTF"),
+        kind("H\tVN:Z:1.0\nS\t1\tACGT\n", "gfatools gfa2fa"),
+        kind("S\tutg1\tACGT\tLN:i:4\n", "gfatools gfa2fa"),
+        kind("((a:0.1,b:0.2):0.3,c);\n", "Newick"),
+        kind("#!/bin/sh\n", "a script"),
+        kind("r1\t100\t0\t99\t+\tchr1\t900\t5\t104\t98\t99\t60\n", "PAF"),
         kind(" 5 42\nturkey AAGCTNGGGC\n", "PHYLIP"),
         kind("r1\t0\tchr1\t100\t60\t4M\t*\t0\t0\tACGT\tIIII\n", "samtools fastq"),
         kind("chr1\t100\t200\tgene\n", "a table"),
@@ -219,6 +231,15 @@ fn a_text_without_header_is_told_by_what_it_is() {
         binary(b"\xff\xd8\xff\xe0\0\x10JFIF", "an image"),
         binary(b"\x89HDF\r\n\x1a\n\0", "HDF5"),
         binary(b"NCBI.sra\0\0", "fasterq-dump"),
+        binary(b"\x8bPOD\r\n\x1a\n\0", "POD5"),
+        binary(b"PAR1\x15\x04\x15", "Parquet"),
+        binary(b"BCF\x02\x02", "BCF"),
+        binary(b"ABIF\0e", "Sanger"),
+        binary(b".scf\0\0", "Sanger"),
+        binary(b".sff\0\0", "SFF"),
+        binary(b"SQLite format 3\0", "SQLite"),
+        row("XLS", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", Refuse(Fault::InputBinary, 0, "an Office document")),
+        row("XLSX", xlsx(), Refuse(Fault::InputBinary, 0, "an Office document")),
         binary(b"\x43\x27\x41\x1a\0\0\0\0", "twoBitToFa"),
     ]);
 }
@@ -246,7 +267,7 @@ fn fasta_text() {
         row(
             "F07 renamed before a real one",
             ">x\nA\n>x\nC\n>x__2\nG\n",
-            Refuse(Fault::InputDuplicateId, 5, "given to the record in"),
+            Refuse(Fault::InputDuplicateId, 5, "line 3, was renamed to it"),
         ),
         row(
             "F07 renamed after a real one",
@@ -385,6 +406,24 @@ fn fastq_text() {
             Refuse(Fault::InputFastq, 3, "seqkit seq -w 0"),
         ),
         row("no separator", "@a\nACGT\n!III\n@b\nACGT\n+\nIIII\n", Refuse(Fault::InputFastq, 3, "four lines")),
+        row(
+            "blank line after the header",
+            "@a\n\nACGT\n+\nIIII\n",
+            Refuse(Fault::InputFastq, 2, "a blank line stands between the header and the sequence"),
+        ),
+        row(
+            "blank line before the qualities",
+            "@a\nACGT\n+\n\nIIII\n",
+            Refuse(Fault::InputFastq, 4, "a blank line stands before the quality values"),
+        ),
+        row("no qualities", "@a\nACGT\n+\n\n@b\nACGT\n+\nIIII\n", Refuse(Fault::InputFastq, 4, "not as long")),
+        row(
+            "wrapped qualities",
+            "@a\nACGTACGTAC\n+\nIIII\n@III\nII\n@b\nACGT\n+\nIIII\n",
+            Refuse(Fault::InputFastq, 4, "stand on several lines"),
+        ),
+        row("wrapped qualities, last", "@a\nACGTA\n+\nIII\r\nII\n", Refuse(Fault::InputFastq, 4, "several lines")),
+        row("numeric qualities", "@a\nACGT\n+\n40 40 38 2\n", Refuse(Fault::InputFastq, 4, "these are numbers")),
         row("blank line for a separator", "@a\nACGT\n\n+\nIIII\n", Refuse(Fault::InputFastq, 3, "a blank line")),
         row("cut after the header", "@a\nACGT\n+\nIIII\n@b\n", Refuse(Fault::InputTruncated, 6, "truncated")),
         row("cut in the sequence", "@a\nACGT\n+\nIIII\n@b\nAC", Refuse(Fault::InputTruncated, 7, "truncated")),
@@ -425,10 +464,10 @@ fn compressed_input() {
         row("F20 zstd", zstd(text), Accept(TWO)),
         row("F20 zstd with a skippable frame", skippable, Accept(TWO)),
         row("F20 FASTQ in gzip", gzip(b"@a\nACGT\n+\nIIII\n"), Accept(ONE)),
-        row("F20 zip", b"PK\x03\x04\x14\0", refused("zip")),
+        row("F20 zip", b"PK\x03\x04\x14\0", refused("is a zip file")),
         row("F20 tar", tar(), refused("tar")),
         row("F20 .Z", b"\x1f\x9d\x90", refused(".Z")),
-        row("F20 lz4", b"\x04\x22\x4d\x18\x64", refused("lz4")),
+        row("F20 lz4", b"\x04\x22\x4d\x18\x64", refused("is an lz4 file")),
         row("F20 7z", b"7z\xbc\xaf\x27\x1c\0\x04", refused("7z")),
         row("F20 tar in gzip", gzip(&tar()), Refuse(Fault::InputCompression, 1, "compressed tar file")),
         row("F20 tar in zstd", zstd(&tar()), Refuse(Fault::InputCompression, 1, "compressed tar file")),
@@ -621,6 +660,8 @@ fn f11_f25_f44_peculiarities_are_noted() {
     );
     assert_eq!(notes(">a\nA"), [Note::NoFinalNewline]);
     assert_eq!(notes(">ACGTACGTACGTACGTACGTACGT\nA\n"), []);
+    assert_eq!(notes("@a 1\nA\n+a 1\nI\n@b\nA\n+ b \nI\n@c\nA\n+\nI\n"), []);
+    assert_eq!(notes("@a\nA\n+\nI\n@b\nA\n+a\nI\n@c\nA\n+a\nI\n"), [Note::SeparatorName { line: 7 }]);
 }
 
 /// A BGZF file with text and without its last block.
@@ -656,6 +697,7 @@ fn a_strict_reader_refuses_every_sign_of_damage() {
         ("x.fa.gz", text.to_vec(), Fault::InputCompression, None),
         ("x.fa", gzip(text), Fault::InputCompression, None),
         ("input", b">a\nA\n>b x ACGTACGTACGTACGTACGT\nA\n".to_vec(), Fault::InputFormat, Some(3)),
+        ("input", b"@r1 x\nACGT\n+r2 x\nIIII\n".to_vec(), Fault::InputFastq, Some(3)),
     ] {
         assert!(!read_bytes(name, &bytes).unwrap().1.notes.is_empty());
         let error = read_strict(name, &bytes).unwrap_err();
@@ -720,15 +762,19 @@ fn the_other_kind_of_sequences_is_told_by_name_and_content() {
     let open = |alphabet, name: &str, text: &str| {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        let opened = Reader::open(&path.as_path().into(), alphabet, Limits::default()).map(drop);
+        let opened = Reader::open(&path.as_path().into(), alphabet, Limits::default());
+        let read = opened.and_then(|reader| records(reader, Names::new(Duplicates::Rename)).map(drop));
         fs::remove_file(path).unwrap();
-        opened.map_err(|error| (error.fault(), error.report("test")))
+        read.map_err(|error| (error.fault(), error.report("test")))
     };
     let protein = |name, text: &str| open(Alphabet::Protein, name, text);
     let nucleotide = |name, text: &str| open(Alphabet::Nucleotide, name, text);
-    let dna = format!(">a\n{}\n", "ACGTTNGC-A".repeat(9));
+    let dna = format!(">a\n{}\n", "ACGTTNGC-A".repeat(50));
     for (name, text) in [
         ("x.fa", dna.as_str()),
+        ("x.faa", &dna),
+        ("X.FAA", &dna),
+        ("x.faa", &format!("{dna}>p\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n")),
         ("x", &dna.to_lowercase().replace('t', "u")),
         ("x.fna", ">a\nACGR\n"),
         ("x.ffn", ">a\nAAA\n"),
@@ -737,12 +783,14 @@ fn the_other_kind_of_sequences_is_told_by_name_and_content() {
         assert_eq!(fault, Fault::InputFormat, "{name}");
         assert!(report.contains("embed-esm takes proteins") && report.contains("line 1"), "{report}");
     }
+    let (fault, report) = protein("x.faa", &format!(">p\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n{dna}")).unwrap_err();
+    assert!(fault == Fault::InputFormat && report.contains(", line 3\n"), "{report}");
     assert_eq!(protein("x.fq", "@a\nACGT\n+\nIIII\n").unwrap_err().0, Fault::InputFormat);
     let (poly, pair) = (format!(">a\n{}\n", "A".repeat(200)), format!(">a\n{}\n", "AG".repeat(200)));
     for (name, text) in [
         ("x.fa", poly.as_str()),
         ("x.fa", &pair),
-        ("x.faa", &dna), // a tandem repeat may read so: the name is believed
+        ("x.faa", &format!(">a\n{}\n", "ACGTTG".repeat(27))), // a tandem repeat may read so
         ("x.fa", ">a\nACGTACGT\n"),
         ("x.fna", ">a\nMKVLE\n"),
         ("x.fa", ">a\n>b\n"),
@@ -756,10 +804,151 @@ fn the_other_kind_of_sequences_is_told_by_name_and_content() {
     assert_eq!(nucleotide("x.faa", &dna), Ok(()));
     assert_eq!(nucleotide("x.faa", ">a\n>b\n"), Ok(()));
     assert_eq!(nucleotide("x.fna", ">a\nMKVAAG\n"), Ok(()));
-    fs::write(folder.path().join("shard.faa"), "").unwrap();
-    let (_, report) = protein("shard.fna", &dna).unwrap_err();
-    assert!(report.contains("shard.faa beside it is probably meant"), "{report}");
-    assert_eq!(protein("x.faa.gz", &dna), Ok(()));
+}
+
+#[test]
+fn the_file_beside_is_named_where_it_holds_what_is_wanted() {
+    let folder = TempDir::new().unwrap();
+    let dna = format!(">a\n{}\n", "ACGTTNGC-A".repeat(50));
+    let protein = ">a\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n";
+    let report = |alphabet, name: &str, text: &str, beside: (&str, &str)| {
+        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join(beside.0), beside.1).unwrap();
+        let path = folder.path().join(name);
+        Reader::open(&path.as_path().into(), alphabet, Limits::default()).map(drop).unwrap_err().report("test")
+    };
+    let meant = "beside it is probably meant";
+    assert!(report(Alphabet::Protein, "x.fna", &dna, ("x.faa", protein)).contains(meant));
+    assert!(!report(Alphabet::Protein, "x.fna", &dna, ("x.faa", &dna)).contains(meant));
+    assert!(!report(Alphabet::Protein, "x.fna", &dna, ("x.faa", "")).contains(meant));
+    assert!(report(Alphabet::Nucleotide, "x.faa", ">a\nMKVAAG\n", ("x.fna", &dna)).contains(meant));
+    assert!(!report(Alphabet::Nucleotide, "x.faa", ">a\nMKVAAG\n", ("x.fna", protein)).contains(meant));
+    assert!(!report(Alphabet::Nucleotide, "x.faa", ">a\nMKVAAG\n", ("x.fna", ">a\nMKVAAG\n")).contains(meant));
+}
+
+/// A file of proteins, read to its end.
+fn proteins(bytes: &[u8]) -> Result<(Records, Summary), Error> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.faa");
+    fs::write(&path, bytes).unwrap();
+    let reader = Reader::open(&path.as_path().into(), Alphabet::Protein, Limits::default())?;
+    records(reader, Names::new(Duplicates::Error))
+}
+
+#[test]
+fn nucleotides_among_proteins_are_found_wherever_they_stand() {
+    let random = String::from_utf8(random_fasta(3)).unwrap();
+    let many: String = (0..9000).map(|i| format!(">p{i}\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n")).collect();
+    let long = format!(">a\n{}\n", "ACGTTGCAAC".repeat(40));
+    for (text, line) in [
+        (format!("{many}{random}"), 18_001),
+        (format!("{many}{long}>q\nMKVLE\n"), 18_001),
+        (format!("{many}{}", long.replace('T', "U").to_lowercase()), 18_001),
+    ] {
+        let error = proteins(text.as_bytes()).unwrap_err();
+        let json: serde_json::Value = serde_json::from_str(&error.json()).unwrap();
+        assert_eq!((error.fault(), json["line"].as_u64()), (Fault::InputFormat, Some(line)), "{json}");
+    }
+    // Reads that are too short to be told one by one.
+    let reads = |count| -> String {
+        let sequences = random.lines().filter(|line| !line.starts_with('>'));
+        let reads = sequences.flat_map(|line| line.as_bytes().chunks(10)).take(count);
+        reads.enumerate().map(|(i, read)| format!(">r{i}\n{}\n", read.escape_ascii())).collect()
+    };
+    assert_eq!(proteins(reads(6).as_bytes()).unwrap().1.notes, [Note::Nucleotides { line: None }]);
+    assert_eq!(proteins(reads(30).as_bytes()).unwrap_err().fault(), Fault::InputFormat);
+    let repeat = format!(">q\n{}\n", "ACGTTG".repeat(27));
+    assert_eq!(
+        proteins(format!("{many}{repeat}").as_bytes()).unwrap().1.notes,
+        [Note::Nucleotides { line: Some(18_001) }]
+    );
+    assert_eq!(proteins(repeat.as_bytes()).unwrap().1.notes, [Note::Nucleotides { line: None }]);
+    assert_eq!(proteins(many.as_bytes()).unwrap().1.notes, []);
+}
+
+#[test]
+fn a_shard_that_its_manifest_lists_is_believed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.faa");
+    fs::write(&path, random_fasta(3)).unwrap();
+    let source = path.as_path().into();
+    let open = |alphabet, held| Reader::open_shard(&source, alphabet, Limits::default(), held);
+    let reader = open(Alphabet::Protein, Alphabet::Protein).unwrap();
+    assert_eq!(records(reader, Names::new(Duplicates::Error)).unwrap().1.notes, []);
+    let error = open(Alphabet::Nucleotide, Alphabet::Protein).err().unwrap();
+    assert_eq!(error.fault(), Fault::InputProtein);
+    assert_eq!(open(Alphabet::Protein, Alphabet::Nucleotide).err().unwrap().fault(), Fault::InputFormat);
+}
+
+#[test]
+fn letters_that_are_hardly_bases_never_pass_in_silence() {
+    let notes = |text: &str| read_bytes("x.fa", text.as_bytes()).unwrap().1.notes;
+    let few = |line, others, letters| [Note::FewBases { line, others, letters }];
+    assert_eq!(notes(">sp|P1|X\nMKV\n>b\nMT\n"), few(None, 4, 5));
+    assert_eq!(notes(">a\nMK\n"), few(None, 2, 2));
+    let dna = "ACGTTGCAAC".repeat(20);
+    assert_eq!(notes(&format!(">a\n{dna}\n>b\nMKVAAGTSSHKMVSRWDYHK\n")), few(Some(3), 16, 20));
+    for text in [">a\nACGTRYKM\n", ">a\nNNNNXXXX--\n", ">a\n---\n", ">a\n"] {
+        assert_eq!(notes(text), [], "{text}");
+    }
+    assert_eq!(read_strict("x.fa", b">a\nMKV\n").unwrap_err().fault(), Fault::InputProtein);
+    let peptides = ">a\nMKVAAGTSSHKMVSRWDYHK\n".repeat(4);
+    let error = read_bytes("x.fa", peptides.as_bytes()).unwrap_err();
+    assert_eq!(error.fault(), Fault::InputProtein);
+    assert!(error.report("test").contains("64 of 80 letters"), "{}", error.report("test"));
+}
+
+#[test]
+fn a_protein_after_dna_is_told_as_such() {
+    let mixed = format!(">d\n{}\n>p b\nMIVLEFPQKKRSIIVLGAGE\nMKVLAAGIV\n>e\nACGT\n", "ACGTTGCAAC".repeat(90));
+    let mask = InputPolicy { letters: UnknownLetters::Mask, ..InputPolicy::default() };
+    for policy in [InputPolicy::default(), mask] {
+        let error = read_as(policy, "x.fa", mixed.as_bytes()).unwrap_err();
+        let report = error.report("test");
+        assert_eq!(error.fault(), Fault::InputProtein, "{report}");
+        assert!(report.contains("a protein among nucleotides") && report.contains("record:   p"), "{report}");
+        assert!(report.contains("line 4"), "{report}");
+    }
+    // Masked letters of a record of DNA stay masked.
+    let odd = format!(">d\n{0}\n>e\nEFILPQ\n>f\n{0}EFLPQ\n", "ACGTTGCAAC".repeat(9));
+    assert_eq!(read_as(mask, "x.fa", odd.as_bytes()).unwrap().1.masked.letters, 11);
+}
+
+#[test]
+fn advice_names_an_option_only_where_there_is_one() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("input.fa");
+    let report = |text: String| {
+        fs::write(&path, text).unwrap();
+        let mut reader = Reader::open(&path.as_path().into(), Alphabet::Nucleotide, Limits::default()).unwrap();
+        let mut names = Names::new(Duplicates::Error);
+        loop {
+            if let Err(error) = reader.next(&mut names).unwrap() {
+                return error.report("test");
+            }
+        }
+    };
+    for letter in [".", "*", "?", "I", "E"] {
+        let report = report(format!(">a\nACGT{letter}\n"));
+        assert!(!report.contains("--letters") && report.contains("to do:"), "{report}");
+    }
+    assert!(!report("@a\nAC.T\n+\nIIII\n".to_owned()).contains("--letters"));
+    assert!(proteins(b">a\nMKVL?E\n").unwrap_err().report("test").contains("write X for an unknown residue"));
+}
+
+#[test]
+fn padding_at_the_end_is_named_with_its_line() {
+    check(vec![
+        row("NUL", ">a\nACGT\n\0\0\0\0", Refuse(Fault::InputBinary, 3, "filled up with NUL bytes")),
+        row("NUL within a line", ">a\nACGT\0\0\n", Refuse(Fault::InputBinary, 2, "filled up with NUL bytes")),
+        row("NUL in FASTQ", "@a\nACGT\n+\nIIII\n\0\0", Refuse(Fault::InputBinary, 5, "filled up with NUL bytes")),
+        row("NUL in a record", "@a\nACGT\n\0\0", Refuse(Fault::InputBinary, 3, "filled up with NUL bytes")),
+        row("NUL in gzip", gzip(b">a\nACGT\n\0\0\0"), Refuse(Fault::InputBinary, 3, "filled up with NUL bytes")),
+        row("nothing but NUL", [0; 5000], Refuse(Fault::InputBinary, 1, "filled up with NUL bytes")),
+        row("Ctrl-Z", ">a\nACGT\r\n\x1A", Refuse(Fault::InputBinary, 3, "end-of-file mark of DOS")),
+        row("Ctrl-Z in FASTQ", "@a\nACGT\n+\nIIII\n\x1A\0\0", Refuse(Fault::InputBinary, 5, "mark of DOS")),
+        row("NUL before text", ">a\nACGT\n\0\0\n>b\nA\n", Refuse(Fault::InputBinary, 3, "a binary file")),
+    ]);
 }
 
 #[test]

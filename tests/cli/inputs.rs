@@ -450,12 +450,65 @@ fn an_encoder_is_not_given_the_other_kind_of_sequences() {
 }
 
 #[test]
+fn dna_under_the_name_of_proteins_is_refused_but_a_repeat_in_a_shard_is_believed() {
+    let sandbox = Sandbox::new();
+    let embed = |command: &str, file: &str, out: &str| sandbox.run(&[command, file, "--model", &mock(), "-o", out]);
+    let dna = Random::new(19).fasta(1, 900);
+    sandbox.write("dna.faa", &dna);
+    sandbox.write("X.FAA", &dna);
+    sandbox.write("dna_as.faa.gz", gzip(dna.as_bytes()));
+    sandbox.write("mixed.faa", format!(">p\nMKVLAAGIVGLPNVGKSTLFNALTKAGAE\n{dna}"));
+    for file in ["dna.faa", "X.FAA", "dna_as.faa.gz", "mixed.faa"] {
+        let json = embed("embed-esm", file, "refused").fails(65, "VN-IN-FORMAT");
+        assert!(json["advice"].as_str().unwrap().contains("embed-dnabert takes nucleotides"), "{json}");
+    }
+    // The codons of A, C, G and T over and over: proteins of these letters, in frames longer than any by default.
+    let repeat = "GCATGCGGTACA".repeat(170);
+    sandbox.write("repeat.fa", format!(">a\n{repeat}\n"));
+    sandbox.run(&["chunk", "repeat.fa", "--window", "2000", "-o", "windows"]).ok();
+    let shard = sandbox.text("windows/shard-00001.faa");
+    assert!(shard.contains("ACGTACGTACGT"), "{shard}");
+    for (input, out) in [("windows", "whole"), ("windows/shard-00001.faa", "one")] {
+        let ran = embed("embed-esm", input, out).ok();
+        assert!(!ran.stderr.contains("check that these are proteins"), "{}", ran.told());
+    }
+    embed("embed-dnabert", "windows/shard-00001.faa", "other").fails(65, "VN-IN-PROTEIN");
+    // Without the manifest nobody knows.
+    fs::create_dir(sandbox.path("moved")).unwrap();
+    let only: String = shard.split('>').filter(|record| record.contains("ACGTACGT")).map(|r| format!(">{r}")).collect();
+    sandbox.write("moved/long.faa", &only);
+    let json = embed("embed-esm", "moved/long.faa", "refused").fails(65, "VN-IN-FORMAT");
+    assert!(json["advice"].as_str().unwrap().contains("manifest.json"), "{json}");
+    sandbox.write("moved/short.faa", format!(">a\n{}\n", "ACGT".repeat(41)));
+    embed("embed-esm", "moved/short.faa", "short").ok().says(&["warn", "check that these are proteins"]);
+    sandbox.write("moved/renamed.faa", sandbox.text("windows/shard-00001.fna"));
+    embed("embed-esm", "moved/renamed.faa", "refused").fails(65, "VN-IN-FORMAT");
+}
+
+#[test]
+fn short_proteins_among_nucleotides_are_warned_of_in_every_command() {
+    let sandbox = Sandbox::new();
+    sandbox.write("short.fa", ">sp|P1|X\nMKV\n>b\nMT\n");
+    let model = mock();
+    for (command, more) in [("chunk", &[][..]), ("run", &["--model", &model]), ("embed-dnabert", &["--model", &model])]
+    {
+        let out = format!("out-{command}");
+        let ran = sandbox.run(&[&[command, "short.fa", "-o", &out], more].concat()).ok();
+        ran.says(&["short.fa: this looks like protein: 4 of 5 letters are not A, C, G, T, U, N or X"]);
+    }
+    sandbox.write("odd.fa", ">a\nACGT.\n");
+    let ran = sandbox.run(&["embed-dnabert", "odd.fa", "--model", &model, "-o", "refused"]);
+    ran.fails(65, "VN-IN-CHAR");
+    assert!(!ran.stderr.contains("--letters"), "{}", ran.told());
+}
+
+#[test]
 fn u_in_a_file_for_the_encoder_is_reported_once() {
     let sandbox = Sandbox::new();
     sandbox.write("own.fa", ">a\nACGUACGUu\n>b\nACGU\n>c\nACG");
     let embed = |file: &str, out: &str| sandbox.run(&["embed-dnabert", file, "--model", &mock(), "-o", out]).ok();
     let ran = embed("own.fa", "own");
-    ran.says(&["own.fa: RNA: 4 U embedded as it stands", "own.fa: the last line has no line break"]);
+    ran.says(&["own.fa: RNA: 4 U left as U", "own.fa: the last line has no line break"]);
     assert_eq!(ran.stderr.matches("RNA").count(), 1, "{}", ran.told());
     // Windows that were made with it are what was asked for.
     sandbox.run(&["chunk", "own.fa", "--uracil", "drop", "-o", "windows"]).ok();
