@@ -60,7 +60,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("ureq", &["hub/"]),
     ("httpdate", &["hub/http/"]),
-    ("rustix", &["fs/"]),
+    ("rustix", &["fs/", "runtime/memory.rs"]),
     ("sha1", &["fs/digest.rs"]),
     ("ring", &["fs/digest.rs"]),
     ("memmap2", &["weights/bytes.rs"]),
