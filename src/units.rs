@@ -143,8 +143,9 @@ impl FromStr for DeviceChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
         let wrong = || {
-            let meant = lower.strip_prefix("gpu").map(|index| format!("did you mean cuda{index}? "));
-            format!("{}'{text}' is not a device; use auto, cpu, cuda, cuda:1 or cuda:0,2", meant.unwrap_or_default())
+            let meant =
+                lower.strip_prefix("gpu").map(|index| format!("did you mean cuda{index}? ")).unwrap_or_default();
+            format!("'{text}' is not a device; {meant}use auto, cpu, cuda, cuda:1 or cuda:0,2")
         };
         match lower.split_once(':') {
             None if lower == "auto" => Ok(Self::Auto),
@@ -460,8 +461,8 @@ mod tests {
 
     #[test]
     fn a_gpu_by_another_name_is_told_to_be_cuda() {
-        assert!(round_trip::<DeviceChoice>("gpu").starts_with("did you mean cuda? "));
-        assert!(round_trip::<DeviceChoice>("GPU:1").starts_with("did you mean cuda:1? "));
+        assert!(round_trip::<DeviceChoice>("gpu").contains("did you mean cuda? "));
+        assert!(round_trip::<DeviceChoice>("GPU:1").contains("did you mean cuda:1? "));
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl SearchPath {
     pub fn names(&self) -> Vec<String> {
         let entries = self.0.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
         let bundles = entries.filter(|entry| entry.path().join(BUNDLE_YAML).is_file());
-        let names = bundles.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_bundle_name(name));
+        let names =
+            bundles.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_bundle_name(name));
         [mini::NAME.to_owned()].into_iter().chain(names).collect()
     }
 

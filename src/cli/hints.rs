@@ -66,6 +66,11 @@ impl<'a> Hints<'a> {
         self.command
     }
 
+    /// Where the command `help` stands among the arguments.
+    pub fn place_of_help(&self) -> Option<usize> {
+        self.places.iter().copied().find(|place| self.arguments.get(*place).is_some_and(|word| word == "help"))
+    }
+
     /// clap's message as an error of the contract: usage is 64, not clap's 2.
     pub fn explain(&self, error: &clap::Error) -> Error {
         let word = |kind| match error.get(kind) {
@@ -113,7 +118,9 @@ impl<'a> Hints<'a> {
         let unknown: BTreeSet<String> = set.filter(|name| name.starts_with(OWN) && !known.contains(name)).collect();
         let told = unknown.iter().map(|name| {
             let near = near_settings(name.trim_start_matches(OWN), &options);
-            let of = |long: &str| options.iter().find(|option| option.get_long() == Some(long)).and_then(|one| variable(one));
+            let of = |long: &str| {
+                options.iter().find(|option| option.get_long() == Some(long)).and_then(|one| variable(one))
+            };
             let near: Vec<String> = near.into_iter().filter_map(of).collect();
             let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", any_of(&near)) };
             format!("the environment variable {name} is not known and is ignored{hint}")
@@ -135,7 +142,8 @@ impl<'a> Hints<'a> {
     }
 
     fn unknown_command(&self, word: &str) -> Error {
-        let refused = |advice: String| self.refused(format!("'{word}' is not a command of {}", self.name), advice);
+        let refused =
+            |advice: String| self.refused(format!("'{word}' is not a command of {}", self.explained()), advice);
         let path = Path::new(word);
         let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase).unwrap_or_default();
         if path.exists() || word == "-" || word.contains('/') || SEQUENCES.contains(&ending.as_str()) {
@@ -201,7 +209,8 @@ impl<'a> Hints<'a> {
         if is_inputs(word) && self.command.get_positionals().next().is_some() {
             return vec![format!("inputs are given without a flag, as in {}", self.example(""))];
         }
-        let told = meant(word).filter(|meant| meant.split(' ').next().is_some_and(|option| self.option(option).is_some()));
+        let told =
+            meant(word).filter(|meant| meant.split(' ').next().is_some_and(|option| self.option(option).is_some()));
         if let Some(meant) = told {
             return vec![format!("did you mean {meant}?")];
         }
@@ -265,7 +274,12 @@ impl<'a> Hints<'a> {
     }
 
     fn see(&self) -> String {
-        format!("see `{} --help`", self.name)
+        format!("see `{} --help`", self.explained())
+    }
+
+    /// The command that is asked about: `models` in `help models`, as `help` has nothing to say of itself.
+    fn explained(&self) -> String {
+        self.name.replacen(" help", "", 1)
     }
 
     /// The option of the command that a user writes as `flag`.

@@ -53,6 +53,7 @@ pub enum Asked {
 pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     let mut known = Cli::command();
     known.build();
+    let arguments = without_help_of_help(&known, arguments);
     let from_file = match config_path(&arguments) {
         Some(path) => file::read(&path).map(|options| Some((path, options)))?,
         None => None,
@@ -90,6 +91,13 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     Ok(Asked::Work { global, name, command: Box::new(command), warnings: hints.unknown_variables() })
 }
 
+/// `help --help` asks for what `help` prints.
+fn without_help_of_help(known: &Command, arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(help) = Hints::new(known, &arguments).place_of_help() else { return arguments };
+    let words = arguments.into_iter().enumerate();
+    words.filter(|(place, word)| *place <= help || (word != "--help" && word != "-h")).map(|(_, word)| word).collect()
+}
+
 /// Help as text: with bold and underlined words on a terminal, plain in a file or a pipe.
 fn help(answer: &clap::Error) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -112,7 +120,9 @@ fn misused(error: &clap::Error, hints: &Hints<'_>, from_file: Option<&(PathBuf, 
         return hints.explain(error);
     };
     let (message, _) = message_and_tip(error);
-    if let Some(variable) = option.get_env().filter(|variable| std::env::var_os(variable).is_some_and(|set| !set.is_empty())) {
+    if let Some(variable) =
+        option.get_env().filter(|variable| std::env::var_os(variable).is_some_and(|set| !set.is_empty()))
+    {
         return in_variable(message, &variable.to_string_lossy());
     }
     let name = option.get_long().unwrap_or_default();
@@ -222,9 +232,9 @@ fn check_known(command: &Command, options: &Options) -> Result<()> {
 /// What to do about a name that is not an option of the file.
 fn meant_by(name: &str, root: &Command, known: &[&Arg]) -> String {
     let flag = format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
-    let by_flag = commands(root).into_iter().find(|(_, command)| {
-        BY_FLAG.contains(&command.get_name()) && find_option(command, &flag).is_some()
-    });
+    let by_flag = commands(root)
+        .into_iter()
+        .find(|(_, command)| BY_FLAG.contains(&command.get_name()) && find_option(command, &flag).is_some());
     let plain = flag.trim_start_matches('-');
     match plain {
         "no-resume" => "write `resume: false`; ".to_owned(),

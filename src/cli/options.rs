@@ -19,10 +19,24 @@ pub struct Global {
     #[arg(long, global = true)]
     pub print_config: bool,
     /// Least severe messages shown
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", ignore_case = true, env = "VIRNUCPRO_LOG_LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        env = "VIRNUCPRO_LOG_LEVEL"
+    )]
     pub log_level: LogLevel,
     /// Form of messages on stderr
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", ignore_case = true, env = "VIRNUCPRO_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        ignore_case = true,
+        env = "VIRNUCPRO_LOG_FORMAT"
+    )]
     pub log_format: LogFormat,
     /// No progress, no messages but errors, no table on stdout
     #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = switch)]

@@ -115,13 +115,10 @@ fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
         let known = catalogue()?.names().chain(bundles.iter().map(String::as_str));
         let near = did_you_mean(name, known).map_or_else(String::new, |near| near + " ");
         let name = printable(name, 200);
-        return Err(Error::new(
-            Fault::ModelMissing,
-            format!("no file, bundle or fetched model is named '{name}'"),
-        )
-        .advice(format!(
-            "{near}'virnucpro models list' shows the bundles, 'virnucpro models fetch' what can be fetched"
-        )));
+        return Err(Error::new(Fault::ModelMissing, format!("no file, bundle or fetched model is named '{name}'"))
+            .advice(format!(
+                "{near}'virnucpro models list' shows the bundles, 'virnucpro models fetch' what can be fetched"
+            )));
     }
     Ok(path.to_owned())
 }

@@ -50,9 +50,8 @@ pub fn read(path: &Path) -> Result<Options> {
             value => plain(value).map(|value| vec![value]),
         };
         let line = line_of(&text, &key);
-        let values = values.ok_or_else(|| {
-            line.into_iter().fold(wrong(format!("option {key} needs a plain value")), Error::line)
-        })?;
+        let values = values
+            .ok_or_else(|| line.into_iter().fold(wrong(format!("option {key} needs a plain value")), Error::line))?;
         options.insert(key, Setting { values, line });
     }
     Ok(options)

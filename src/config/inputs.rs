@@ -60,7 +60,9 @@ pub fn refuse_addresses_and_lists(paths: &[PathBuf]) -> Result<()> {
 pub(super) fn not_a_path(name: &str) -> Option<&'static str> {
     match name {
         _ if name.contains("://") => Some("addresses are not read: download the file first, and name it here"),
-        _ if name.starts_with('~') => Some("`~` is read by a shell alone: write the whole path"),
+        _ if name.starts_with('~') => {
+            Some("only a shell expands ~, and not within quotation marks: write the whole path")
+        }
         _ => None,
     }
 }
@@ -84,9 +86,10 @@ impl Found {
 
 fn twice(first: &Path, second: &Path) -> Error {
     let twice = |what: &str| Error::new(Fault::Usage, format!("{what} is given twice"));
-    match [first, second].contains(&Path::new(STDIN)) {
+    let stdin = [STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].map(Path::new);
+    match stdin.contains(&first) && stdin.contains(&second) {
         true => twice("standard input").advice("name - once"),
-        false => twice(&second.display().to_string())
+        false => twice(&if second == Path::new(STDIN) { first } else { second }.display().to_string())
             .found(format!("{} and {}", first.display(), second.display()))
             .advice("name each file once: its sequences would count twice"),
     }
@@ -114,7 +117,10 @@ fn refuse_repeated(found: &[Found]) -> Result<()> {
             1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        log::warn!("{} is listed for two samples, {first} and {sample}: its sequences count in both{more}", path.display());
+        log::warn!(
+            "{} is listed for two samples, {first} and {sample}: its sequences count in both{more}",
+            path.display()
+        );
     }
     Ok(())
 }

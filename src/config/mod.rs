@@ -64,12 +64,10 @@ pub struct Chunk {
 /// Why scores of windows of this length, in bases, are hardly what is wanted; none for usual lengths.
 pub fn unusual_window(window: usize) -> Option<String> {
     match window {
-        0..150 => {
-            Some(format!(
-                "windows of {window} bases are short: heads are trained on 300 or 500 bases, and their scores of much \
+        0..150 => Some(format!(
+            "windows of {window} bases are short: heads are trained on 300 or 500 bases, and their scores of much \
                  shorter windows mean little"
-            ))
-        }
+        )),
         150..=3072 => None,
         _ => Some(format!(
             "windows of {window} bases are long: ESM-2 reads the first 1024 residues of a frame, which are 3072 bases"

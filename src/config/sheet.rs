@@ -53,8 +53,7 @@ struct Sheet<'a> {
 
 impl Sheet<'_> {
     fn listed(&self, text: &str) -> Result<Vec<Listed>> {
-        let mut csv =
-            csv::ReaderBuilder::new().delimiter(self.delimiter).flexible(true).from_reader(text.as_bytes());
+        let mut csv = csv::ReaderBuilder::new().delimiter(self.delimiter).flexible(true).from_reader(text.as_bytes());
         let unreadable = |error| self.wrong("the sample sheet cannot be read").caused_by(error);
         let header = csv.headers().map_err(unreadable)?.clone();
         if header.iter().any(spans_lines) {
@@ -63,14 +62,15 @@ impl Sheet<'_> {
         let (sample, files) = self.columns(&header)?;
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let (mut listed, mut lines) = (Vec::new(), HashMap::new());
-        for row in csv.records() {
-            let row = row.map_err(unreadable)?;
-            let (line, raw) = place(&row, text);
-            let wanted = || [sample].into_iter().chain(files.iter().copied()).filter_map(|column| row.get(column));
-            if wanted().any(spans_lines) || row.iter().any(spans_lines) && (row.len() != header.len() || is_open(raw)) {
+        let mut row = csv::StringRecord::new();
+        while csv.read_record(&mut row).map_err(unreadable)? {
+            let (line, raw) = place(&row, text.get(..csv.position().byte() as usize).unwrap_or(text));
+            let mut wanted = [sample].into_iter().chain(files.iter().copied()).filter_map(|column| row.get(column));
+            let uneven = row.len() != header.len();
+            if wanted.any(spans_lines) || is_open(&row, raw) || uneven && row.iter().any(spans_lines) {
                 return Err(self.open_quote(line));
             }
-            if row.len() != header.len() {
+            if uneven {
                 return Err(self.uneven(header.len(), row.len()).line(line));
             }
             let cell = |column: usize| row.get(column).unwrap_or_default().trim();
@@ -107,7 +107,9 @@ impl Sheet<'_> {
             let wrong = Error::reading(path, error).file(self.path).line(*line).found(found.clone());
             match not_a_path(name) {
                 Some(advice) if absent => wrong.advice(advice),
-                None if absent => wrong.advice("check the path, which starts at the folder of the sheet"),
+                None if absent && !Path::new(name).is_absolute() => {
+                    wrong.advice("check the path: paths in a sheet start at the sheet's folder")
+                }
                 _ => wrong,
             }
         })?;
@@ -166,7 +168,10 @@ impl Sheet<'_> {
         let files: Vec<usize> = FILES.into_iter().flat_map(places).collect();
         match places("sample").next() {
             Some(sample) if !files.is_empty() => Ok((sample, files)),
-            Some(_) => Err(self.wrong("the sample sheet has no column `file`, `fasta`, `fastq_1` or `fastq_2`").line(1).found(shown)),
+            Some(_) => Err(self
+                .wrong("the sample sheet has no column `file`, `fasta`, `fastq_1` or `fastq_2`")
+                .line(1)
+                .found(shown)),
             None => {
                 let wrong = self.wrong("the sample sheet has no column `sample`").line(1).found(shown);
                 Err(match other_delimiter(header) {
@@ -196,7 +201,8 @@ impl Sheet<'_> {
     }
 }
 
-/// The first line of a row, counted from 1, and the text from there on. Blank lines before it are not part of it.
+/// The first line of a row, counted from 1, and its text, where `text` ends with it. Blank lines before it are not part of
+/// it.
 fn place<'a>(row: &csv::StringRecord, text: &'a str) -> (u64, &'a str) {
     let (line, byte) = row.position().map_or((0, 0), |position| (position.line(), position.byte()));
     let rest = text.get(byte as usize..).unwrap_or_default();
@@ -209,9 +215,9 @@ fn spans_lines(cell: &str) -> bool {
     cell.contains(['\n', '\r'])
 }
 
-/// Whether the last quotation mark of a text opens something.
-fn is_open(text: &str) -> bool {
-    text.matches('"').count() % 2 == 1
+/// Whether the last cell of a row goes on to its end without a closing quotation mark.
+fn is_open(row: &csv::StringRecord, raw: &str) -> bool {
+    row.iter().last().is_some_and(spans_lines) && !raw.trim_end_matches(['\r', '\n']).ends_with('"')
 }
 
 /// The first bytes of a file that can be read; of pipes none, as they can be read only once.

@@ -59,7 +59,8 @@ impl NotText {
         match self {
             Self::Wide(name) => format!("save it as UTF-8, as with `iconv -f {name} -t UTF-8`"),
             Self::Invalid { .. } => {
-                "save it as UTF-8, as with `iconv -f LATIN1 -t UTF-8`; if it is not a text file, name the right one".into()
+                "save it as UTF-8, as with `iconv -f LATIN1 -t UTF-8`; if it is not a text file, name the right one"
+                    .into()
             }
             Self::Cut { .. } => "the file may be cut short: copy or download it again".into(),
         }

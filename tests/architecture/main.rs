@@ -47,7 +47,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
     (
         "commands",
-        &["error", "nearest", "units", "config", "fs", "weights::catalogue", "hub", "bundle", "store", "runtime", "embed"],
+        &[
+            "error",
+            "nearest",
+            "units",
+            "config",
+            "fs",
+            "weights::catalogue",
+            "hub",
+            "bundle",
+            "store",
+            "runtime",
+            "embed",
+        ],
     ),
     ("cli", &["error", "nearest", "units", "config"]),
 ];
