@@ -217,7 +217,7 @@ fn spans_lines(cell: &str) -> bool {
 
 /// Whether the last cell of a row goes on to its end without a closing quotation mark.
 fn is_open(row: &csv::StringRecord, raw: &str) -> bool {
-    row.iter().last().is_some_and(spans_lines) && !raw.trim_end_matches(['\r', '\n']).ends_with('"')
+    row.iter().next_back().is_some_and(spans_lines) && !raw.trim_end_matches(['\r', '\n']).ends_with('"')
 }
 
 /// The first bytes of a file that can be read; of pipes none, as they can be read only once.
