@@ -27,7 +27,7 @@ demo: build ## Set-up, release build, and the whole pipeline on examples/demo.fa
 	@echo
 	@echo "virnucpro run examples/demo.fa: 13 artificial sequences, the embedded model"
 	@echo
-	$(CARGO_TARGET_DIR)/release/virnucpro run examples/demo.fa --no-resume -o $(DEMO_OUTPUT)
+	$(CARGO_TARGET_DIR)/release/virnucpro run examples/demo.fa --no-resume --overwrite -o $(DEMO_OUTPUT)
 	@echo
 	@echo "This was a demonstration on artificial sequences. README.md goes on from here: A tour in five minutes."
 

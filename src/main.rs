@@ -69,9 +69,9 @@ fn last_words(error: &Error) {
 }
 
 fn work() -> Result<()> {
-    let (global, name, command, warnings) = match cli::parse(std::env::args_os().collect())? {
+    let (global, name, command, warnings, settings) = match cli::parse(std::env::args_os().collect())? {
         Asked::Text(text) => return cli::print(&text),
-        Asked::Work { global, name, command, warnings } => (global, name, command, warnings),
+        Asked::Work { global, name, command, warnings, settings } => (global, name, command, warnings, settings),
     };
     let format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
     let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
@@ -82,9 +82,8 @@ fn work() -> Result<()> {
         log::warn!("signals will end the program at once: {error}");
     }
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let task = command.task()?;
-    log::debug!("settings: {task:?}");
-    dispatch(task, &progress, &Stdout { quiet: global.quiet })
+    settings.lines().filter(|line| !line.starts_with('#')).for_each(|line| log::debug!("{line}"));
+    dispatch(command.task()?, &progress, &Stdout { quiet: global.quiet })
 }
 
 fn level(global: &Global) -> log::LevelFilter {

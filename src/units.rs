@@ -383,15 +383,22 @@ impl InputPolicy {
     pub const AS_IT_STANDS: Self = Self { uracil: Uracil::Drop, letters: UnknownLetters::Strict, strict: false };
 }
 
-/// What to do with finished work in an output folder.
+/// What happens to finished work in an output folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Keep what is proved to be the same work; refuse to replace any other.
-    Keep,
-    /// Keep what is proved to be the same work; replace any other.
-    Overwrite,
-    /// Do everything again.
-    StartOver,
+pub struct Resume {
+    /// Whether work of the same input, settings and model is kept.
+    pub keep: bool,
+    /// Whether other work may be replaced; else it is an error.
+    pub overwrite: bool,
+}
+
+impl Resume {
+    /// Keep the same work, refuse to replace any other.
+    pub const KEEP: Self = Self { keep: true, overwrite: false };
+    /// Keep the same work, replace any other.
+    pub const OVERWRITE: Self = Self { keep: true, overwrite: true };
+    /// Do the same work again, refuse to replace any other.
+    pub const AGAIN: Self = Self { keep: false, overwrite: false };
 }
 
 /// What the name of a bundle may be, in words.

@@ -43,6 +43,8 @@ pub enum Asked {
         command: Box<super::Command>,
         /// What may be wrong with the environment.
         warnings: Vec<String>,
+        /// Every option with its value and where it comes from, a line each.
+        settings: String,
     },
 }
 
@@ -80,15 +82,16 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
         }
         Err(error) => return Err(misused(&error, &hints, from_file.as_ref())),
     };
+    // Defaults from a file move options about: the order is that of the command without them.
+    let options = from_file.map(|(_, options)| options).unwrap_or_default();
+    let settings = listing(&known, &matches, &options);
     if matches.get_flag("print_config") {
-        // Defaults from a file move options about: the order is that of the command without them.
-        let options = from_file.map(|(_, options)| options).unwrap_or_default();
         let warnings: String = hints.unknown_variables().iter().map(|warning| format!("# {warning}\n")).collect();
-        return Ok(Asked::Text(listing(&known, &matches, &options) + &warnings));
+        return Ok(Asked::Text(settings + &warnings));
     }
     let Cli { global, command } = Cli::from_arg_matches(&matches).map_err(|error| hints.explain(&error))?;
     let name = name_of(&matches);
-    Ok(Asked::Work { global, name, command: Box::new(command), warnings: hints.unknown_variables() })
+    Ok(Asked::Work { global, name, command: Box::new(command), warnings: hints.unknown_variables(), settings })
 }
 
 /// `help --help` asks for what `help` prints.

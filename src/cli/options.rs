@@ -88,7 +88,7 @@ pub struct OutputOptions {
         overrides_with = "no_resume"
     )]
     resume: bool,
-    /// Do all work again (as --resume=false)
+    /// Do all work again (as --resume=false); to replace other work, --overwrite is needed as well
     #[arg(long, overrides_with = "resume")]
     no_resume: bool,
     /// Replace finished work of another input, other settings or another model; without it that is an error
@@ -99,11 +99,7 @@ pub struct OutputOptions {
 impl OutputOptions {
     /// What to do with finished work.
     pub fn resume(&self) -> Resume {
-        match self.resume && !self.no_resume {
-            false => Resume::StartOver,
-            true if self.overwrite => Resume::Overwrite,
-            true => Resume::Keep,
-        }
+        Resume { keep: self.resume && !self.no_resume, overwrite: self.overwrite }
     }
 }
 

@@ -46,7 +46,7 @@ const CHECK_EVERY: usize = 4096;
 ///     allow_empty: false,
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
-///     resume: Resume::Keep,
+///     resume: Resume::KEEP,
 /// };
 /// let manifest = chunk(&settings, &Progress::Silent)?;
 /// println!("{} frames", manifest.totals["frames"]);
@@ -110,7 +110,7 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
-        log::warn!("chunk: {} is of other options or damaged; making it again", settings.output.display());
+        log::warn!("chunk: {} is made again: a file is damaged, or other files are wanted", settings.output.display());
     }
     if dir.holds_nothing() {
         dir.begin()?; // nothing to lose: a folder tells whose it is from the start
@@ -179,7 +179,9 @@ impl Cut {
         );
         if counts["renamed"] > 0 {
             let renamed = counted(counts["renamed"], "record");
-            log::warn!("chunk: {renamed} with the id of an earlier one renamed, as x__2; see inputs.tsv");
+            log::warn!(
+                "chunk: {renamed} had the id of an earlier one; original_id in inputs.tsv tells which got a new one"
+            );
         }
         dir.remove_unrecorded(&names, |name| is_shard(name) || PARQUET.contains(&name))?;
         dir.finish(&names, finished.totals)

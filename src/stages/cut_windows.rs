@@ -32,7 +32,7 @@ impl CutWindows {
                 .expected("the folder that `virnucpro chunk` wrote: every window of the input")
                 .advice("give it with --windows"));
         }
-        let manifest = Manifest::read(folder)?;
+        let manifest = upstream::manifest(folder)?;
         if let Some(manifest) = manifest.as_ref().filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
             let message = format!("{} is not a complete output of chunk", folder.display());
             let state = if manifest.complete { "finished" } else { "not finished" };

@@ -34,7 +34,7 @@ const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, .
 ///     output: "out/esm".into(),
 ///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
 ///     compute: Compute::default(),
-///     resume: Resume::Keep,
+///     resume: Resume::KEEP,
 /// };
 /// embed(&settings, &Progress::Silent)?;
 /// # Ok::<(), virnucpro::error::Error>(())

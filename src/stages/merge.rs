@@ -33,7 +33,7 @@ const ESM: &str = "embed-esm";
 /// use virnucpro::units::Resume;
 ///
 /// let (dnabert, esm) = (vec!["out/dnabert".into()], vec!["out/esm".into()]);
-/// let settings = Merge { dnabert, esm, output: "out/merged".into(), resume: Resume::Keep };
+/// let settings = Merge { dnabert, esm, output: "out/merged".into(), resume: Resume::KEEP };
 /// merge(&settings, &Progress::Silent)?;
 /// # Ok::<(), virnucpro::error::Error>(())
 /// ```
@@ -258,7 +258,7 @@ impl Side {
     /// A finished stage that had no frame to embed: its manifest says what it would have used.
     fn without_vectors(named: &[PathBuf]) -> Result<Self> {
         for folder in named {
-            if let Some(manifest) = Manifest::read(folder)? {
+            if let Some(manifest) = upstream::manifest(folder)? {
                 let of = |key: &str| manifest.settings[key].as_str().map(str::to_owned);
                 let dim = manifest.settings["dim"].as_u64().unwrap_or_default() as usize;
                 let vectors = Vectors { dim, dtype: of("dtype"), pooling: of("pooling") };
@@ -359,7 +359,7 @@ mod tests {
             dnabert: sides[0].clone(),
             esm: sides[1].clone(),
             output: output.clone(),
-            resume: Resume::Keep,
+            resume: Resume::KEEP,
         };
         merge(&settings, &Progress::Silent)?;
         dnabert
@@ -407,7 +407,7 @@ mod tests {
         write("e2.parquet", "y", "f32");
         let merge = |dnabert: &[&str], esm: &[&str]| {
             let [dnabert, esm] = [dnabert, esm].map(|names| names.iter().map(|name| path(name)).collect());
-            let settings = config::Merge { dnabert, esm, output: path("merged"), resume: Resume::Keep };
+            let settings = config::Merge { dnabert, esm, output: path("merged"), resume: Resume::KEEP };
             super::merge(&settings, &Progress::Silent)
         };
         let error = merge(&["d1.parquet", "d2.parquet"], &["e1.parquet", "e2.parquet"]).unwrap_err();

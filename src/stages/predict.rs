@@ -2,6 +2,7 @@
 //! row, those without a score with the reason.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::json;
@@ -62,7 +63,7 @@ pub struct Counts {
 ///     tiers: Tiers::default(),
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
-///     resume: Resume::Keep,
+///     resume: Resume::KEEP,
 /// };
 /// predict(&settings, &Progress::Silent)?;
 /// # Ok::<(), virnucpro::error::Error>(())
@@ -71,7 +72,7 @@ pub struct Counts {
 /// # Errors
 /// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
-    let cut = Manifest::read(&settings.windows)?.and_then(|manifest| manifest.settings["window"].as_u64());
+    let cut = upstream::manifest(&settings.windows)?.and_then(|manifest| manifest.settings["window"].as_u64());
     if let Some(cut) = cut {
         warn_of_window(&load::bundle(&settings.model)?, cut);
     }
@@ -194,7 +195,9 @@ impl Tables {
         let path = dir.path(SUMMARY);
         let mut file = AtomicFile::create(&path)?;
         serde_json::to_writer_pretty(&mut file, summary)
-            .map_err(|error| Error::writing(&path, std::io::Error::from(error)))?;
+            .map_err(std::io::Error::from)
+            .and_then(|()| file.write_all(b"\n"))
+            .map_err(|error| Error::writing(&path, error))?;
         entries.push((SUMMARY, entry(1, file.commit()?)));
         Ok(entries)
     }
@@ -320,12 +323,17 @@ impl Pass<'_> {
 }
 
 fn totals(counts: &Counts) -> BTreeMap<String, u64> {
-    let tiers = counts.tiers.iter().map(|(tier, n)| (format!("sequences_{}", tier.name()), *n));
-    let statuses = counts.statuses.iter().map(|(status, n)| (format!("windows_{}", status.name()), *n));
+    let tiers = Tier::ALL.map(|tier| (format!("sequences_{}", tier.name()), count(&counts.tiers, tier)));
+    let status = |status: WindowStatus| (format!("windows_{}", status.name()), count(&counts.statuses, status));
     tiers
-        .chain(statuses)
+        .into_iter()
+        .chain(WindowStatus::ALL.map(status))
         .chain([("viral_windows".to_owned(), counts.n_viral_windows), ("frames".to_owned(), counts.n_frames)])
         .collect()
+}
+
+fn count<K: Ord>(counts: &BTreeMap<K, u64>, key: K) -> u64 {
+    counts.get(&key).copied().unwrap_or_default()
 }
 
 /// `summary.json`.
@@ -351,8 +359,9 @@ impl SummaryFile {
             warning: (!model.trained).then_some("the model is untrained: its scores and verdicts mean nothing"),
             model: model.clone(),
             cut_offs: tiers,
-            sequences: counts.tiers.iter().map(|(tier, n)| (tier.name(), *n)).collect(),
-            windows: counts.statuses.iter().map(|(status, n)| (status.name(), *n)).collect(),
+            // Every key, also where the count is 0: a script need not ask whether it is there.
+            sequences: Tier::ALL.map(|tier| (tier.name(), count(&counts.tiers, tier))).into(),
+            windows: WindowStatus::ALL.map(|status| (status.name(), count(&counts.statuses, status))).into(),
             n_viral_windows: counts.n_viral_windows,
             n_frames: counts.n_frames,
         }

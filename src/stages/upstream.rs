@@ -91,6 +91,15 @@ impl UpstreamFile {
     }
 }
 
+/// The manifest of a folder that another command wrote; none where there is none.
+///
+/// # Errors
+/// It is damaged, or of another version's layout.
+pub fn manifest(folder: &Path) -> Result<Option<Manifest>> {
+    let again = "run the stage that wrote this folder again, with --overwrite";
+    Manifest::read(folder).map_err(|error| error.advice(again))
+}
+
 /// The file at `path`, with its entry in `manifest` if that one names it. Its content is not read.
 ///
 /// # Errors
@@ -139,14 +148,21 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
     for path in &named {
         let folder = crate::fs::parent(path);
         if !manifests.contains_key(folder) {
-            manifests.insert(folder.to_owned(), Manifest::read(folder)?);
+            manifests.insert(folder.to_owned(), manifest(folder)?);
         }
         let file = file(path, manifests.get(folder).and_then(Option::as_ref))?;
         if let Some(twin) = stems.insert(file.stem.clone(), file.path.clone()) {
-            return Err(Error::new(Fault::Usage, format!("two inputs are called {}", file.stem))
-                .file(&file.path)
-                .found(twin.display().to_string())
-                .advice("outputs are named after inputs: rename one of them, or run them separately"));
+            let same = twin.canonicalize().ok() == file.path.canonicalize().ok();
+            return Err(if same {
+                Error::new(Fault::Usage, format!("{} is given twice", file.path.display()))
+                    .file(&file.path)
+                    .advice("give it once")
+            } else {
+                Error::new(Fault::Usage, format!("two inputs are called {}", file.stem))
+                    .file(&file.path)
+                    .found(twin.display().to_string())
+                    .advice("outputs are named after inputs: rename one of them, or run them separately")
+            });
         }
         if file.is_stream && extension == "parquet" {
             let message = format!("{} is a pipe; vectors cannot be read from one", file.path.display());
@@ -224,7 +240,7 @@ pub fn is_whole_stage(paths: &[PathBuf]) -> bool {
 fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>> {
     let has_extension = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
     let is_shard = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"));
-    let mut files: Vec<PathBuf> = match Manifest::read(folder)? {
+    let mut files: Vec<PathBuf> = match manifest(folder)? {
         Some(manifest) if manifest.stage != stage => {
             return Err(Error::new(Fault::InputStage, format!("{} is the output of another stage", folder.display()))
                 .file(folder)

@@ -85,6 +85,9 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Viral, Self::Mixed, Self::NonViral, Self::NoCall];
+
     /// As it stands in a table.
     pub fn name(self) -> &'static str {
         match self {

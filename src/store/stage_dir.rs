@@ -60,7 +60,7 @@ impl StageDir {
         let names = names_in(folder)?;
         let known = match Manifest::read(folder) {
             // A damaged manifest must not stand in the way of making the stage again.
-            Err(_) if resume != Resume::Keep => None,
+            Err(_) if resume.overwrite => None,
             known => known?,
         };
         let Some(known) = known else {
@@ -73,7 +73,7 @@ impl StageDir {
             let on_disk = Some(known);
             return Ok(Self { on_disk, ..Self::new(folder, manifest, resume, BTreeSet::new()) });
         }
-        let replaced = resume != Resume::Keep || !known.complete && known.shards.is_empty();
+        let replaced = resume.overwrite || !known.complete && known.shards.is_empty();
         if known.stage == fingerprint.stage && replaced {
             return Ok(Self::fresh(folder, fingerprint, resume, known.shards.into_keys().collect()));
         }
@@ -108,7 +108,7 @@ impl StageDir {
         let known = self.manifest.origin.as_ref().zip(origin.as_ref());
         self.same_origin = known.is_some_and(|(known, own)| known.blake3 == own.blake3);
         if let Some((known, own)) = known.filter(|_| !self.same_origin && !self.manifest.shards.is_empty()) {
-            if self.resume == Resume::Keep {
+            if !self.resume.overwrite {
                 return Err(other_input(&self.folder, &own.cell(), &known.cell()));
             }
             // Files of unchanged shards may still serve; the others do not belong to this work.
@@ -154,7 +154,7 @@ impl StageDir {
 
     /// Whether there is finished work that may be kept.
     pub fn holds_work(&self) -> bool {
-        self.resume != Resume::StartOver && !self.manifest.shards.is_empty()
+        self.resume.keep && !self.manifest.shards.is_empty()
     }
 
     /// What the manifest in the folder says of a file, proved or not.
@@ -168,10 +168,9 @@ impl StageDir {
     /// # Errors
     /// The file is there but cannot be read; those of `input` and of [`allow`](Self::allow).
     pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<MadeFrom>) -> Result<Option<ShardEntry>> {
-        let known = self.manifest.shards.get(name).filter(|_| self.resume != Resume::StartOver);
-        let Some(entry) = known.cloned() else { return Ok(None) };
+        let Some(entry) = self.manifest.shards.get(name).cloned() else { return Ok(None) };
         let input = input()?;
-        if entry.input != input.digest {
+        if entry.input != input.digest || !self.resume.keep {
             self.allow(name, &input)?;
             return Ok(None);
         }
@@ -194,7 +193,7 @@ impl StageDir {
     pub fn allow(&self, name: &str, input: &MadeFrom) -> Result<()> {
         let known = self.manifest.shards.get(name).filter(|entry| entry.input != input.digest);
         match known {
-            Some(entry) if self.resume == Resume::Keep && !self.same_origin => {
+            Some(entry) if !self.resume.overwrite && !self.same_origin => {
                 let cell = |from: &str, digest: &str| format!("{from} ({})", digest.get(..12).unwrap_or(digest));
                 let (here, there) = (cell(&input.from, &input.digest), cell(&entry.from, &entry.input));
                 Err(other_input(&self.path(name), &here, &there))
@@ -395,7 +394,7 @@ fn refuse_strangers(folder: &Path, names: &[String], fingerprint: &Fingerprint, 
             .advice("choose another folder with -o, or empty this one"));
     }
     match files().next() {
-        Some(name) if resume == Resume::Keep => {
+        Some(name) if !resume.overwrite => {
             let message = format!("{} has files of {} but no manifest", folder.display(), fingerprint.stage);
             Err(Error::new(Fault::CheckpointCorrupt, message)
                 .file(folder.join(manifest::FILE))
@@ -445,7 +444,7 @@ mod tests {
     #[test]
     fn work_is_done_only_for_the_same_input_and_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let open = || StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         let mut dir = open();
         let entry = make(folder.path(), "shard-00001.fna", b"ACGT");
         dir.record("shard-00001.fna", entry.clone()).unwrap();
@@ -454,7 +453,7 @@ mod tests {
         assert_eq!(refused.fault(), Fault::CheckpointInput);
         let report = refused.report("virnucpro");
         assert!(report.contains("in.fa") && report.contains("other.fa") && report.contains("--overwrite"), "{report}");
-        let mut replacing = StageDir::open(folder.path(), fingerprint(500), Resume::Overwrite).unwrap();
+        let mut replacing = StageDir::open(folder.path(), fingerprint(500), Resume::OVERWRITE).unwrap();
         assert_eq!(replacing.done("shard-00001.fna", || Ok(made_from("other"))).unwrap(), None);
         assert_eq!(open().done("shard-00002.fna", || Ok(made_from("in"))).unwrap(), None);
         fs::write(folder.path().join("shard-00001.fna"), "ACGA").unwrap();
@@ -466,14 +465,14 @@ mod tests {
     #[test]
     fn work_of_other_settings_is_refused_with_both_sides_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         let entry = make(folder.path(), "shard-00001.fna", b"A");
         dir.record("shard-00001.fna", entry).unwrap();
-        let error = StageDir::open(folder.path(), fingerprint(300), Resume::Keep).unwrap_err();
+        let error = StageDir::open(folder.path(), fingerprint(300), Resume::KEEP).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);
         let report = error.report("virnucpro");
         assert!(report.contains("window 300") && report.contains("window 500"), "{report}");
-        let mut dir = StageDir::open(folder.path(), fingerprint(300), Resume::StartOver).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(300), Resume::OVERWRITE).unwrap();
         assert_eq!(dir.done("shard-00001.fna", || Ok(made_from("in"))).unwrap(), None);
     }
 
@@ -481,29 +480,30 @@ mod tests {
     fn a_folder_of_somebody_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "").unwrap();
-        let error = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap_err();
+        let error = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap_err();
         assert_eq!(error.fault(), Fault::OutputForeign);
     }
 
     #[test]
-    fn a_damaged_manifest_is_an_error_until_the_user_starts_over() {
+    fn a_damaged_manifest_is_an_error_until_it_may_be_replaced() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(manifest::FILE), "{\"format\": 1,").unwrap();
-        let error = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap_err();
+        let error = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointCorrupt);
-        assert!(StageDir::open(folder.path(), fingerprint(500), Resume::StartOver).is_ok());
+        assert!(StageDir::open(folder.path(), fingerprint(500), Resume::AGAIN).is_err());
+        assert!(StageDir::open(folder.path(), fingerprint(500), Resume::OVERWRITE).is_ok());
     }
 
     #[test]
     fn a_folder_tells_whose_it_is_before_anything_is_finished() {
         let folder = tempfile::tempdir().unwrap();
-        StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap().begin().unwrap();
+        StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap().begin().unwrap();
         assert!(!Manifest::read(folder.path()).unwrap().unwrap().complete);
         // Nothing is finished: other settings are welcome, another stage is not.
-        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::Keep).unwrap();
+        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::KEEP).unwrap();
         assert_eq!(dir.manifest.settings["window"], 300);
         let merge = Fingerprint { stage: "merge", settings: json!({}), model: None, owns: |_| false };
-        let error = StageDir::open(folder.path(), merge, Resume::Keep).unwrap_err();
+        let error = StageDir::open(folder.path(), merge, Resume::KEEP).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointForeign);
     }
 
@@ -515,23 +515,23 @@ mod tests {
     fn finished_work_of_another_origin_is_kept_until_it_may_be_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let open = |resume| StageDir::open(folder.path(), fingerprint(500), resume).unwrap();
-        let mut dir = open(Resume::Keep);
+        let mut dir = open(Resume::KEEP);
         dir.claim(origin("one")).unwrap();
         for name in ["shard-00001.fna", "shard-00002.fna"] {
             dir.record(name, make(folder.path(), name, b"A")).unwrap();
         }
         dir.finish(&["shard-00001.fna".to_owned(), "shard-00002.fna".to_owned()], BTreeMap::new()).unwrap();
-        let error = open(Resume::Keep).claim(origin("two")).unwrap_err();
+        let error = open(Resume::KEEP).claim(origin("two")).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointInput);
         let report = error.report("virnucpro");
         assert!(report.contains("one.fa") && report.contains("two.fa"), "{report}");
         assert!(Manifest::read(folder.path()).unwrap().unwrap().complete);
         // The same origin: what is made of it may be made again.
-        let mut same = open(Resume::Keep);
+        let mut same = open(Resume::KEEP);
         same.claim(origin("one")).unwrap();
         assert_eq!(same.done("shard-00001.fna", || Ok(made_from("other"))).unwrap(), None);
         // Replaced on demand: a file made from the same bytes serves, others are not part of the new work.
-        let mut other = open(Resume::Overwrite);
+        let mut other = open(Resume::OVERWRITE);
         other.claim(origin("two")).unwrap();
         assert!(other.done("shard-00001.fna", || Ok(made_from("in"))).unwrap().is_some());
         assert_eq!(other.others(&["shard-00001.fna".to_owned()]), []);
@@ -543,10 +543,10 @@ mod tests {
     #[test]
     fn files_of_unknown_origin_are_told_apart_one_by_one() {
         let folder = tempfile::tempdir().unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         dir.claim(None).unwrap();
         dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         dir.claim(origin("two")).unwrap();
         dir.begin().unwrap();
         let error = dir.done("shard-00001.fna", || Ok(made_from("other"))).unwrap_err();
@@ -557,7 +557,7 @@ mod tests {
     fn an_origin_is_that_of_every_file_or_not_given() {
         let folder = tempfile::tempdir().unwrap();
         let add = |name: &str, of: Option<Origin>, whole: bool| {
-            let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+            let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
             dir.claim(of).unwrap();
             dir.record(name, make(folder.path(), name, b"A")).unwrap();
             let others = if whole { Vec::new() } else { dir.others(&[name.to_owned()]) };
@@ -574,17 +574,17 @@ mod tests {
     #[test]
     fn looking_at_finished_work_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
         dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
         let written = || fs::metadata(folder.path().join(manifest::FILE)).unwrap().modified().unwrap();
         let before = written();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         assert!(dir.all_done(&made_from("in")).unwrap());
         dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
         assert_eq!(written(), before);
         let nowhere = folder.path().join("none");
-        drop(StageDir::open(&nowhere, fingerprint(500), Resume::Keep).unwrap());
+        drop(StageDir::open(&nowhere, fingerprint(500), Resume::KEEP).unwrap());
         assert!(!nowhere.exists());
     }
 
@@ -593,22 +593,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("shard-00001.fna"), "A").unwrap();
         let open = |resume| StageDir::open(folder.path(), fingerprint(500), resume);
-        assert_eq!(open(Resume::Keep).unwrap_err().fault(), Fault::CheckpointCorrupt);
-        assert!(open(Resume::Overwrite).is_ok() && open(Resume::StartOver).is_ok());
+        assert_eq!(open(Resume::KEEP).unwrap_err().fault(), Fault::CheckpointCorrupt);
+        assert!(open(Resume::OVERWRITE).is_ok() && open(Resume::AGAIN).is_err());
         fs::write(folder.path().join("thesis.tex"), "").unwrap();
-        assert_eq!(open(Resume::Overwrite).unwrap_err().fault(), Fault::OutputForeign);
+        assert_eq!(open(Resume::OVERWRITE).unwrap_err().fault(), Fault::OutputForeign);
     }
 
     #[test]
     fn starting_over_removes_what_is_no_longer_part_of_the_output() {
         let folder = tempfile::tempdir().unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         for name in ["shard-00001.fna", "shard-00002.fna", "mine.parquet"] {
             let entry = make(folder.path(), name, b"A");
             dir.record(name, entry).unwrap();
         }
         fs::write(folder.path().join("notes.txt"), "kept").unwrap();
-        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::StartOver).unwrap();
+        let dir = StageDir::open(folder.path(), fingerprint(300), Resume::OVERWRITE).unwrap();
         dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
         let mut names = names_in(folder.path()).unwrap();
         names.sort();
@@ -618,7 +618,7 @@ mod tests {
     #[test]
     fn finishing_removes_shards_that_are_no_longer_part_of_the_output() {
         let folder = tempfile::tempdir().unwrap();
-        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::Keep).unwrap();
+        let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
         for name in ["shard-00001.fna", "shard-00002.fna"] {
             let entry = make(folder.path(), name, b"A");
             dir.record(name, entry).unwrap();

@@ -31,7 +31,8 @@ pub struct Provenance<'a> {
 impl Provenance<'_> {
     fn metadata(&self) -> BTreeMap<String, String> {
         let tool = concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned();
-        let mut pairs = vec![("tool", tool), ("stage", self.stage.to_owned()), ("input", self.input.digest.clone())];
+        let mut pairs =
+            vec![("tool", tool), ("stage", self.stage.to_owned()), ("input_blake3", self.input.digest.clone())];
         if let Some(model) = self.model {
             pairs.push(("bundle", model.bundle.clone()));
             pairs.push(("bundle_digest", model.digest.clone()));

@@ -22,6 +22,9 @@ pub enum WindowStatus {
 }
 
 impl WindowStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Framed, Self::NoOpenFrame, Self::Ambiguous, Self::TooShort];
+
     /// As it stands in a table.
     pub fn name(self) -> &'static str {
         match self {

@@ -255,3 +255,23 @@ fn a_command_line_that_is_not_understood_is_told_in_the_form_asked_for() {
     let text = lines(&[("VIRNUCPRO_LOG_FORMAT", "json")], &["run", "--log-format", "text"]);
     assert!(text.starts_with("virnucpro: error[VN-USAGE]") && text.lines().count() > 2, "{text}");
 }
+
+#[test]
+fn debug_messages_tell_settings_and_what_was_done_and_why() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", crate::support::Random::new(3).fasta(5, 1200));
+    let model = crate::support::mock();
+    let run = |level: &str| sandbox.run(&["run", "x.fa", "-o", "out", "--model", &model, "--log-level", level]).ok();
+    let debug = run("debug");
+    debug.says(&[
+        "debug: shard-frames: 10000  # default",
+        "debug: output: out  # flag",
+        "FASTA, not compressed",
+        "5 records",
+        "batches: ",
+        "joined row by row",
+        "shard-00001.parquet is written: ",
+    ]);
+    run("debug").says(&["is kept: it has the recorded digest"]);
+    assert!(!run("info").stderr.contains("debug"));
+}

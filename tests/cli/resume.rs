@@ -168,7 +168,9 @@ fn starting_over_leaves_nothing_of_other_settings() {
     let sandbox = finished(&input(), &[&CUT[..], &["--legacy"]].concat());
     run(&sandbox, &["--shard-frames", "1000"]).fails(3, "VN-CKPT-FOREIGN");
     let changed = ["--shard-frames", "1000", "--window", "300"];
-    run(&sandbox, &[&changed[..], &["--no-resume"]].concat()).ok();
+    // To do work again is not to replace other work.
+    refused_untouched(&sandbox, &[&changed[..], &["--no-resume"]].concat(), "VN-CKPT-FOREIGN");
+    run(&sandbox, &[&changed[..], &["--no-resume", "-f"]].concat()).ok();
     assert_same_files(&finished(&input(), &changed).files("out"), &sandbox.files("out"), "started over");
     let before = identities(&sandbox);
     run(&sandbox, &changed).ok();
@@ -185,7 +187,8 @@ fn starting_over_works_whatever_state_the_manifests_are_in() {
     }
     run(&sandbox, &CUT).fails(3, "VN-CKPT-HASH");
     let changed = ["--shard-frames", "100"];
-    run(&sandbox, &[&changed[..], &["--no-resume"]].concat()).ok();
+    run(&sandbox, &[&changed[..], &["--no-resume"]].concat()).fails(3, "VN-CKPT-HASH");
+    run(&sandbox, &[&changed[..], &["--overwrite"]].concat()).ok();
     // Files that no manifest records are nobody's to remove; no stage takes them over either.
     let after = sandbox.files("out");
     for (name, content) in finished(&input(), &changed).files("out") {
@@ -246,6 +249,7 @@ fn finished_results_of_another_input_are_refused_naming_both() {
     command(&[]).says(&["made from other.fa", "made from x.fa", "--overwrite"]);
     assert_same_files(&before, &sandbox.files("out"), "refused");
     // From a pipe the content is known only when it is read; what is there stays whole all the same.
+    command(&["--no-resume"]).fails(3, "VN-CKPT-INPUT");
     let from_pipe = ["run", "-", "-q", "--model", &model, "-o", "out", "--shard-frames", "10"];
     sandbox.run_with_stdin(&from_pipe, other.as_bytes()).fails(3, "VN-CKPT-INPUT");
     assert_same_files(&before, &sandbox.files("out"), "refused from a pipe");
@@ -378,7 +382,7 @@ fn shards_embedded_one_by_one_into_one_folder_stay() {
     }
     assert_eq!(one_by_one.get("manifest.json"), expected.get("manifest.json"));
     // The whole folder given again is the whole stage: nothing else stays in the output.
-    sandbox.run(&["chunk", "x.fa", "-q", "--no-resume", "-o", "out/windows"]).ok();
+    sandbox.run(&["chunk", "x.fa", "-q", "--overwrite", "-o", "out/windows"]).ok();
     embed(&["out/windows"]);
     assert_eq!(sandbox.files("esm").into_keys().collect::<Vec<_>>(), ["manifest.json", "shard-00001.parquet"]);
 }

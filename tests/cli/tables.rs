@@ -208,7 +208,7 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     let embed = ["embed-esm", "out/windows", "-m", &mock(), "-o", "esm"];
     let upstream = sandbox.run(&embed);
     upstream.fails(3, "VN-CKPT-FOREIGN");
-    upstream.says(&["make it again with --overwrite"]);
+    upstream.says(&["run the stage that wrote this folder again, with --overwrite"]);
     // A layout that this version cannot read is no damage either.
     sandbox.write("newer/manifest.json", r#"{"format": 9, "tool": "virnucpro 9.0.0", "files": []}"#);
     sandbox.run(&["embed-esm", "newer", "-m", &mock(), "-o", "esm"]).fails(3, "VN-CKPT-FOREIGN");
