@@ -428,6 +428,16 @@ pub fn printable(text: &str, limit: usize) -> String {
     shortened(&escaped, limit)
 }
 
+/// A word as a shell reads it: in quotation marks where it would change it.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// At most `limit` characters of a text, the middle left out.
 fn shortened(text: &str, limit: usize) -> String {
     let length = text.chars().count();
@@ -509,5 +519,19 @@ mod tests {
         let error = Error::new(Fault::ModelFormat, &long).file(&long).record(&long).expected(&long).found(&long);
         let json = error.advice(&long).caused_by(io::Error::other(long.as_str())).json();
         assert!(json.len() < 7 * 2 * (LONGEST + 2) + 200, "{}", json.len());
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_change_it() {
+        for (word, quoted) in [
+            ("/a/b-1.x", "/a/b-1.x"),
+            ("/a b", "'/a b'"),
+            ("./it's", "'./it'\\''s'"),
+            ("/$HOME", "'/$HOME'"),
+            ("/~x;", "'/~x;'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(word), quoted);
+        }
     }
 }

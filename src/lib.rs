@@ -37,6 +37,7 @@ pub mod error;
 pub mod fs;
 pub mod hub;
 pub mod model;
+pub mod nearest;
 pub mod pack;
 pub mod runtime;
 pub mod seq;

@@ -46,8 +46,11 @@ static VOICE: OnceLock<Voice> = OnceLock::new();
 
 /// A failure in words.
 fn told(error: &Error) -> String {
-    let Voice { command, format } =
-        VOICE.get_or_init(|| Voice { command: "virnucpro".to_owned(), format: MessageFormat::Text });
+    let Voice { command, format } = VOICE.get_or_init(|| {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let format = if cli::is_json_asked_for(&arguments) { MessageFormat::Json } else { MessageFormat::Text };
+        Voice { command: "virnucpro".to_owned(), format }
+    });
     match format {
         MessageFormat::Text => format!("{}\n{}", error.report(command), error.json()),
         MessageFormat::Json => error.json(),

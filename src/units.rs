@@ -19,12 +19,10 @@ impl FromStr for Tokens {
             t if t.ends_with('m') => (t[..t.len() - 1].to_owned(), 1 << 20),
             t => (t, 1),
         };
-        let count: usize =
-            digits.parse().map_err(|_| format!("'{text}' is not a number of tokens; write 4096 or 16k"))?;
-        match count.checked_mul(factor) {
-            Some(0) => Err("a batch has at least 1 token".to_owned()),
-            Some(tokens) if tokens <= 1 << 30 => Ok(Self(tokens)),
-            _ => Err(format!("'{text}' is more than 1024M tokens")),
+        let count = digits.parse().ok().and_then(|count: usize| count.checked_mul(factor));
+        match count.filter(|tokens| (1..=1 << 30).contains(tokens)) {
+            Some(tokens) => Ok(Self(tokens)),
+            None => Err("a number of tokens from 1 to 1024M is expected, as 4096 or 16k".to_owned()),
         }
     }
 }
@@ -113,7 +111,7 @@ where
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "auto" => Ok(Self::Auto),
+            text if text.eq_ignore_ascii_case("auto") => Ok(Self::Auto),
             text => text.parse().map(Self::Value).map_err(|error: T::Err| format!("{error} (or 'auto')")),
         }
     }
@@ -143,11 +141,16 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not a device; use auto, cpu, cuda, cuda:1 or cuda:0,2");
-        match text.split_once(':') {
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(Vec::new())),
+        let lower = text.to_ascii_lowercase();
+        let wrong = || {
+            let meant =
+                lower.strip_prefix("gpu").map(|index| format!("did you mean cuda{index}? ")).unwrap_or_default();
+            format!("'{text}' is not a device; {meant}use auto, cpu, cuda, cuda:1 or cuda:0,2")
+        };
+        match lower.split_once(':') {
+            None if lower == "auto" => Ok(Self::Auto),
+            None if lower == "cpu" => Ok(Self::Cpu),
+            None if lower == "cuda" => Ok(Self::Cuda(Vec::new())),
             Some(("cuda", list)) => {
                 let mut devices = Vec::new();
                 for index in list.split(',') {
@@ -194,7 +197,7 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             "f16" => Ok(Self::F16),
@@ -226,9 +229,9 @@ impl FromStr for WeightFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "keep" => Ok(Self::Keep),
-            text => text.parse().map(Self::To).map_err(|error| format!("{error} (or 'keep')")),
+            _ => text.parse().map(Self::To).map_err(|error| format!("{error} (or 'keep')")),
         }
     }
 }
@@ -248,7 +251,8 @@ impl FromStr for TableFormats {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut names: Vec<&str> = text.split(',').map(str::trim).collect();
+        let lower = text.to_ascii_lowercase();
+        let mut names: Vec<&str> = lower.split(',').map(str::trim).collect();
         names.sort_unstable();
         match names[..] {
             ["tsv"] => Ok(Self::Tsv),
@@ -282,7 +286,7 @@ impl FromStr for Duplicates {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "rename" => Ok(Self::Rename),
             "error" => Ok(Self::Error),
             _ => Err(format!("'{text}' is not a policy; use rename or error")),
@@ -314,8 +318,8 @@ impl FromStr for Uracil {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "t" | "T" => Ok(Self::T),
+        match text.to_ascii_lowercase().as_str() {
+            "t" => Ok(Self::T),
             "drop" => Ok(Self::Drop),
             _ => Err(format!("'{text}' is not a way to read U; use t or drop")),
         }
@@ -346,7 +350,7 @@ impl FromStr for UnknownLetters {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "strict" => Ok(Self::Strict),
             "mask" => Ok(Self::Mask),
             _ => Err(format!("'{text}' is not a policy; use strict or mask")),
@@ -444,6 +448,31 @@ mod tests {
     }
 
     #[test]
+    fn upper_and_lower_case_are_the_same() {
+        for (text, read) in [
+            (round_trip::<DeviceChoice>("CPU"), "cpu"),
+            (round_trip::<DeviceChoice>("Cuda:0,2"), "cuda:0,2"),
+            (round_trip::<Auto<Precision>>("AUTO"), "auto"),
+            (round_trip::<Auto<Precision>>("BF16"), "bf16"),
+            (round_trip::<Tokens>("16K"), "16384"),
+            (round_trip::<TableFormats>("TSV,Parquet"), "tsv,parquet"),
+            (round_trip::<Duplicates>("Error"), "error"),
+            (round_trip::<Uracil>("T"), "t"),
+            (round_trip::<UnknownLetters>("MASK"), "mask"),
+        ] {
+            assert_eq!(text, read);
+        }
+        assert_eq!("F16".parse(), Ok(WeightFormat::To(Precision::F16)));
+        assert_eq!("KEEP".parse(), Ok(WeightFormat::Keep));
+    }
+
+    #[test]
+    fn a_gpu_by_another_name_is_told_to_be_cuda() {
+        assert!(round_trip::<DeviceChoice>("gpu").contains("did you mean cuda? "));
+        assert!(round_trip::<DeviceChoice>("GPU:1").contains("did you mean cuda:1? "));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:1,1", "cpu:0"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
@@ -451,7 +480,7 @@ mod tests {
         for text in ["0", "-1", "1.5", "99999999999999999999", "18446744073709551615k", "k"] {
             assert!(text.parse::<Tokens>().is_err(), "{text}");
         }
-        for text in ["", "csv", "parquet", "tsv,tsv", "tsv,", "tsv parquet", "TSV"] {
+        for text in ["", "csv", "parquet", "tsv,tsv", "tsv,", "tsv parquet"] {
             assert!(text.parse::<TableFormats>().is_err(), "{text}");
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::spec::BUNDLE_YAML;
 use super::{Bundle, mini};
 use crate::error::{Error, Fault, Result};
+use crate::nearest::did_you_mean;
 use crate::units::is_bundle_name;
 
 /// Folders that hold bundles, one folder each, in the order they are looked through.
@@ -56,6 +57,15 @@ impl SearchPath {
     /// The folder of the bundle `name`, if one of the folders has it.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         self.0.iter().map(|folder| folder.join(name)).find(|folder| folder.join(BUNDLE_YAML).is_file())
+    }
+
+    /// Names that bundles can be asked for by. Folders that cannot be read have none.
+    pub fn names(&self) -> Vec<String> {
+        let entries = self.0.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+        let bundles = entries.filter(|entry| entry.path().join(BUNDLE_YAML).is_file());
+        let names =
+            bundles.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_bundle_name(name));
+        [mini::NAME.to_owned()].into_iter().chain(names).collect()
     }
 
     /// Every bundle that can be asked for by name, in order of the names; those that cannot be read with their error.
@@ -126,10 +136,13 @@ pub(super) fn resolve(name_or_folder: &str, search: &SearchPath) -> Result<Resol
     if folder.join(BUNDLE_YAML).is_file() {
         return Ok(Resolved::Folder(folder.to_owned()));
     }
+    let names = search.names();
+    let near = did_you_mean(name_or_folder, names.iter().map(String::as_str));
     let folders: Vec<_> = search.folders().iter().map(|folder| folder.display().to_string()).collect();
     Err(Error::new(Fault::ModelMissing, format!("no bundle is named '{name_or_folder}'"))
         .expected(format!("a folder of this name in {}", folders.join(", ")))
-        .advice(
-            "'virnucpro models list' shows the bundles; set VIRNUCPRO_MODELS or give the path of the bundle's folder",
-        ))
+        .advice(format!(
+            "{}'virnucpro models list' shows the bundles; set VIRNUCPRO_MODELS or give the path of the bundle's folder",
+            near.map_or_else(String::new, |near| near + " ")
+        )))
 }

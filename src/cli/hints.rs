@@ -5,36 +5,31 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command};
 
-use crate::error::{Error, Fault};
-
-/// What people type for the inputs, which have no flag.
-const INPUTS: [&str; 9] =
-    ["-i", "--in", "--input", "--inputs", "--infile", "--fasta", "--fastq", "--reads", "--contigs"];
-
-/// What people type for options that have another name, and how they are written here.
-const MEANT: [(&[&str], &str); 9] = [
-    (&["-j", "-p", "--cpus", "--cores", "--jobs", "--nthreads", "--num-threads"], "--threads N"),
-    (&["-g", "--gpu", "--gpus", "--cuda"], "--device cuda"),
-    (&["--cpu"], "--device cpu"),
-    (&["-v", "--verbose", "--debug"], "--log-level debug"),
-    (&["--silent"], "--quiet"),
-    (&["-b", "--batch", "--batch-size"], "--batch-tokens N"),
-    (&["--precision", "--half", "--fp16", "--bf16"], "--dtype FORMAT"),
-    (&["--db", "--database", "--weights"], "--model BUNDLE"),
-    (&["--restart", "--fresh"], "--no-resume"),
-];
+use super::names::{
+    commands, find_option, is_inputs, is_switch, meant, names, near_options, near_settings, with_variables,
+};
+use super::options::yes_or_no;
+use crate::error::{Error, Fault, printable, shell_word};
+use crate::nearest::{all_of, any_of, nearest};
 
 /// Endings of files that `run` reads.
 const SEQUENCES: [&str; 14] =
     ["fa", "fna", "fasta", "fas", "fq", "fastq", "gz", "bgz", "bz2", "xz", "zst", "tsv", "csv", "bam"];
 
+/// What people ask `models fetch` for, whose models have one place.
+const FOLDERS: [&str; 8] =
+    ["-o", "--output", "--out", "--outdir", "--out-dir", "--output-dir", "--cache-dir", "--local-dir"];
+
 /// Variables that are read when the program is built.
-const BUILD_VARIABLES: [&str; 1] = ["TORCH"];
+const BUILD_VARIABLES: [&str; 1] = ["VIRNUCPRO_TORCH"];
 
 /// Start of the names of this program's variables.
 const OWN: &str = "VIRNUCPRO_";
+
+/// Dashes that word processors make of one or two hyphens.
+const LONG_DASHES: [char; 5] = ['\u{2012}', '\u{2013}', '\u{2014}', '\u{2015}', '\u{2212}'];
 
 /// A command line that is not understood.
 pub struct Hints<'a> {
@@ -43,24 +38,37 @@ pub struct Hints<'a> {
     /// The command that it is for, and its name with those above it.
     command: &'a Command,
     name: String,
+    /// Where the words of its name stand among the arguments.
+    places: Vec<usize>,
 }
 
 impl<'a> Hints<'a> {
     /// Finds the command among the arguments of a process. `root` is built.
     pub fn new(root: &'a Command, arguments: &'a [OsString]) -> Self {
-        let (mut command, mut name) = (root, root.get_name().to_owned());
-        for word in arguments.iter().skip(1).take_while(|word| *word != "--") {
+        let (mut command, mut name, mut places) = (root, root.get_name().to_owned(), Vec::new());
+        for (place, word) in arguments.iter().enumerate().skip(1).take_while(|(_, word)| *word != "--") {
             if let Some(below) = command.get_subcommands().find(|below| word == below.get_name()) {
                 name = format!("{name} {}", below.get_name());
                 command = below;
+                places.push(place);
             }
         }
-        Self { root, arguments, command, name }
+        Self { root, arguments, command, name, places }
     }
 
     /// The arguments of the process, its name first.
     pub fn arguments(&self) -> &'a [OsString] {
         self.arguments
+    }
+
+    /// The command that is used.
+    pub fn command(&self) -> &'a Command {
+        self.command
+    }
+
+    /// Where the command `help` stands among the arguments.
+    pub fn place_of_help(&self) -> Option<usize> {
+        self.places.iter().copied().find(|place| self.arguments.get(*place).is_some_and(|word| word == "help"))
     }
 
     /// clap's message as an error of the contract: usage is 64, not clap's 2.
@@ -84,23 +92,38 @@ impl<'a> Hints<'a> {
         arguments.windows(2).find_map(|pair| {
             let &[flag, value] = pair else { return None };
             let switch = self.option(flag).filter(|option| is_switch(option))?;
-            let on = said(value).filter(|_| !Path::new(value).exists())?;
+            let on = yes_or_no(value).filter(|_| !Path::new(value).exists())?;
             Some(self.refused(format!("'{value}' after {flag} is not its value"), switch_advice(switch, on)))
         })
     }
 
+    /// An option behind a long dash: clap takes it for an input.
+    pub fn long_dash(&self) -> Option<Error> {
+        let words = self.arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+        let mut words = words.take_while(|word| *word != "--").filter(|word| !Path::new(word).exists());
+        let word = words.find(|word| word.starts_with(LONG_DASHES))?;
+        let name = word.trim_start_matches(LONG_DASHES).trim_start_matches('-');
+        let dashes = if name.split('=').next().is_some_and(|name| name.chars().count() > 1) { "--" } else { "-" };
+        let message = format!("'{}' starts with a long dash, as word processors write it", printable(word, 100));
+        Some(self.refused(message, format!("write {dashes}{name}")))
+    }
+
     /// Every variable of the environment that looks like one of this program and is not, with the nearest that is.
     pub fn unknown_variables(&self) -> Vec<String> {
-        let mut known: BTreeSet<&str> =
-            variables(self.root).into_iter().filter_map(|name| name.strip_prefix(OWN)).collect();
-        known.extend(BUILD_VARIABLES);
-        let set = std::env::vars_os().filter_map(|(name, _)| Some(name.to_str()?.strip_prefix(OWN)?.to_owned()));
-        let unknown: BTreeSet<String> = set.filter(|name| !known.contains(name.as_str())).collect();
+        let options = with_variables(self.root);
+        let variable = |option: &Arg| option.get_env().and_then(OsStr::to_str).map(str::to_owned);
+        let mut known: BTreeSet<String> = options.iter().filter_map(|option| variable(option)).collect();
+        known.extend(BUILD_VARIABLES.map(str::to_owned));
+        let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let unknown: BTreeSet<String> = set.filter(|name| name.starts_with(OWN) && !known.contains(name)).collect();
         let told = unknown.iter().map(|name| {
-            let near = nearest(name, known.iter().copied());
-            let near: Vec<String> = near.into_iter().map(|name| format!("{OWN}{name}")).collect();
+            let near = near_settings(name.trim_start_matches(OWN), &options);
+            let of = |long: &str| {
+                options.iter().find(|option| option.get_long() == Some(long)).and_then(|one| variable(one))
+            };
+            let near: Vec<String> = near.into_iter().filter_map(of).collect();
             let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", any_of(&near)) };
-            format!("the environment variable {OWN}{name} is not known and is ignored{hint}")
+            format!("the environment variable {name} is not known and is ignored{hint}")
         });
         told.collect()
     }
@@ -119,13 +142,14 @@ impl<'a> Hints<'a> {
     }
 
     fn unknown_command(&self, word: &str) -> Error {
-        let refused = |advice: String| self.refused(format!("'{word}' is not a command of {}", self.name), advice);
+        let refused =
+            |advice: String| self.refused(format!("'{word}' is not a command of {}", self.explained()), advice);
         let path = Path::new(word);
         let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase).unwrap_or_default();
         if path.exists() || word == "-" || word.contains('/') || SEQUENCES.contains(&ending.as_str()) {
             return refused(format!("to find viral sequences in a file: `virnucpro run {word} -o out`"));
         }
-        let near = nearest(word, names(self.command).into_iter());
+        let near = nearest(word, names(self.command));
         let below = self.command.get_subcommands().filter(|command| names(command).contains(&word));
         let mut meant: Vec<String> = below.map(|above| format!("{} {} {word}", self.name, above.get_name())).collect();
         meant.extend(near.iter().map(|near| format!("{} {near}", self.name)));
@@ -140,12 +164,32 @@ impl<'a> Hints<'a> {
             let message = format!("'{word}' is not expected by {}", self.name);
             return self.refused(message, format!("as in {}", self.example("")));
         }
+        if let Some(line) = self.put_right(word) {
+            let command = self.name.split_once(' ').map_or("", |(_, command)| command);
+            let message = format!("'{word}' stands before its command, {command}");
+            return self.refused(message, format!("options of {command} come after it: `{line}`"));
+        }
         let message = match self.command.get_name() == self.root.get_name() {
             true => format!("'{word}' is not an option that stands before a command"),
             false => format!("'{word}' is not an option of {}", self.name),
         };
         let hints = self.meant(word);
         self.refused(message, if hints.is_empty() { format!("as in {}", self.example("")) } else { hints.join("; ") })
+    }
+
+    /// The command line with the command first, if an option of this command stands before it.
+    fn put_right(&self, word: &str) -> Option<String> {
+        let is_it = |argument: &OsString| {
+            let rest = argument.to_str().and_then(|argument| argument.strip_prefix(word));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('=') || !word.starts_with("--"))
+        };
+        let stands = self.arguments.iter().skip(1).position(is_it)? + 1;
+        if stands > *self.places.last()? || self.option(word).is_none() {
+            return None;
+        }
+        let rest = self.arguments.iter().enumerate().skip(1).filter(|(place, _)| !self.places.contains(place));
+        let rest = rest.map(|(_, argument)| shell_word(&argument.to_string_lossy()));
+        Some([self.name.clone()].into_iter().chain(rest).collect::<Vec<_>>().join(" "))
     }
 
     /// What an unknown option may be.
@@ -155,18 +199,28 @@ impl<'a> Hints<'a> {
         if let Some(file) = file.next() {
             return vec![format!("if the file {file} is meant, write ./{file}")];
         }
-        if INPUTS.contains(&word) && self.command.get_positionals().next().is_some() {
+        if self.command.get_name() == "fetch" && FOLDERS.contains(&word) {
+            return vec![
+                "models go to the hub's cache: set HF_HUB_CACHE for another folder; `virnucpro models fetch` without \
+                 names shows where heads go"
+                    .to_owned(),
+            ];
+        }
+        if is_inputs(word) && self.command.get_positionals().next().is_some() {
             return vec![format!("inputs are given without a flag, as in {}", self.example(""))];
         }
-        let told = MEANT.iter().find(|(words, _)| words.contains(&word)).map(|(_, meant)| *meant);
-        let told = told.filter(|meant| meant.split(' ').next().is_some_and(|option| self.option(option).is_some()));
+        let told =
+            meant(word).filter(|meant| meant.split(' ').next().is_some_and(|option| self.option(option).is_some()));
         if let Some(meant) = told {
             return vec![format!("did you mean {meant}?")];
         }
-        let longs = self.command.get_arguments().filter_map(Arg::get_long);
+        let options: Vec<&Arg> = self.command.get_arguments().collect();
         let near = match word.strip_prefix("--") {
-            Some(long) => nearest(long, longs),
-            None => longs.filter(|name| name.starts_with(word.trim_start_matches('-'))).collect(),
+            Some(long) => near_options(long, &options),
+            None => {
+                let longs = options.into_iter().filter_map(Arg::get_long);
+                longs.filter(|name| name.starts_with(word.trim_start_matches('-'))).collect()
+            }
         };
         let near: Vec<String> = near.into_iter().map(|name| format!("--{name}")).collect();
         let mut hints = Vec::new();
@@ -197,7 +251,7 @@ impl<'a> Hints<'a> {
         let flag = argument.split(['=', ' ']).next().unwrap_or_default();
         if let Some(switch) = self.option(flag).filter(|option| is_switch(option))
             && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-            && let Some(on) = said(value)
+            && let Some(on) = yes_or_no(value)
         {
             return self.refused(message, switch_advice(switch, on));
         }
@@ -220,7 +274,12 @@ impl<'a> Hints<'a> {
     }
 
     fn see(&self) -> String {
-        format!("see `{} --help`", self.name)
+        format!("see `{} --help`", self.explained())
+    }
+
+    /// The command that is asked about: `models` in `help models`, as `help` has nothing to say of itself.
+    fn explained(&self) -> String {
+        self.name.replacen(" help", "", 1)
     }
 
     /// The option of the command that a user writes as `flag`.
@@ -252,78 +311,11 @@ pub fn message_and_tip(error: &clap::Error) -> (String, Option<String>) {
     (message, tip.map(str::to_owned))
 }
 
-/// The names that a word was probably meant to be: all that are equally near, none that is far.
-pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let names: Vec<(usize, &str)> = names.map(|name| (distance(word, name), name)).collect();
-    let least = names.iter().map(|(distance, _)| *distance).min().unwrap_or(usize::MAX);
-    let near = names.into_iter().filter(|(distance, _)| *distance == least && least <= 1 + word.len() / 4);
-    near.map(|(_, name)| name).collect()
-}
-
-/// How far a word is from a name: letters to change, add, leave out or exchange. The start of a name is near it.
-pub fn distance(word: &str, name: &str) -> usize {
-    let (word, name) = (word.to_ascii_lowercase(), name.to_ascii_lowercase());
-    if word.len() >= 3 && name.starts_with(&word) { 1 } else { strsim::osa_distance(&word, &name) }
-}
-
 /// Examples in the help of a command that take one line and nothing but this program.
 fn examples(command: &Command) -> Vec<String> {
     let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lines = text.lines().map(str::trim);
     lines.filter(|line| line.starts_with("virnucpro ") && !line.ends_with('\\')).map(str::to_owned).collect()
-}
-
-/// Names of the commands right below one.
-fn names(command: &Command) -> Vec<&str> {
-    command
-        .get_subcommands()
-        .filter(|below| !below.is_hide_set())
-        .map(Command::get_name)
-        .filter(|name| *name != "help")
-        .collect()
-}
-
-/// Every command with its name, as `models fetch`, the inner ones for those that hold others.
-fn commands(root: &Command) -> Vec<(String, &Command)> {
-    let mut found = Vec::new();
-    for below in root.get_subcommands().filter(|below| below.get_name() != "help") {
-        found.push((below.get_name().to_owned(), below));
-        let inner = commands(below).into_iter();
-        found.extend(inner.map(|(name, command)| (format!("{} {name}", below.get_name()), command)));
-    }
-    found
-}
-
-/// Environment variables of a command and of all below it.
-fn variables(command: &Command) -> Vec<&str> {
-    let own = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
-    own.chain(command.get_subcommands().flat_map(variables)).collect()
-}
-
-fn find_option<'a>(command: &'a Command, flag: &str) -> Option<&'a Arg> {
-    let mut options = command.get_arguments().filter(|argument| !argument.is_positional());
-    match flag.strip_prefix("--") {
-        Some(long) => options.find(|option| option.get_long() == Some(long)),
-        None => {
-            let mut letters = flag.strip_prefix('-')?.chars();
-            let letter = letters.next().filter(|_| letters.next().is_none())?;
-            options.find(|option| option.get_short() == Some(letter))
-        }
-    }
-}
-
-/// Whether an option is on where it stands alone.
-fn is_switch(option: &Arg) -> bool {
-    matches!(option.get_action(), ArgAction::SetTrue) || option.is_require_equals_set()
-}
-
-/// What a word for yes or no says.
-fn said(word: &str) -> Option<bool> {
-    match word.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" => Some(true),
-        "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
 }
 
 fn switch_advice(switch: &Arg, on: bool) -> String {
@@ -333,21 +325,5 @@ fn switch_advice(switch: &Arg, on: bool) -> String {
         (true, false) => format!("write --{name}=false or --no-{name}"),
         (false, true) => format!("--{name} takes no value: write it alone"),
         (false, false) => format!("--{name} takes no value: leave it out"),
-    }
-}
-
-fn any_of<S: AsRef<str>>(words: &[S]) -> String {
-    joined(words, "or")
-}
-
-fn all_of<S: AsRef<str>>(words: &[S]) -> String {
-    joined(words, "and")
-}
-
-fn joined<S: AsRef<str>>(words: &[S], last: &str) -> String {
-    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    match &words[..] {
-        [words @ .., end] if !words.is_empty() => format!("{} {last} {end}", words.join(", ")),
-        words => words.concat(),
     }
 }

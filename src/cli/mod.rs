@@ -3,6 +3,7 @@
 mod hints;
 mod layers;
 mod models;
+mod names;
 mod options;
 mod output;
 mod stages;
@@ -14,7 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::error::Result;
 
-pub use layers::{Asked, parse};
+pub use layers::{Asked, is_json_asked_for, parse};
 pub use options::{Global, LogFormat, LogLevel};
 pub use output::print;
 
@@ -23,6 +24,7 @@ pub use output::print;
 #[command(
     name = "virnucpro",
     version,
+    max_term_width = 100,
     about = "Finds viral DNA in metagenomic reads and contigs",
     long_about = "Finds viral DNA in metagenomic reads and contigs.\n\n\
         Each sequence is cut into windows of 300 or 500 bp; each window is read in six frames; each frame without a \
@@ -105,9 +107,9 @@ impl Command {
         Ok(match self {
             Self::Run(args) => Task::Run(Box::new(args.settings()?)),
             Self::Chunk(args) => Task::Chunk(args.settings()?),
-            Self::EmbedDnabert(args) => Task::Embed(args.settings()),
-            Self::EmbedEsm(args) => Task::Embed(args.settings()),
-            Self::Merge(args) => Task::Merge(args.settings()),
+            Self::EmbedDnabert(args) => Task::Embed(args.settings()?),
+            Self::EmbedEsm(args) => Task::Embed(args.settings()?),
+            Self::Merge(args) => Task::Merge(args.settings()?),
             Self::Predict(args) => Task::Predict(args.settings()?),
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),

@@ -101,7 +101,7 @@ enum ModelsCommand {
         #[command(flatten)]
         device: DeviceOptions,
     },
-    /// Print the folder of a bundle
+    /// Print the folder of a bundle; 'mini' has none, it is part of the executable
     #[command(after_help = "Examples:\n  virnucpro models path vnp-500\n  ls \"$(virnucpro models path vnp-500)\"")]
     Path {
         /// Folder or name

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::config;
@@ -20,13 +19,27 @@ pub struct Global {
     #[arg(long, global = true)]
     pub print_config: bool,
     /// Least severe messages shown
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "VIRNUCPRO_LOG_LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        env = "VIRNUCPRO_LOG_LEVEL"
+    )]
     pub log_level: LogLevel,
     /// Form of messages on stderr
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "VIRNUCPRO_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        ignore_case = true,
+        env = "VIRNUCPRO_LOG_FORMAT"
+    )]
     pub log_format: LogFormat,
     /// No progress, no messages but errors, no table on stdout
-    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = BoolishValueParser::new())]
+    #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = switch)]
     pub quiet: bool,
 }
 
@@ -70,6 +83,7 @@ pub struct OutputOptions {
         default_missing_value = "true",
         num_args = 0..=1,
         require_equals = true,
+        value_parser = switch,
         env = "VIRNUCPRO_RESUME",
         overrides_with = "no_resume"
     )]
@@ -78,7 +92,7 @@ pub struct OutputOptions {
     #[arg(long, overrides_with = "resume")]
     no_resume: bool,
     /// Replace finished work of another input, other settings or another model; without it that is an error
-    #[arg(short = 'f', long, alias = "force", env = "VIRNUCPRO_OVERWRITE", value_parser = BoolishValueParser::new())]
+    #[arg(short = 'f', long, alias = "force", env = "VIRNUCPRO_OVERWRITE", value_parser = switch)]
     overwrite: bool,
 }
 
@@ -145,12 +159,12 @@ pub struct ComputeOptions {
     #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
     batch_tokens: Auto<Tokens>,
     /// Nth try of this task: an automatic batch is divided by 2^(N-1)
-    #[arg(long, value_name = "N", default_value = "1", env = "VIRNUCPRO_ATTEMPT", value_parser = clap::value_parser!(u32).range(1..=20))]
+    #[arg(long, value_name = "N", default_value = "1", env = "VIRNUCPRO_ATTEMPT", value_parser = attempt)]
     attempt: u32,
     /// Batches kept ready per device
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_PREFETCH, env = "VIRNUCPRO_PREFETCH", value_parser = small_count)]
     prefetch: usize,
-    /// Threads that tokenise; auto: min(cpus / gpus, 8)
+    /// Threads that tokenise; auto: processors per GPU, at most 8
     #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_DATALOADER_WORKERS", value_parser = at_least_one)]
     dataloader_workers: Auto<usize>,
 }
@@ -179,7 +193,7 @@ pub struct WindowOptions {
     #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES")]
     pub duplicates: crate::units::Duplicates,
     /// An input without sequences gives empty tables instead of an error
-    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = switch)]
     pub allow_empty: bool,
 }
 
@@ -196,7 +210,7 @@ pub struct InputOptions {
     letters: UnknownLetters,
     /// Refuse an input with a sign of damage, which otherwise gives a warning: no final line break, no BGZF end block,
     /// the name of another compression, a header that ends in a sequence, a FASTQ separator with another name
-    #[arg(long, env = "VIRNUCPRO_STRICT_INPUT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "VIRNUCPRO_STRICT_INPUT", value_parser = switch)]
     strict_input: bool,
 }
 
@@ -227,7 +241,7 @@ pub struct FileOptions {
     #[arg(long, value_name = "FORMATS", default_value = "tsv", env = "VIRNUCPRO_TABLES")]
     pub tables: TableFormats,
     /// Write the original program's files too
-    #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = switch)]
     pub legacy: bool,
 }
 
@@ -263,6 +277,19 @@ impl VerdictOptions {
     }
 }
 
+/// What a word for yes or no says.
+pub fn yes_or_no(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" | "y" | "t" => Some(true),
+        "false" | "no" | "off" | "0" | "n" | "f" => Some(false),
+        _ => None,
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    yes_or_no(text).ok_or_else(|| "true, yes, on or 1 is expected, or false, no, off or 0".to_owned())
+}
+
 /// A window's length in bases.
 pub fn window(text: &str) -> Result<usize, String> {
     let (least, most) = (config::SHORTEST_WINDOW, config::LONGEST_WINDOW);
@@ -279,9 +306,13 @@ fn small_count(text: &str) -> Result<usize, String> {
     in_range(text, 1, 1024)
 }
 
+fn attempt(text: &str) -> Result<u32, String> {
+    in_range(text, 1, 20).map(|number| number as u32)
+}
+
 fn at_least_one(text: &str) -> Result<Auto<usize>, String> {
     match text {
-        "auto" => Ok(Auto::Auto),
+        _ if text.eq_ignore_ascii_case("auto") => Ok(Auto::Auto),
         _ => in_range(text, 1, 1024).map(Auto::Value).map_err(|wrong| wrong.replacen("a whole", "auto or a whole", 1)),
     }
 }

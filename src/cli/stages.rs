@@ -12,7 +12,7 @@ use crate::config::{self, Side};
 use crate::error::Result;
 
 const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a sample sheet (.tsv, \
-                  .csv) with the columns `sample` and `file`";
+                  .csv) with the columns `sample` and `file` (or `fasta`, or `fastq_1` and `fastq_2`)";
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -163,15 +163,16 @@ struct EmbedOptions {
 }
 
 impl EmbedOptions {
-    fn settings(self, side: Side) -> config::Embed {
-        config::Embed {
+    fn settings(self, side: Side) -> Result<config::Embed> {
+        config::refuse_addresses_and_lists(&self.shards)?;
+        Ok(config::Embed {
             side,
             shards: self.shards,
             resume: self.output.resume(),
             output: self.output.output,
             model: self.model.settings(),
             compute: self.compute.settings(),
-        }
+        })
     }
 }
 
@@ -192,7 +193,10 @@ pub struct EmbedDnabertArgs {
 
 impl EmbedDnabertArgs {
     /// Settings.
-    pub fn settings(self) -> config::Embed {
+    ///
+    /// # Errors
+    /// An argument is not a path.
+    pub fn settings(self) -> Result<config::Embed> {
         self.embed.settings(Side::Dnabert)
     }
 }
@@ -214,7 +218,10 @@ pub struct EmbedEsmArgs {
 
 impl EmbedEsmArgs {
     /// Settings.
-    pub fn settings(self) -> config::Embed {
+    ///
+    /// # Errors
+    /// An argument is not a path.
+    pub fn settings(self) -> Result<config::Embed> {
         self.embed.settings(Side::Esm)
     }
 }
@@ -242,8 +249,13 @@ pub struct MergeArgs {
 
 impl MergeArgs {
     /// Settings.
-    pub fn settings(self) -> config::Merge {
-        config::Merge { dnabert: self.dnabert, esm: self.esm, resume: self.output.resume(), output: self.output.output }
+    ///
+    /// # Errors
+    /// An argument is not a path.
+    pub fn settings(self) -> Result<config::Merge> {
+        let (resume, output) = (self.output.resume(), self.output.output);
+        [&self.dnabert, &self.esm].into_iter().try_for_each(|paths| config::refuse_addresses_and_lists(paths))?;
+        Ok(config::Merge { dnabert: self.dnabert, esm: self.esm, resume, output })
     }
 }
 
@@ -282,6 +294,7 @@ impl PredictArgs {
     /// # Errors
     /// The arguments contradict each other.
     pub fn settings(self) -> Result<config::Predict> {
+        config::refuse_addresses_and_lists(&self.merged)?;
         let folder = self.merged.first().map(|merged| match merged.extension() {
             Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
             _ => merged,

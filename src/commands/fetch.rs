@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::config;
 use crate::error::{Error, Fault, Result, printable};
 use crate::hub::{Fetchable, Hub, Network, Patience, Settings, Url, endpoint, find};
+use crate::nearest::did_you_mean;
 use crate::runtime::progress::Progress;
 use crate::weights::catalogue::catalogue;
 
@@ -43,9 +44,12 @@ fn option<T: FromStr<Err = String>>(name: &str, value: Option<&str>) -> Result<O
 }
 
 fn unknown(name: &str) -> Error {
+    let bare = name.split('@').next().unwrap_or(name);
+    let near = catalogue().ok().and_then(|catalogue| did_you_mean(bare, catalogue.names()));
+    let near = near.map_or_else(String::new, |near| near + " ");
     Error::new(Fault::Usage, format!("'{}' is not a model that can be fetched", printable(name, 100)))
         .expected("a name of the catalogue, or organisation/name on the hub; @ and a branch, tag or commit may follow")
-        .advice("'virnucpro models fetch' lists the names")
+        .advice(format!("{near}'virnucpro models fetch' lists the names"))
 }
 
 /// The models of the catalogue, and whether they are here: rows of at most 100 columns.

@@ -10,8 +10,10 @@ use crate::config;
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::is_absent;
 use crate::hub;
+use crate::nearest::did_you_mean;
 use crate::runtime::interrupt;
 use crate::runtime::progress::{Progress, TaskProgress};
+use crate::weights::catalogue::catalogue;
 
 /// Makes a bundle and reports what was found. A path that does not exist may be the name of a bundle or of a fetched
 /// model.
@@ -109,14 +111,14 @@ fn named(path: &Path, search: &SearchPath) -> Result<PathBuf> {
         return Ok(found);
     }
     if is_word {
+        let bundles = search.names();
+        let known = catalogue()?.names().chain(bundles.iter().map(String::as_str));
+        let near = did_you_mean(name, known).map_or_else(String::new, |near| near + " ");
         let name = printable(name, 200);
-        return Err(Error::new(
-            Fault::ModelMissing,
-            format!("no file, bundle or fetched model is named '{name}'"),
-        )
-        .advice(
-            "check the name: 'virnucpro models list' shows the bundles, 'virnucpro models fetch' what can be fetched",
-        ));
+        return Err(Error::new(Fault::ModelMissing, format!("no file, bundle or fetched model is named '{name}'"))
+            .advice(format!(
+                "{near}'virnucpro models list' shows the bundles, 'virnucpro models fetch' what can be fetched"
+            )));
     }
     Ok(path.to_owned())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::bundle::SearchPath;
 use crate::bundle::import::{ImportReport, ImportedModel};
-use crate::error::printable;
+use crate::error::{printable, shell_word};
 use crate::units::Bytes;
 
 const COLUMNS: usize = 80;
@@ -96,29 +96,5 @@ fn asked_for_by(report: &ImportReport, search: &SearchPath) -> String {
         return name.clone();
     }
     let folder = report.folder.display().to_string();
-    quoted(if folder.contains('/') { folder } else { format!("./{folder}") })
-}
-
-/// A word for a shell.
-fn quoted(word: String) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
-    if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_change_it() {
-        for (path, word) in [
-            ("/a/b-1.x", "/a/b-1.x"),
-            ("/a b", "'/a b'"),
-            ("./it's", "'./it'\\''s'"),
-            ("/$HOME", "'/$HOME'"),
-            ("/~x;", "'/~x;'"),
-        ] {
-            assert_eq!(quoted(path.to_owned()), word);
-        }
-    }
+    shell_word(&if folder.contains('/') { folder } else { format!("./{folder}") })
 }

@@ -8,8 +8,17 @@ use serde_yaml::Value;
 use crate::error::{Error, Fault, Result};
 use crate::fs::text;
 
-/// Options and their values as text, as a user would type them.
-pub type Options = BTreeMap<String, Vec<String>>;
+/// Options by their long names.
+pub type Options = BTreeMap<String, Setting>;
+
+/// What the file says of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The values as text, as a user would type them.
+    pub values: Vec<String>,
+    /// The line of the option, counted from 1; none where the file is not written in lines.
+    pub line: Option<u64>,
+}
 
 /// Reads a configuration file.
 ///
@@ -40,10 +49,22 @@ pub fn read(path: &Path) -> Result<Options> {
             Value::Sequence(items) => items.iter().map(plain).collect(),
             value => plain(value).map(|value| vec![value]),
         };
-        let values = values.ok_or_else(|| wrong(format!("option {key} needs a plain value")))?;
-        options.insert(key, values);
+        let line = line_of(&text, &key);
+        let values = values
+            .ok_or_else(|| line.into_iter().fold(wrong(format!("option {key} needs a plain value")), Error::line))?;
+        options.insert(key, Setting { values, line });
     }
     Ok(options)
+}
+
+/// The line that starts with a name and a colon.
+fn line_of(text: &str, name: &str) -> Option<u64> {
+    let starts = |line: &str| {
+        let line = line.trim_start_matches(['"', '\'']);
+        let after = line.strip_prefix(name).map(|rest| rest.trim_start_matches(['"', '\'']).trim_start());
+        after.is_some_and(|rest| rest.starts_with(':'))
+    };
+    text.lines().position(starts).map(|place| place as u64 + 1)
 }
 
 fn plain(value: &Value) -> Option<String> {

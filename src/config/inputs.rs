@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::identity::{Identity, repeated};
 use super::{Input, sheet};
 use crate::error::{Error, Fault, Result, printable};
+use crate::units::counted;
 
 /// What stands for standard input.
 pub const STDIN: &str = "-";
@@ -14,8 +16,13 @@ pub const STDIN: &str = "-";
 /// is a sample of its own, named after it; files of one name are told apart by their endings and folders.
 ///
 /// # Errors
-/// A sheet is missing or is not such a table; or a file is given twice.
+/// A sheet is missing, is not such a table or lists a file that cannot be read; a file is given twice; or a path is
+/// none.
 pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    refuse_addresses_and_lists(paths)?;
+    if let Some((first, second)) = repeated(paths.iter().map(PathBuf::as_path)) {
+        return Err(twice(first, second));
+    }
     let mut found = Vec::new();
     for path in paths {
         match sheet::delimiter(path) {
@@ -28,6 +35,38 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
     Ok(found.into_iter().map(|found| found.input).collect())
 }
 
+/// Refuses an argument that is plainly not the path of a file: an address, or several files with commas between them.
+///
+/// # Errors
+/// [`Fault::InputMissing`] or [`Fault::Usage`].
+pub fn refuse_addresses_and_lists(paths: &[PathBuf]) -> Result<()> {
+    for path in paths.iter().filter(|path| path.symlink_metadata().is_err()) {
+        let text = path.to_string_lossy();
+        if let Some(advice) = not_a_path(&text) {
+            return Err(Error::new(Fault::InputMissing, format!("cannot read {text}")).file(path).advice(advice));
+        }
+        let files: Vec<&str> = text.split(',').collect();
+        if files.len() > 1 && files.iter().all(|file| Path::new(file).exists()) {
+            return Err(Error::new(Fault::Usage, format!("{text} is not a file"))
+                .expected("files with blanks between them, not commas")
+                .found(counted(files.len() as u64, "name") + " in one argument")
+                .advice(format!("write {}", files.join(" "))));
+        }
+    }
+    Ok(())
+}
+
+/// What to do about a name that no file can be opened by.
+pub(super) fn not_a_path(name: &str) -> Option<&'static str> {
+    match name {
+        _ if name.contains("://") => Some("addresses are not read: download the file first, and name it here"),
+        _ if name.starts_with('~') => {
+            Some("only a shell expands ~, and not within quotation marks: write the whole path")
+        }
+        _ => None,
+    }
+}
+
 /// An input, and who chose the name of its sample.
 struct Found {
     input: Input,
@@ -36,37 +75,52 @@ struct Found {
 }
 
 impl Found {
-    fn stated(input: Input) -> Self {
-        Self { input, length: None }
+    fn stated(listed: sheet::Listed) -> Self {
+        Self { input: Input { sample: listed.sample, path: listed.path }, length: None }
     }
 
     fn named(path: &Path) -> Self {
         Self { input: Input { sample: name(path, 0), path: path.to_owned() }, length: Some(0) }
     }
+}
 
-    /// The file, however its path is written.
-    fn file(&self) -> PathBuf {
-        let path = &self.input.path;
-        if path == Path::new(STDIN) { path.clone() } else { path.canonicalize().unwrap_or_else(|_| path.clone()) }
+fn twice(first: &Path, second: &Path) -> Error {
+    let twice = |what: &str| Error::new(Fault::Usage, format!("{what} is given twice"));
+    let stdin = [STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].map(Path::new);
+    match stdin.contains(&first) && stdin.contains(&second) {
+        true => twice("standard input").advice("name - once"),
+        false => twice(&if second == Path::new(STDIN) { first } else { second }.display().to_string())
+            .found(format!("{} and {}", first.display(), second.display()))
+            .advice("name each file once: its sequences would count twice"),
     }
 }
 
-/// A file of the command line must stand in no other place: its sequences would count twice.
+/// A file must stand in one place: its sequences would count twice. Sheets may give it to two samples, which gets a
+/// warning.
 fn refuse_repeated(found: &[Found]) -> Result<()> {
-    let mut seen: HashMap<PathBuf, &Found> = HashMap::new();
+    let mut seen: HashMap<Identity, Vec<&Found>> = HashMap::new();
+    let mut shared = Vec::new();
     for found in found {
-        let Some(first) = seen.insert(found.file(), found) else { continue };
-        if found.length.is_none() && first.length.is_none() {
-            continue; // a sheet may give one file to two samples
+        let before = seen.entry(Identity::of(&found.input.path)).or_default();
+        let stated = |one: &Found| one.length.is_none();
+        let other = |first: &&&Found| stated(first) && stated(found) && first.input.sample != found.input.sample;
+        if let Some(first) = before.iter().find(|first| !other(first)) {
+            return Err(twice(&first.input.path, &found.input.path));
         }
-        let (first, path) = (&first.input.path, &found.input.path);
-        let twice = |what: &str| Error::new(Fault::Usage, format!("{what} is given twice"));
-        return Err(match path == Path::new(STDIN) {
-            true => twice("standard input").advice("name - once"),
-            false => twice(&path.display().to_string())
-                .found(format!("{} and {}", first.display(), path.display()))
-                .advice("name each file once: its sequences would count twice"),
-        });
+        if let Some(first) = before.first() {
+            shared.push((&first.input.sample, &found.input));
+        }
+        before.push(found);
+    }
+    if let Some((first, Input { sample, path })) = shared.first() {
+        let more = match shared.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        log::warn!(
+            "{} is listed for two samples, {first} and {sample}: its sequences count in both{more}",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -85,12 +139,27 @@ fn tell_apart(found: &mut [Found]) -> Result<()> {
             }
         }
     }
-    for Found { input: Input { sample, path }, length } in found.iter() {
-        if length.is_some_and(|length| length > 0) {
-            log::info!("the sample in {} is called {sample}: another input has the same file name", path.display());
-        }
+    if let Some(message) = renamed(found) {
+        log::info!("{message}");
     }
     Ok(())
+}
+
+/// Says which samples have another name than that of their file alone, and why; one of them is the example.
+fn renamed(found: &[Found]) -> Option<String> {
+    let renamed: Vec<&Found> =
+        found.iter().filter(|one| one.length.is_some() && one.input.sample != name(&one.input.path, 0)).collect();
+    let Input { sample, path } = &renamed.first()?.input;
+    let short = name(path, 0);
+    let owner = match found.iter().any(|one| one.length.is_none() && one.input.sample == short) {
+        true => "a sample of a sheet",
+        false => "another input",
+    };
+    let more = match renamed.len() {
+        1 => String::new(),
+        n => format!("; {} got a longer name likewise", counted(n as u64 - 1, "other sample")),
+    };
+    Some(format!("the sample in {} is called {sample}: {owner} would also be called {short}{more}", path.display()))
 }
 
 /// Places of the files whose names are those of another sample, if there are any. Rows of sheets may share a sample.
@@ -112,7 +181,7 @@ fn same_names(found: &[Found]) -> Option<Vec<usize>> {
 /// A name for the sample in a file: at 0 the stem, at 1 the file's name, then both with one folder before them, and so on.
 fn name(path: &Path, length: usize) -> String {
     if path == Path::new(STDIN) {
-        return format!("stdin{}", "-".repeat(length));
+        return format!("stdin{}", "-".repeat(length.saturating_sub(1))); // a file named stdin.fa gives way
     }
     let last = match length.is_multiple_of(2) {
         true => stem(path),
@@ -169,7 +238,7 @@ mod tests {
             (&["contigs.fa", "s2/contigs.fa"], &["contigs", "s2/contigs"]),
             (&["/c.fa", "c.fa", "../c.fa"], &["/c", "c", "../c"]),
             (&["s1/a.fa", "s1/a.fq.gz"], &["a.fa", "a.fq.gz"]),
-            (&["-", "stdin.fa"], &["stdin-", "stdin.fa"]),
+            (&["-", "stdin.fa"], &["stdin", "stdin.fa"]),
             (&["a.fa", "a.fq", "a.fa.fa"], &["a", "a.fq", "a.fa.fa"]),
         ] {
             assert_eq!(samples(paths), expected, "{paths:?}");
@@ -183,12 +252,15 @@ mod tests {
         std::fs::write(path("x.fa"), ">a\nACGT\n").unwrap();
         std::os::unix::fs::symlink(path("x.fa"), path("link.fa")).unwrap();
         std::fs::write(path("s.tsv"), "sample\tfile\na\tx.fa\n").unwrap();
-        for other in ["x.fa", "./x.fa", "link.fa", "s.tsv"] {
+        std::fs::hard_link(path("x.fa"), path("hard.fa")).unwrap();
+        for other in ["x.fa", "./x.fa", "link.fa", "hard.fa", "s.tsv"] {
             let error = inputs(&[path("x.fa"), path(other)]).unwrap_err();
             assert_eq!(error.fault(), Fault::Usage, "{other}");
             assert!(error.report("v").contains("given twice"), "{}", error.report("v"));
         }
-        assert_eq!(inputs(&["-".into(), "-".into()]).unwrap_err().fault(), Fault::Usage);
+        for (first, second) in [("-", "-"), ("-", "/dev/stdin"), ("/dev/stdin", "/dev/fd/0")] {
+            assert_eq!(inputs(&[first.into(), second.into()]).unwrap_err().fault(), Fault::Usage, "{first} {second}");
+        }
         assert_eq!(inputs(&["gone.fa".into(), "gone.fa".into()]).unwrap_err().fault(), Fault::Usage);
     }
 
@@ -197,8 +269,58 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sheet = folder.path().join("s.tsv");
         std::fs::write(&sheet, "sample\tfile\ncontigs\tx.fa\ncontigs\ty.fa\n").unwrap();
+        for file in ["x.fa", "y.fa"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
         let sheet = sheet.to_str().unwrap();
         assert_eq!(samples(&[sheet]), ["contigs", "contigs"]);
         assert_eq!(samples(&["contigs.fa", sheet, "z.fa"]), ["contigs.fa", "contigs", "contigs", "z"]);
+    }
+
+    /// The inputs of a folder with these files, by name.
+    fn of_folder(files: &[(&str, &str)], named: &[&str]) -> Result<Vec<Input>> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        std::os::unix::fs::symlink("a.fa", folder.path().join("link.fa")).unwrap();
+        inputs(&named.iter().map(|name| folder.path().join(name)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_sheet_counts_no_file_twice_for_one_sample() {
+        let a = ("a.fa", ">a\nACGT\n");
+        let refused = |files: &[(&str, &str)], named: &[&str]| of_folder(files, named).unwrap_err().fault();
+        for second in ["a.fa", "./a.fa", "link.fa"] {
+            let sheet = format!("sample,file\nx,a.fa\nx,{second}\n");
+            assert_eq!(refused(&[a, ("s.csv", &sheet)], &["s.csv"]), Fault::InputSheet, "{second}");
+        }
+        let sheet = "sample,file\nx,a.fa\n";
+        assert_eq!(refused(&[a, ("s.csv", sheet)], &["s.csv", "s.csv"]), Fault::Usage);
+        assert_eq!(refused(&[a, ("s.csv", sheet), ("t.csv", sheet)], &["s.csv", "t.csv"]), Fault::Usage);
+        // Two samples may share a file.
+        let sheet = "sample,file\nx,a.fa\ny,a.fa\n";
+        assert_eq!(of_folder(&[a, ("s.csv", sheet)], &["s.csv"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn names_that_grow_are_told_once_with_the_reason() {
+        let told = |paths: &[&str]| {
+            let mut found: Vec<Found> = paths.iter().map(|path| Found::named(Path::new(path))).collect();
+            tell_apart(&mut found).unwrap();
+            renamed(&found)
+        };
+        assert_eq!(told(&["a.fa", "b.fa"]), None);
+        assert_eq!(
+            told(&["c.fa", "x/c.fa"]).as_deref(),
+            Some("the sample in x/c.fa is called x/c: another input would also be called c")
+        );
+        let many: Vec<String> = (0..60).map(|n| format!("many/{n}/c.fa")).collect();
+        let many = told(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert!(many.contains("many/0/c.fa is called 0/c") && many.contains("59 other samples"), "{many}");
+        let stated = Found { input: Input { sample: "c".into(), path: "x.fa".into() }, length: None };
+        let mut found = [stated, Found::named(Path::new("c.fa"))];
+        tell_apart(&mut found).unwrap();
+        assert!(renamed(&found).unwrap().contains("a sample of a sheet would also be called c"));
     }
 }

@@ -3,6 +3,7 @@
 //! Defaults, configuration file, environment and flags are layered in `cli`; what arrives here is final.
 
 pub mod file;
+mod identity;
 mod inputs;
 mod sheet;
 
@@ -15,7 +16,7 @@ use crate::units::{
     Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
 };
 
-pub use inputs::{STDIN, inputs, stem};
+pub use inputs::{STDIN, inputs, refuse_addresses_and_lists, stem};
 
 /// Window length where neither the user nor a bundle gives one, in bases.
 pub const DEFAULT_WINDOW: usize = 500;
@@ -63,9 +64,10 @@ pub struct Chunk {
 /// Why scores of windows of this length, in bases, are hardly what is wanted; none for usual lengths.
 pub fn unusual_window(window: usize) -> Option<String> {
     match window {
-        0..150 => {
-            Some(format!("windows of {window} bases are short: heads are made for 300 or 500, and know little of less"))
-        }
+        0..150 => Some(format!(
+            "windows of {window} bases are short: heads are trained on 300 or 500 bases, and their scores of much \
+                 shorter windows mean little"
+        )),
         150..=3072 => None,
         _ => Some(format!(
             "windows of {window} bases are long: ESM-2 reads the first 1024 residues of a frame, which are 3072 bases"

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Input;
+use super::identity::Identity;
+use super::inputs::{STDIN, not_a_path};
 use crate::error::{Error, Fault, Result};
 use crate::fs::text::decode_file;
+use crate::units::counted;
 
 /// Columns that name files of a sample. A row may leave some of them empty, not all.
 const FILES: [&str; 4] = ["file", "fasta", "fastq_1", "fastq_2"];
@@ -24,39 +26,24 @@ pub(super) fn delimiter(path: &Path) -> Option<u8> {
     }
 }
 
+/// A file of a sample.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// Name of the sample.
+    pub(super) sample: String,
+    /// The file as the sheet writes it, and with the sheet's folder before it.
+    name: String,
+    pub(super) path: PathBuf,
+    line: u64,
+}
+
 /// Files of a sample sheet, in order. Paths are relative to the sheet's folder.
-pub(super) fn read(path: &Path, delimiter: u8) -> Result<Vec<Input>> {
+pub(super) fn read(path: &Path, delimiter: u8) -> Result<Vec<Listed>> {
     let sheet = Sheet { path, delimiter };
     let bytes = sheet.bytes()?;
-    let mut csv = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(decode_file(&bytes, path, Fault::InputSheet)?.as_bytes());
-    let header = csv.headers().map_err(|error| sheet.wrong("the sample sheet cannot be read").caused_by(error))?;
-    let (sample, files) = sheet.columns(header)?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut rows, mut lines) = (Vec::new(), HashMap::new());
-    for row in csv.records() {
-        let row = row.map_err(|error| sheet.uneven(error))?;
-        let line = row.position().map_or(0, csv::Position::line);
-        let cell = |column: usize| row.get(column).unwrap_or_default().trim();
-        let sample = sheet.sample(cell(sample), line)?;
-        let named: Vec<&str> = files.iter().map(|&file| cell(file)).filter(|name| !name.is_empty()).collect();
-        if named.is_empty() {
-            return Err(sheet.wrong("a row of the sample sheet names no file").line(line));
-        }
-        for name in named {
-            let input = Input { sample: sample.to_owned(), path: folder.join(name) };
-            if let Some(first) = lines.insert((sample.to_owned(), input.path.clone()), line) {
-                return Err(sheet
-                    .wrong("the sample sheet lists a file twice for one sample")
-                    .line(line)
-                    .found(format!("{name} of {sample}, as in line {first}"))
-                    .advice("remove one of the two: its sequences would count twice"));
-            }
-            rows.push(input);
-        }
-    }
-    if rows.is_empty() { Err(sheet.wrong("the sample sheet lists no files")) } else { Ok(rows) }
+    let listed = sheet.listed(decode_file(&bytes, path, Fault::InputSheet)?)?;
+    listed.iter().try_for_each(|listed| sheet.check(listed))?;
+    Ok(listed)
 }
 
 struct Sheet<'a> {
@@ -65,12 +52,89 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
+    fn listed(&self, text: &str) -> Result<Vec<Listed>> {
+        let mut csv = csv::ReaderBuilder::new().delimiter(self.delimiter).flexible(true).from_reader(text.as_bytes());
+        let unreadable = |error| self.wrong("the sample sheet cannot be read").caused_by(error);
+        let header = csv.headers().map_err(unreadable)?.clone();
+        if header.iter().any(spans_lines) {
+            return Err(self.open_quote(1));
+        }
+        let (sample, files) = self.columns(&header)?;
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let (mut listed, mut lines) = (Vec::new(), HashMap::new());
+        let mut row = csv::StringRecord::new();
+        while csv.read_record(&mut row).map_err(unreadable)? {
+            let (line, raw) = place(&row, text.get(..csv.position().byte() as usize).unwrap_or(text));
+            let mut wanted = [sample].into_iter().chain(files.iter().copied()).filter_map(|column| row.get(column));
+            let uneven = row.len() != header.len();
+            if wanted.any(spans_lines) || is_open(&row, raw) || uneven && row.iter().any(spans_lines) {
+                return Err(self.open_quote(line));
+            }
+            if uneven {
+                return Err(self.uneven(header.len(), row.len()).line(line));
+            }
+            let cell = |column: usize| row.get(column).unwrap_or_default().trim();
+            let sample = self.sample(cell(sample), line)?;
+            let named: Vec<&str> = files.iter().map(|&file| cell(file)).filter(|name| !name.is_empty()).collect();
+            if named.is_empty() {
+                return Err(self.wrong("a row of the sample sheet names no file").line(line));
+            }
+            for name in named {
+                let path = folder.join(name);
+                if let Some(first) = lines.insert((sample.to_owned(), Identity::of(&path)), line) {
+                    return Err(self
+                        .wrong("the sample sheet lists a file twice for one sample")
+                        .line(line)
+                        .found(format!("{name} of {sample}, as in line {first}"))
+                        .advice("remove one of the two: its sequences would count twice"));
+                }
+                listed.push(Listed { sample: sample.to_owned(), name: name.to_owned(), path, line });
+            }
+        }
+        if listed.is_empty() { Err(self.wrong("the sample sheet lists no files")) } else { Ok(listed) }
+    }
+
+    /// Refuses a file that cannot be read, while the line that names it is known.
+    fn check(&self, listed: &Listed) -> Result<()> {
+        let Listed { sample, name, path, line } = listed;
+        let found = format!("{name} of {sample}");
+        if name == STDIN {
+            let wrong = self.wrong("a row of the sample sheet names standard input").line(*line).found(found);
+            return Err(wrong.advice("a sheet lists files: give - on the command line"));
+        }
+        let start = readable(path).map_err(|error| {
+            let absent = error.kind() == io::ErrorKind::NotFound;
+            let wrong = Error::reading(path, error).file(self.path).line(*line).found(found.clone());
+            match not_a_path(name) {
+                Some(advice) if absent => wrong.advice(advice),
+                None if absent && !Path::new(name).is_absolute() => {
+                    wrong.advice("check the path: paths in a sheet start at the sheet's folder")
+                }
+                _ => wrong,
+            }
+        })?;
+        if delimiter(path).is_some() && content(&start).is_none() {
+            let wrong = self.wrong("a row of the sample sheet names another sheet").line(*line).found(found);
+            return Err(wrong.expected("a file of sequences").advice(
+                "sheets do not nest: list the files of that sheet in this one, or give both on the command line",
+            ));
+        }
+        Ok(())
+    }
+
+    fn open_quote(&self, line: u64) -> Error {
+        self.wrong("a quotation mark in the sample sheet is not closed")
+            .line(line)
+            .found("a cell that goes on in the next line")
+            .advice("close it at the end of its cell, or remove it: the lines after it are read as part of the cell")
+    }
+
     fn wrong(&self, message: &str) -> Error {
         let (kind, tab) = if self.delimiter == b',' { ("comma", ",") } else { ("tab", "<TAB>") };
         Error::new(Fault::InputSheet, message)
             .file(self.path)
             .expected(format!(
-                "a {kind}-separated table with the columns `sample` and `file`, or `fastq_1` and `fastq_2`"
+                "a {kind}-separated table with the columns `sample` and `file` (or `fasta`), or `fastq_1` and `fastq_2`"
             ))
             .advice(format!("a first line of `sample{tab}file`, then one line per file"))
     }
@@ -104,7 +168,10 @@ impl Sheet<'_> {
         let files: Vec<usize> = FILES.into_iter().flat_map(places).collect();
         match places("sample").next() {
             Some(sample) if !files.is_empty() => Ok((sample, files)),
-            Some(_) => Err(self.wrong("the sample sheet has no column `file`").line(1).found(shown)),
+            Some(_) => Err(self
+                .wrong("the sample sheet has no column `file`, `fasta`, `fastq_1` or `fastq_2`")
+                .line(1)
+                .found(shown)),
             None => {
                 let wrong = self.wrong("the sample sheet has no column `sample`").line(1).found(shown);
                 Err(match other_delimiter(header) {
@@ -126,17 +193,44 @@ impl Sheet<'_> {
         Ok(sample)
     }
 
-    fn uneven(&self, error: csv::Error) -> Error {
-        let line = error.position().map_or(0, csv::Position::line);
-        let message = "a row of the sample sheet has a different number of columns than the header";
-        let wrong = self.wrong(message).line(line);
-        match error.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                wrong.expected(format!("{expected_len} columns")).found(format!("{len} columns"))
-            }
-            _ => wrong.caused_by(error),
-        }
+    fn uneven(&self, expected: usize, found: usize) -> Error {
+        let columns = |number: usize| counted(number as u64, "column");
+        self.wrong("a row of the sample sheet has a different number of columns than the header")
+            .expected(columns(expected))
+            .found(columns(found))
     }
+}
+
+/// The first line of a row, counted from 1, and its text, where `text` ends with it. Blank lines before it are not part of
+/// it.
+fn place<'a>(row: &csv::StringRecord, text: &'a str) -> (u64, &'a str) {
+    let (line, byte) = row.position().map_or((0, 0), |position| (position.line(), position.byte()));
+    let rest = text.get(byte as usize..).unwrap_or_default();
+    let raw = rest.trim_start_matches(['\r', '\n']);
+    let blank = rest[..rest.len() - raw.len()].matches('\n').count();
+    (line + blank as u64, raw)
+}
+
+fn spans_lines(cell: &str) -> bool {
+    cell.contains(['\n', '\r'])
+}
+
+/// Whether the last cell of a row goes on to its end without a closing quotation mark.
+fn is_open(row: &csv::StringRecord, raw: &str) -> bool {
+    row.iter().next_back().is_some_and(spans_lines) && !raw.trim_end_matches(['\r', '\n']).ends_with('"')
+}
+
+/// The first bytes of a file that can be read; of pipes none, as they can be read only once.
+fn readable(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = path.metadata()?;
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut start = Vec::new();
+    if kind.is_file() {
+        File::open(path)?.take(512).read_to_end(&mut start)?;
+    }
+    Ok(start)
 }
 
 /// What a file holds in place of a table.
@@ -186,8 +280,11 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         let shown = |path: &Path| path.strip_prefix(folder.path()).unwrap_or(path).display().to_string();
-        let rows = read(&path, delimiter(&path).unwrap())?;
-        Ok(rows.into_iter().map(|row| (row.sample, shown(&row.path))).collect())
+        // The files themselves are not here.
+        let sheet = Sheet { path: &path, delimiter: delimiter(&path).unwrap() };
+        let bytes = sheet.bytes()?;
+        let listed = sheet.listed(decode_file(&bytes, &path, Fault::InputSheet)?)?;
+        Ok(listed.into_iter().map(|row| (row.sample, shown(&row.path))).collect())
     }
 
     fn row(sample: &str, path: &str) -> (String, String) {
@@ -237,12 +334,33 @@ mod tests {
         refused("s.csv", b"sample;file\na;b\n", &["line 1", "semicolons"]);
         refused("s.tsv", b"sample\treads\na\tb\n", &["line 1", "no column `file`"]);
         refused("s.tsv", b"sample\tfile\tfile\na\tb\tc\n", &["line 1", "two columns `file`"]);
-        refused("s.tsv", b"sample\tfile\na\n", &["line 2", "2 columns", "1 columns"]);
+        refused("s.tsv", b"sample\tfile\na\n", &["line 2", "2 columns", "1 column"]);
         refused("s.tsv", b"sample\tfile\na\tb\n\tc\n", &["line 3", "no sample"]);
         refused("s.csv", b"sample,fastq_1,fastq_2\na,,\n", &["line 2", "no file"]);
         refused("s.tsv", b"sample\tfile\n", &["no files"]);
         refused("s.tsv", b"sample\tfile\na\tx.fa\nb\tx.fa\na\tx.fa\n", &["line 4", "x.fa of a, as in line 2"]);
         refused("s.tsv", b"sample\tfile\na\x1Bb\tx.fa\n", &["control character"]);
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_not_closed_is_told_with_its_line() {
+        for text in [
+            "sample,file,note\nz,z.fa,\na,\"x.fa,\nb,y.fa,\n",
+            "sample,file,note\nz,z.fa,\na,x.fa,\"5 mm\nb,y.fa,\n",
+            "sample,file,note\nz,z.fa,\na,\"x.fa,\nb,\"y.fa,\n",
+            "sample,file,note\nz,z.fa,\n\"a,x.fa,\nb,y.fa,\n",
+        ] {
+            refused("s.csv", text.as_bytes(), &["line 3", "quotation mark", "not closed"]);
+        }
+        refused("s.csv", b"sample,\"file\na,x.fa\n", &["line 1", "not closed"]);
+        // Marks within a cell, and a note of two lines, are what they are.
+        let right = "sample,file,note\na,x.fa,5\" disk\nb,y.fa,\"two\nlines\"\nc,z.fa,5\" disk\n";
+        assert_eq!(written("s.csv", right.as_bytes()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn blank_lines_count_as_lines() {
+        refused("s.tsv", b"sample\tfile\n\n\r\na\tx.fa\n\n\tx.fa\n", &["line 6", "no sample"]);
     }
 
     #[test]
@@ -253,7 +371,7 @@ mod tests {
             &["line 2", "not UTF-8", "byte 2 of the line is 0xF6", "iconv"],
         );
         let wide: Vec<u8> = "\u{feff}sample\tfile\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        refused("s.tsv", &wide, &["UTF-16"]);
+        refused("s.tsv", &wide, &["iconv -f UTF-16LE"]);
     }
 
     #[test]

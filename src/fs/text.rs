@@ -55,13 +55,14 @@ impl NotText {
     }
 
     /// What the user can do.
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> String {
         match self {
-            Self::Wide(_) => "save it as UTF-8, as with `iconv -f UTF-16 -t UTF-8`",
+            Self::Wide(name) => format!("save it as UTF-8, as with `iconv -f {name} -t UTF-8`"),
             Self::Invalid { .. } => {
                 "save it as UTF-8, as with `iconv -f LATIN1 -t UTF-8`; if it is not a text file, name the right one"
+                    .into()
             }
-            Self::Cut { .. } => "the file may be cut short: copy or download it again",
+            Self::Cut { .. } => "the file may be cut short: copy or download it again".into(),
         }
     }
 
@@ -105,9 +106,10 @@ pub fn read(path: &Path, fault: Fault) -> io::Result<Result<String>> {
 /// Encodings of two or four bytes per character, told by a byte order mark or by the zeros of ASCII letters.
 fn wide(bytes: &[u8]) -> Option<&'static str> {
     Some(match bytes {
-        [0xFF, 0xFE, 0, 0, ..] | [1..=0x7F, 0, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] | [0, 0, 0, 1..=0x7F, ..] => "UTF-32",
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "UTF-16",
-        [1..=0x7F, 0, 1..=0x7F, 0, ..] | [0, 1..=0x7F, 0, 1..=0x7F, ..] => "UTF-16",
+        [0xFF, 0xFE, 0, 0, ..] | [1..=0x7F, 0, 0, 0, ..] => "UTF-32LE",
+        [0, 0, 0xFE, 0xFF, ..] | [0, 0, 0, 1..=0x7F, ..] => "UTF-32BE",
+        [0xFF, 0xFE, ..] | [1..=0x7F, 0, 1..=0x7F, 0, ..] => "UTF-16LE",
+        [0xFE, 0xFF, ..] | [0, 1..=0x7F, 0, 1..=0x7F, ..] => "UTF-16BE",
         _ => return None,
     })
 }
@@ -145,11 +147,15 @@ mod tests {
     #[test]
     fn wide_encodings_are_named_with_or_without_their_mark() {
         for text in ["\u{feff}{\"a\": 1}", "{\"a\": 1}"] {
-            for bytes in [utf16(text, u16::to_le_bytes), utf16(text, u16::to_be_bytes)] {
-                assert_eq!(decode(&bytes), Err(NotText::Wide("UTF-16")), "{bytes:?}");
-            }
-            for bytes in [utf32(text, u32::to_le_bytes), utf32(text, u32::to_be_bytes)] {
-                assert_eq!(decode(&bytes), Err(NotText::Wide("UTF-32")), "{bytes:?}");
+            for (bytes, name) in [
+                (utf16(text, u16::to_le_bytes), "UTF-16LE"),
+                (utf16(text, u16::to_be_bytes), "UTF-16BE"),
+                (utf32(text, u32::to_le_bytes), "UTF-32LE"),
+                (utf32(text, u32::to_be_bytes), "UTF-32BE"),
+            ] {
+                assert_eq!(decode(&bytes), Err(NotText::Wide(name)), "{bytes:?}");
+                let advice = NotText::Wide(name).advice();
+                assert!(advice.contains(&format!("`iconv -f {name} -t UTF-8`")), "{advice}");
             }
         }
     }

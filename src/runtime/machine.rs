@@ -2,9 +2,13 @@
 
 use std::env;
 use std::fmt;
+use std::sync::Once;
 use std::thread;
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+use crate::error::printable;
+use crate::units::counted;
 
 /// A derived number and the reason for it, for `info` and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,29 +29,48 @@ impl fmt::Display for Derived {
 const LIMITS: [&str; 2] = ["SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"];
 
 /// Processors this process may use: affinity and cgroup quota, and never more than the scheduler or OpenMP's variable allow.
+/// A variable that holds something else gets a warning, once.
 pub fn cpus() -> Derived {
+    static WARNED: Once = Once::new();
     let allowed = thread::available_parallelism().map_or(1, usize::from);
-    let limits = LIMITS.map(|name| (name, env::var(name).ok()));
+    let limits = LIMITS.map(|name| (name, env::var_os(name).map(|text| text.to_string_lossy().into_owned())));
+    WARNED.call_once(|| unusable(&limits).iter().for_each(|warning| log::warn!("{warning}")));
     let (value, reason) = fewest(allowed, &limits);
     Derived { value, reason }
 }
 
 /// The smallest of `allowed` and of the variables that hold a number, and what it comes from.
 fn fewest(allowed: usize, limits: &[(&str, Option<String>)]) -> (usize, String) {
-    // OMP_NUM_THREADS may be a list; its first number is that of the outermost level.
-    let number = |text: &String| text.split(',').next().and_then(|first| first.trim().parse::<usize>().ok());
-    let limits = limits.iter().filter_map(|(name, text)| Some((number(text.as_ref()?)?, *name)));
-    match limits.filter(|(limit, _)| (1..allowed).contains(limit)).min() {
+    let limits = limits.iter().filter_map(|(name, text)| Some((limit(text.as_ref()?)?, *name)));
+    match limits.filter(|(limit, _)| *limit < allowed).min() {
         Some((limit, name)) => (limit, format!("{name}; affinity and cgroup allow {allowed}")),
         None => (allowed, "affinity and cgroup quota".to_owned()),
     }
 }
 
-/// Threads that tokenise and plan: `min(cpus / gpus, 8)`, at least one.
+/// The number of processors that a variable holds. OMP_NUM_THREADS may be a list; its first number is that of the outermost
+/// level.
+fn limit(text: &str) -> Option<usize> {
+    text.split(',').next()?.trim().parse().ok().filter(|limit| *limit > 0)
+}
+
+/// What is wrong with variables that hold something else.
+fn unusable(limits: &[(&str, Option<String>)]) -> Vec<String> {
+    let held = limits.iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+    let wrong = held.filter(|(_, text)| !text.trim().is_empty() && limit(text).is_none());
+    let told = wrong.map(|(name, text)| {
+        let text = printable(text, 100);
+        format!("{name} is '{text}', which is not a number of processors: it is ignored")
+    });
+    told.collect()
+}
+
+/// Threads that tokenise and plan: the processors of each GPU, at least one and at most 8.
 pub fn dataloader_workers(gpus: usize) -> Derived {
     let cpus = cpus().value;
     let value = (cpus / gpus.max(1)).clamp(1, 8);
-    Derived { value, reason: format!("min(cpus / gpus, 8) of {cpus} cpus, {gpus} gpus") }
+    let [processors, gpus] = [(cpus, "processor"), (gpus, "GPU")].map(|(number, noun)| counted(number as u64, noun));
+    Derived { value, reason: format!("processors per GPU, at most 8: {processors}, {gpus}") }
 }
 
 /// Memory this process may use, in bytes: the smaller of the machine's and the cgroup's.
@@ -103,6 +126,19 @@ mod tests {
         ] {
             let (found, reason) = of(slurm, omp);
             assert!(found == value && reason.contains(named), "'{slurm}' '{omp}': {found}, {reason}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_holds_no_number_of_processors_is_told() {
+        let told = |text: &str| unusable(&[("SLURM_CPUS_PER_TASK", Some(text.to_owned())), ("OMP_NUM_THREADS", None)]);
+        for wrong in ["abc", "0", "-1", "1.5", "4x,2"] {
+            let warnings = told(wrong);
+            assert!(warnings.len() == 1 && warnings[0].contains("SLURM_CPUS_PER_TASK"), "{wrong}: {warnings:?}");
+            assert!(warnings[0].contains(&format!("'{wrong}'")), "{warnings:?}");
+        }
+        for right in ["4", " 4 ", "4,1", "", "1000"] {
+            assert_eq!(told(right), [""; 0], "{right}");
         }
     }
 

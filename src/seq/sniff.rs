@@ -72,10 +72,17 @@ pub(super) fn format(head: &[u8], line: u64, source: &Source) -> Result<Format> 
 fn no_header(head: &[u8], source: &Source) -> Error {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
     if is_sample_sheet(line) {
+        let named = matches!(source, Source::Path(path) if path.extension().is_some_and(|extension| {
+            extension.eq_ignore_ascii_case("tsv") || extension.eq_ignore_ascii_case("csv")
+        }));
+        let advice = match named {
+            true => "`run` and `chunk` take sample sheets; here, give the files that it lists",
+            false => "save it as a file that ends in .tsv or .csv, and name that file",
+        };
         return source
             .fault(Fault::InputSheet, format!("{source} is a sample sheet"))
-            .expected("FASTA or FASTQ, or the name of a sample sheet that ends in .tsv or .csv")
-            .advice("save it as a file that ends in .tsv or .csv, and name that file");
+            .expected("FASTA or FASTQ; or, for `run` and `chunk`, a sample sheet whose name ends in .tsv or .csv")
+            .advice(advice);
     }
     if let Some((name, advice)) = text_of_another_kind(line) {
         return source.fault(Fault::InputFormat, format!("{source} is {name}")).expected(SUPPORTED).advice(advice);
@@ -231,6 +238,17 @@ fn archive(head: &[u8], source: &Source) -> Option<Error> {
     )
 }
 
+/// An encoding of two or four bytes per character, told by its byte order mark or by the zeros around a first `>` or `@`.
+fn wide(head: &[u8]) -> Option<&'static str> {
+    Some(match head {
+        [0xFF, 0xFE, 0, 0, ..] | [b'>' | b'@', 0, 0, 0, ..] => "UTF-32LE",
+        [0, 0, 0xFE, 0xFF, ..] | [0, 0, 0, b'>' | b'@', ..] => "UTF-32BE",
+        [0xFF, 0xFE, ..] | [b'>' | b'@', 0, ..] => "UTF-16LE",
+        [0xFE, 0xFF, ..] | [0, b'>' | b'@', ..] => "UTF-16BE",
+        _ => return None,
+    })
+}
+
 /// A well-known format of another kind.
 fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
     let starts =
@@ -238,9 +256,9 @@ fn foreign_text(head: &[u8], source: &Source) -> Option<Error> {
     let error = |fault, name: &str, advice: &str| {
         Some(source.fault(fault, format!("{source} is {name}")).expected(SUPPORTED).advice(advice))
     };
-    let zero_in_ascii = matches!(head, [0, b'>' | b'@', ..] | [b'>' | b'@', 0, ..]);
-    if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) || zero_in_ascii {
-        return error(Fault::InputEncoding, "text in UTF-16 or UTF-32", "save it as plain ASCII or UTF-8 text");
+    if let Some(name) = wide(head) {
+        let advice = format!("save it as plain ASCII or UTF-8 text, as with `iconv -f {name} -t UTF-8`");
+        return error(Fault::InputEncoding, &format!("text in {name}"), &advice);
     }
     let right = "name the right file";
     let binary = match head {

@@ -83,6 +83,12 @@ impl PublishedHead {
 }
 
 impl Catalogue {
+    /// The names of all models.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let encoders = self.encoders.iter().map(|encoder| encoder.name.as_str());
+        encoders.chain(self.heads.iter().map(|head| head.name.as_str()))
+    }
+
     /// The encoder of this name.
     pub fn encoder(&self, name: &str) -> Option<&PublishedEncoder> {
         self.encoders.iter().find(|encoder| encoder.name == name)

@@ -13,6 +13,7 @@ use scan::{Source, Token};
 /// Module, and the modules it may use. `main` may use all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("nearest", &[]),
     ("units", &["error"]),
     ("fs", &["error", "units"]),
     ("seq", &["error", "units"]),
@@ -37,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("bundle", &["error", "units", "fs", "weights", "tokenize", "model::schema"]),
+    ("bundle", &["error", "nearest", "units", "fs", "weights", "tokenize", "model::schema"]),
     ("config", &["error", "units", "fs::text"]),
     (
         "embed",
@@ -46,9 +47,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
     (
         "commands",
-        &["error", "units", "config", "fs", "weights::catalogue", "hub", "bundle", "store", "runtime", "embed"],
+        &[
+            "error",
+            "nearest",
+            "units",
+            "config",
+            "fs",
+            "weights::catalogue",
+            "hub",
+            "bundle",
+            "store",
+            "runtime",
+            "embed",
+        ],
     ),
-    ("cli", &["error", "units", "config"]),
+    ("cli", &["error", "nearest", "units", "config"]),
 ];
 
 /// Library, and the files or folders of `src` that may name it.

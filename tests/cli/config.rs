@@ -321,3 +321,148 @@ fn a_name_from_another_program_in_the_file_names_the_option_here() {
         sandbox.run(&["run", "x.fa", "--config", "c.yaml"]).says(&[&format!("did you mean {nearest}?")]);
     }
 }
+
+#[test]
+fn every_switch_takes_every_word_for_yes_and_no() {
+    let sandbox = sandbox();
+    let run = ["chunk", "x.fa", "-o", "out", "--print-config"];
+    for switch in ["resume", "overwrite", "legacy", "quiet", "strict-input", "allow-empty"] {
+        let variable = format!("VIRNUCPRO_{}", switch.to_uppercase().replace('-', "_"));
+        for word in ["true", "yes", "on", "1", "false", "no", "off", "0", "Off", "NO"] {
+            let listing = run_with(&sandbox, &[(&variable, word)], &run).ok().stdout;
+            assert_eq!(setting(&listing, switch).1, "environment", "{switch}: {word}");
+            let file = sandbox.write("c.yaml", format!("{switch}: {word}\n")).display().to_string();
+            let listing = listing_of(&[&run[..4], &["--config", &file]].concat());
+            assert_eq!(setting(&listing, switch).1, "file", "{switch}: {word}");
+        }
+        let ran = run_with(&sandbox, &[(&variable, "maybe")], &run);
+        ran.fails(78, "VN-CONFIG");
+        ran.says(&["true, yes, on or 1 is expected, or false, no, off or 0", &variable]);
+    }
+    // They are followed, too.
+    sandbox.run(&["chunk", "x.fa", "-o", "out"]).ok();
+    for word in ["no", "0", "off"] {
+        let again = run_with(&sandbox, &[("VIRNUCPRO_RESUME", word)], &["chunk", "x.fa", "-o", "out"]).ok();
+        assert!(!again.stderr.contains("already complete"), "{word}: {}", again.told());
+        let again = sandbox.run(&["chunk", "x.fa", "-o", "out", &format!("--resume={word}")]).ok();
+        assert!(!again.stderr.contains("already complete"), "{word}: {}", again.told());
+    }
+}
+
+fn listing_of(args: &[&str]) -> String {
+    listing(args).unwrap_or_else(|error| panic!("{}", error.report("virnucpro")))
+}
+
+#[test]
+fn words_are_read_in_upper_and_lower_case() {
+    let sandbox = sandbox();
+    let args = [
+        "run",
+        "x.fa",
+        "-o",
+        "out",
+        "--model",
+        &mock(),
+        "--uracil",
+        "DROP",
+        "--letters",
+        "MASK",
+        "--device",
+        "CPU",
+        "--tables",
+        "TSV",
+        "--duplicates",
+        "Rename",
+        "--dtype",
+        "F32",
+        "--threads",
+        "AUTO",
+        "--batch-tokens",
+        "Auto",
+        "--log-level",
+        "WARN",
+        "--log-format",
+        "TEXT",
+    ];
+    sandbox.run(&args).ok();
+    assert_eq!(sandbox.json("out/windows/manifest.json")["settings"]["uracil"], "drop");
+    sandbox.run(&args).ok();
+}
+
+#[test]
+fn a_missing_value_of_the_command_line_is_not_blamed_on_the_environment() {
+    let sandbox = sandbox();
+    for set in ["minii", ""] {
+        for flag in ["-m", "--model", "-qm"] {
+            let ran = run_with(&sandbox, &[("VIRNUCPRO_MODEL", set)], &["run", "x.fa", "-o", "out", flag]);
+            ran.fails(64, "VN-USAGE");
+            ran.says(&["a value is required for '--model <BUNDLE>'"]);
+        }
+    }
+    let ran = run_with(&sandbox, &[("VIRNUCPRO_THREADS", "x")], &["run", "x.fa", "-o", "out", "-t", "y"]);
+    ran.fails(64, "VN-USAGE");
+    // An alias is the option, too.
+    let ran = run_with(&sandbox, &[("VIRNUCPRO_OUTPUT", "x")], &["run", "x.fa", "--outdir"]);
+    ran.fails(64, "VN-USAGE");
+}
+
+#[test]
+fn the_help_names_variables_that_are_set_to_nothing() {
+    let sandbox = sandbox();
+    for args in [&["run", "--help"][..], &["help", "run"]] {
+        let help = run_with(&sandbox, &[("VIRNUCPRO_MODEL", "")], args).ok().stdout;
+        assert!(help.contains("[env: VIRNUCPRO_MODEL]"), "{help}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = sandbox();
+    for variable in ["VIRNUCPRO_WINDOW", "VIRNUCPRO_RESUME", "VIRNUCPRO_LOG_LEVEL"] {
+        let mut command = sandbox.command(&["run", "x.fa", "-o", "out"]);
+        command.env(variable, std::ffi::OsStr::from_bytes(b"\xff"));
+        let ran = Ran::of(command);
+        ran.fails(78, "VN-CONFIG");
+        ran.says(&[variable]);
+    }
+    let mut command = sandbox.command(&["run", "x.fa", "-o", "out", "-w"]);
+    command.arg(std::ffi::OsStr::from_bytes(b"\xff"));
+    Ran::of(command).fails(64, "VN-USAGE");
+}
+
+#[test]
+fn an_error_of_the_file_names_the_line() {
+    let sandbox = sandbox();
+    for line in ["windw: 300", "window: 2", "window: [300, 500]", "window: {a: b}", "legacy: maybe", "\"window\" : 2"] {
+        sandbox.write("c.yaml", format!("# a comment\nmodel: mini\n\n{line}\nquiet: true\n"));
+        let json = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]).fails(78, "VN-CONFIG");
+        assert_eq!((json["file"].as_str(), json["line"].as_u64()), (Some("c.yaml"), Some(4)), "{line}");
+    }
+}
+
+#[test]
+fn what_cannot_stand_in_the_file_is_told_as_such() {
+    let sandbox = sandbox();
+    for (name, told) in [
+        ("in", "inputs are named on the command line"),
+        ("inputs", "inputs are named on the command line"),
+        ("config", "VIRNUCPRO_CONFIG"),
+        ("print-config", "--print-config is given on the command line alone"),
+        ("version", "--version is given on the command line alone"),
+        ("name", "--name is an option of models import"),
+        ("url", "--url is an option of models fetch"),
+        ("no-resume", "write `resume: false`"),
+        ("gpu", "did you mean device?"),
+        ("window_size", "did you mean window?"),
+    ] {
+        sandbox.write("c.yaml", format!("{name}: x\n"));
+        let ran = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]);
+        ran.fails(78, "VN-CONFIG");
+        ran.says(&[told]);
+        assert!(told.contains("did you mean") || !ran.stderr.contains("did you mean"), "{}", ran.told());
+    }
+    sandbox.write("c.yaml", "samples: x\n");
+    let ran = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]);
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.told());
+}

@@ -68,7 +68,7 @@ fn arguments_that_contradict_the_contract_are_64() {
         case(&["run", "x.fa", "-o", "o", "--viral-share", "NaN"], 64, "VN-USAGE", &["NaN"]),
         case(&["run", "x.fa", "-o", "out", "--device", "gpu"], 64, "VN-USAGE", &["gpu", "cuda:0,2"]),
         case(&["run", "x.fa", "-o", "out", "--dtype", "int8"], 64, "VN-USAGE", &["int8", "bf16"]),
-        case(&["run", "x.fa", "-o", "out", "--batch-tokens", "0"], 64, "VN-USAGE", &["at least 1"]),
+        case(&["run", "x.fa", "-o", "out", "--batch-tokens", "0"], 64, "VN-USAGE", &["from 1 to 1024M"]),
         case(&["run", "x.fa", "-o", "out", "--threads", "0"], 64, "VN-USAGE", &["--threads"]),
         case(&["run", "x.fa", "-o", "out", "--attempt", "0"], 64, "VN-USAGE", &["--attempt"]),
         case(&["chunk", "x.fa", "-o", "out", "--window", "2"], 64, "VN-USAGE", &["from 3"]),

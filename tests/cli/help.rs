@@ -211,6 +211,52 @@ fn the_log_level_chooses_which_messages_come() {
 }
 
 #[test]
+fn the_help_is_at_most_100_columns_wide() {
+    let sandbox = Sandbox::new();
+    for command in commands() {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let mut ran = sandbox.command(&words);
+        let output = ran.env("COLUMNS", "200").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (options, _) = text.split_once("Examples:").unwrap();
+        assert!(options.lines().all(|line| line.chars().count() <= 100), "{command:?}: {text}");
+    }
+}
+
+#[test]
+fn the_help_of_inputs_names_every_column_of_a_sheet() {
+    for command in ["run", "chunk"] {
+        let text = help(&[command.to_owned()]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for column in ["`sample`", "`file`", "`fasta`", "`fastq_1`", "`fastq_2`"] {
+            assert!(text.contains(column), "{column}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_is_told_in_the_form_asked_for() {
+    let sandbox = Sandbox::new();
+    let lines = |set: &[(&str, &str)], args: &[&str]| {
+        let mut command = sandbox.command(args);
+        command.envs(set.iter().copied());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (set, args) in [
+        (&[("VIRNUCPRO_LOG_FORMAT", "json")][..], &["run", "--frobnicate"][..]),
+        (&[("VIRNUCPRO_LOG_FORMAT", "JSON")], &["run"]),
+        (&[], &["run", "--log-format", "json"]),
+        (&[("VIRNUCPRO_LOG_FORMAT", "text")], &["run", "--log-format=json"]),
+    ] {
+        let text = lines(set, args);
+        assert_eq!((text.lines().count(), json_lines(&text)[0]["code"].as_str()), (1, Some("VN-USAGE")), "{text}");
+    }
+    let text = lines(&[("VIRNUCPRO_LOG_FORMAT", "json")], &["run", "--log-format", "text"]);
+    assert!(text.starts_with("virnucpro: error[VN-USAGE]") && text.lines().count() > 2, "{text}");
+}
+
+#[test]
 fn debug_messages_tell_settings_and_what_was_done_and_why() {
     let sandbox = Sandbox::new();
     sandbox.write("x.fa", crate::support::Random::new(3).fasta(5, 1200));

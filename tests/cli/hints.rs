@@ -146,6 +146,10 @@ fn an_unknown_variable_is_told_with_the_nearest_known_one() {
         ("VIRNUCPRO_MODLE", "; did you mean VIRNUCPRO_MODEL?\n"),
         ("VIRNUCPRO_BATCH_TOKEN", "; did you mean VIRNUCPRO_BATCH_TOKENS?\n"),
         ("VIRNUCPRO_HOME", " is not known and is ignored\n"),
+        ("VIRNUCPRO_FORCE", "; did you mean VIRNUCPRO_OVERWRITE?\n"),
+        ("VIRNUCPRO_OUTDIR", "; did you mean VIRNUCPRO_OUTPUT?\n"),
+        ("VIRNUCPRO_GPU", "; did you mean VIRNUCPRO_DEVICE?\n"),
+        ("VIRNUCPRO_WINDOW_SIZE", "; did you mean VIRNUCPRO_WINDOW?\n"),
     ] {
         let ran = run(variable, &chunk).ok();
         ran.says(&["warn: ", variable, hint]);
@@ -184,4 +188,140 @@ fn the_embedded_bundle_has_no_path_to_print() {
     assert_eq!(ran.stdout, "");
     let path = sandbox.run(&["models", "path", &mock()]).ok().stdout;
     assert!(std::path::Path::new(path.trim_end()).is_dir(), "{path}");
+}
+
+#[test]
+fn an_option_before_its_command_is_shown_in_its_place() {
+    for (line, right) in [
+        ("--threads 2 run s1.fa -o o", "`virnucpro run --threads 2 s1.fa -o o`"),
+        ("--threads=2 run s1.fa -o o", "`virnucpro run --threads=2 s1.fa -o o`"),
+        ("-w 300 run s1.fa", "`virnucpro run -w 300 s1.fa`"),
+        ("-o o run s1.fa", "`virnucpro run -o o s1.fa`"),
+        ("--model mini -q run s1.fa", "`virnucpro run --model mini -q s1.fa`"),
+        ("models --device cpu verify mini", "`virnucpro models verify --device cpu mini`"),
+        ("-t2 models verify mini --digests-only", "`virnucpro models verify -t2 mini --digests-only`"),
+    ] {
+        hints(line, &["stands before its command", "come after it", right]);
+    }
+    hints("--thread 2 run s1.fa -o o", &["did you mean --threads?"]);
+}
+
+#[test]
+fn the_help_of_help_is_help_and_its_hints_do_not_go_in_a_circle() {
+    for (line, start) in
+        [("help --help", "Finds viral DNA"), ("help -h", "Finds viral DNA"), ("models help --help", "List,")]
+    {
+        let words = ["virnucpro"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+        let Ok(Asked::Text(text)) = cli::parse(words) else { panic!("{line}") };
+        assert!(text.starts_with(start), "{line}: {text}");
+    }
+    hints("help rnu", &["'rnu' is not a command of virnucpro\n", "`virnucpro help run`", "see `virnucpro --help`"]);
+    hints("help models lst", &["`virnucpro help models list`", "see `virnucpro models --help`"]);
+}
+
+#[test]
+fn a_number_below_zero_is_a_wrong_value_and_not_an_option() {
+    hints("run x.fa -o o --window -5", &["'-5' for '--window <N>'", "a whole number from 3 to 10000"]);
+    hints("run x.fa -o o --threads -1", &["'-1' for '--threads <N>'", "auto or a whole number from 1 to 1024"]);
+    hints("run x.fa -o o -t -1", &["auto or a whole number from 1 to 1024"]);
+    hints("run x.fa -o o --viral-share -0.5", &["a number from 0 to 1 is expected"]);
+    hints("run x.fa -o o --batch-tokens -4", &["a number of tokens from 1 to 1024M is expected"]);
+    hints("models fetch --timeout -1", &["a number of seconds from 0.1 to 3600"]);
+    // What stands where an option is expected is one still.
+    hints("run -5 -o o", &["'-5' is not an option"]);
+    hints("run x.fa -o -5", &["'-5' is not an option"]);
+}
+
+#[test]
+fn bounds_are_told_in_the_same_words_everywhere() {
+    hints("run x.fa -o o --attempt 0", &["a whole number from 1 to 20 is expected"]);
+    hints("run x.fa -o o --prefetch 0", &["a whole number from 1 to 1024 is expected"]);
+    hints("run x.fa -o o --shard-frames 0", &["a whole number from 1 to 10000000 is expected"]);
+    for tokens in ["0", "k", "many", "2000M"] {
+        hints(
+            &format!("run x.fa -o o --batch-tokens {tokens}"),
+            &["a number of tokens from 1 to 1024M is expected, as 4096 or 16k (or 'auto')"],
+        );
+    }
+}
+
+#[test]
+fn models_and_devices_have_nearest_names_too() {
+    hints("run x.fa -o o --device gpu", &["did you mean cuda?"]);
+    hints("run x.fa -o o --device gpu:1", &["did you mean cuda:1?"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("models/vnp-500/bundle.yaml", "");
+    let says = |args: &[&str], code, fault, part: &str| {
+        let ran = sandbox.run(args);
+        ran.fails(code, fault);
+        ran.says(&[part]);
+    };
+    let run = |model| ["run", "x.fa", "-o", "o", "--models", "models", "--model", model];
+    sandbox.write("x.fa", ">a\nACGT\n");
+    says(&run("minii"), 78, "VN-MODEL-MISSING", "did you mean mini?");
+    says(&run("vpn-500"), 78, "VN-MODEL-MISSING", "did you mean vnp-500?");
+    assert!(!sandbox.run(&run("frobnicate")).stderr.contains("did you mean"));
+    says(&["models", "verify", "minii"], 78, "VN-MODEL-MISSING", "did you mean mini?");
+    says(&["models", "fetch", "esm2-3bb", "--offline"], 64, "VN-USAGE", "did you mean esm2-3b?");
+    says(&["models", "fetch", "dnaberts@main", "--offline"], 64, "VN-USAGE", "did you mean dnabert-s?");
+    let import = ["models", "import", "--name", "x", "--dnabert", "dnabertt-s", "--esm", "e", "--head", "h"];
+    says(&import, 78, "VN-MODEL-MISSING", "did you mean dnabert-s?");
+}
+
+#[test]
+fn a_folder_for_fetched_models_is_told_to_be_the_hubs_cache() {
+    for option in ["-o", "--output", "--outdir", "--cache-dir"] {
+        hints(&format!("models fetch esm2-8m {option} x"), &["HF_HUB_CACHE"]);
+        assert!(!refusal(&format!("models fetch esm2-8m {option} x")).contains("did you mean"));
+    }
+}
+
+#[test]
+fn a_long_dash_of_a_word_processor_is_recognised() {
+    for (words, right) in [
+        (&["—output", "o"][..], "write --output;"),
+        (&["–output=o"], "write --output=o;"),
+        (&["–o", "o"], "write -o;"),
+        (&["−o", "o"], "write -o;"),
+    ] {
+        hints(&format!("run x.fa {}", words.join(" ")), &["a long dash", right]);
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("–x.fa", ">a\nATGGCCGCA\n");
+    sandbox.run(&["chunk", "–x.fa", "-o", "o"]).ok();
+}
+
+#[test]
+fn what_is_no_path_is_told_as_such() {
+    let sandbox = Sandbox::new();
+    for file in ["a.fa", "b.fa", "c,d.fa"] {
+        sandbox.write(file, format!(">{file}\nATGGCCGCA\n"));
+    }
+    for command in ["run", "chunk", "embed-dnabert", "predict"] {
+        let ran = sandbox.run(&[command, "a.fa,b.fa", "-o", "o"]);
+        ran.fails(64, "VN-USAGE");
+        ran.says(&["write a.fa b.fa"]);
+        let ran = sandbox.run(&[command, "https://example.org/a.fa", "-o", "o"]);
+        ran.fails(66, "VN-IN-MISSING");
+        ran.says(&["download the file first"]);
+    }
+    let ran = sandbox.run(&["merge", "--dnabert", "a.fa,b.fa", "--esm", "a.fa", "-o", "o"]);
+    ran.fails(64, "VN-USAGE");
+    let ran = sandbox.run(&["chunk", "~/a.fa", "-o", "o"]);
+    ran.fails(66, "VN-IN-MISSING");
+    ran.says(&["expands ~"]);
+    sandbox.run(&["chunk", "c,d.fa", "-o", "o"]).ok();
+}
+
+#[test]
+fn a_limit_that_is_no_number_of_processors_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", ">a\nATGGCCGCA\n");
+    for variable in ["SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"] {
+        let mut command = sandbox.command(&["run", "x.fa", "-m", &mock(), "-o", variable]);
+        command.env(variable, "abc");
+        let ran = Ran::of(command).ok();
+        let told = format!("{variable} is 'abc', which is not a number of processors");
+        assert_eq!(ran.stderr.matches(&told).count(), 1, "{}", ran.told());
+    }
 }
