@@ -375,11 +375,11 @@ impl Error {
         }
         for (name, value) in [("record", &c.record), ("expected", &c.expected), ("found", &c.found)] {
             if let Some(value) = value {
-                field(name, printable(value, 200));
+                field(name, printable(value, 600));
             }
         }
         for cause in self.causes() {
-            field("cause", printable(&cause, 300));
+            field("cause", printable(&cause, 600));
         }
         if let Some(advice) = &c.advice {
             field("to do", printable(advice, 600));

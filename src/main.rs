@@ -12,6 +12,7 @@ use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
 use virnucpro::runtime::{interrupt, memory};
+use virnucpro::seq;
 use virnucpro::stages::{chunk, embed, merge, predict, run};
 
 #[global_allocator]
@@ -78,7 +79,7 @@ fn work() -> Result<()> {
     logging::install(level(&global), format, progress.bars());
     let _ = VOICE.set(Voice { command: name, format });
     memory::prepare(told, partial::discard_all);
-    if let Err(error) = interrupt::install(last_words) {
+    if let Err(error) = interrupt::install(interrupt::Work { is_waiting: seq::is_waiting, last_words }) {
         log::warn!("signals will end the program at once: {error}");
     }
     warnings.iter().for_each(|warning| log::warn!("{warning}"));

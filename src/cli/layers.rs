@@ -244,6 +244,7 @@ fn meant_by(name: &str, root: &Command, known: &[&Arg]) -> String {
         "config" => "it cannot stand in the file that it names: give --config or VIRNUCPRO_CONFIG; ".to_owned(),
         _ if NOT_SETTINGS.contains(&plain) => format!("{flag} is given on the command line alone; "),
         _ if is_inputs(&flag) => "inputs are named on the command line, not in the file; ".to_owned(),
+        _ if known.iter().any(|option| option.get_long() == Some(plain)) => format!("did you mean {plain}? "),
         _ => match (&near_settings(name, known)[..], by_flag) {
             (_, Some((command, _))) => format!("{flag} is an option of {command}, given on the command line alone; "),
             ([], None) => String::new(),

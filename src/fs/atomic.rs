@@ -54,6 +54,14 @@ impl AtomicFile {
         &self.name.target
     }
 
+    /// Size and digest of what was written so far.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn digest_so_far(&mut self) -> Result<FileDigest> {
+        self.writer.digest_so_far().map_err(|error| Error::writing(&self.name.target, error))
+    }
+
     /// Makes the file durable and gives it its final name.
     ///
     /// # Errors

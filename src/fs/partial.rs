@@ -47,7 +47,7 @@ pub fn create<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result
         match make(&path) {
             Ok(made) => return Ok((path, made)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::writing(&path, error)),
+            Err(error) => return Err(Error::writing(target, error)),
         }
     }
 }

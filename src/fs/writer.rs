@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use super::digest::ContentHash;
+use super::digest::{ContentHash, FileDigest};
 use super::durable;
 use crate::error::{Error, Result};
 
@@ -132,6 +132,14 @@ impl<H: ContentHash> FileWriter<H> {
         };
         beside.update(bytes)?;
         if self.bytes / FLUSH > before { durable::sync(&self.file) } else { Ok(()) }
+    }
+}
+
+impl FileWriter<blake3::Hasher> {
+    /// Digest of what was written so far.
+    pub(super) fn digest_so_far(&mut self) -> io::Result<FileDigest> {
+        self.drain()?;
+        Ok(FileDigest::from(&self.hasher))
     }
 }
 

@@ -30,14 +30,20 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// How often a wait looks for signals.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// What is done when the process must end without its work having returned.
-pub type LastWords = fn(&Error);
+/// What the watch over signals needs to know of the work.
+#[derive(Clone, Copy)]
+pub struct Work {
+    /// Whether it waits for another process and cannot come to a safe point by itself.
+    pub is_waiting: fn() -> bool,
+    /// What is done when the process must end without the work having returned.
+    pub last_words: fn(&Error),
+}
 
 /// Installs the handlers. Without this call [`check`] never stops anything.
 ///
 /// # Errors
 /// The operating system refuses a handler.
-pub fn install(last_words: LastWords) -> Result<()> {
+pub fn install(work: Work) -> Result<()> {
     let flags = FLAGS.get_or_init(|| Flags { interrupted: Arc::default(), terminated: Arc::default() });
     let refused = |error: io::Error| Error::new(Fault::Bug, "a signal cannot be handled").caused_by(error);
     for (signal, stop) in [(SIGINT, &flags.interrupted), (SIGTERM, &flags.terminated), (SIGHUP, &flags.terminated)] {
@@ -46,32 +52,41 @@ pub fn install(last_words: LastWords) -> Result<()> {
     // A file that grows beyond its limit is an error of writing, not the end of the process.
     flag::register(SIGXFSZ, Arc::default()).map_err(refused)?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
-    threads::spawn("signals", move || watch(signals, last_words)).map(drop)
+    threads::spawn("signals", move || watch(signals, work)).map(drop)
 }
 
 /// Ends the process when work has not stopped in time after a signal, or when a second request arrives.
-fn watch(mut signals: Signals, last_words: LastWords) {
+fn watch(mut signals: Signals, work: Work) {
     let mut first: Option<Instant> = None;
     for _ in signals.forever() {
         match first {
             None => {
                 first = Some(Instant::now());
-                log::warn!("stopping at the next safe point; ask again (Ctrl-C) to stop at once");
+                log::warn!("stopping at the next safe point; a second signal (Ctrl-C) stops at once");
                 // Without this thread the user has to ask again.
                 let _ = threads::spawn("grace", move || {
-                    thread::sleep(GRACE);
-                    end(last_words);
+                    wait_for(work);
+                    end(work);
                 });
             }
             Some(first) if first.elapsed() < TOGETHER => {}
-            Some(_) => end(last_words),
+            Some(_) => end(work),
         }
     }
 }
 
-fn end(last_words: LastWords) {
+/// Gives work its time to come to an end, and less where it can do nothing but wait.
+fn wait_for(work: Work) {
+    let (started, mut waiting) = (Instant::now(), Duration::ZERO);
+    while started.elapsed() < GRACE && waiting < TOGETHER {
+        thread::sleep(TICK);
+        waiting = if (work.is_waiting)() { waiting + TICK } else { Duration::ZERO };
+    }
+}
+
+fn end(work: Work) {
     if let Err(error) = check() {
-        last_words(&error);
+        (work.last_words)(&error);
         signal_hook::low_level::exit(i32::from(error.fault().exit_code()));
     }
 }

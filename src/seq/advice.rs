@@ -98,6 +98,13 @@ enum Shape {
     Other,
 }
 
+/// Whether a word is a number followed at once by letters.
+fn is_number_and_letters(word: &[u8]) -> bool {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let letters = word.get(digits..).unwrap_or_default();
+    digits > 0 && letters.len() > 9 && letters.iter().all(u8::is_ascii_alphabetic)
+}
+
 impl Shape {
     fn of(line: &[u8], column: u64) -> Self {
         let is = |word: &[u8], kind: fn(&u8) -> bool| word.iter().all(kind);
@@ -108,6 +115,7 @@ impl Shape {
         match words.next_back() {
             Some(last) if number(first) && number(last) => Self::Numbers,
             Some(last) if (number(first) && letters(last)) || (letters(first) && number(last)) => Self::Numbered,
+            None if is_number_and_letters(first) => Self::Numbered,
             None if column == 2 && line.len() > 3 && is(line, |byte| matches!(byte, b'0'..=b'3' | b'.')) => {
                 Self::Colours
             }

@@ -23,7 +23,7 @@ pub use frame::{Frame, FrameId, OpenFrame, SixFrames, Strand};
 pub use ids::Names;
 pub use letters::{Alphabet, Letters};
 pub use shared::Limits;
-pub use source::Source;
+pub use source::{Source, is_waiting};
 pub use summary::{Compression, Format, Note, Summary};
 pub use tally::Masked;
 pub use window::{Window, Windows, windows};

@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Fault, Result};
@@ -63,6 +64,7 @@ impl Source {
         let (reader, file): (Box<dyn Read + Send>, _) = match self {
             Self::Stdin => (Box::new(io::stdin()), None),
             Self::Path(path) => {
+                let _waiting = Waiting::start(); // a named pipe without a writer
                 let file = open_file(path).map_err(|error| missing(path, error))?;
                 let identity = file.metadata().map(|metadata| Identity::of(&metadata));
                 let identity = identity.map_err(|error| missing(path, error))?;
@@ -70,8 +72,9 @@ impl Source {
                 (Box::new(file), identity.map(|identity| (handle, identity)))
             }
         };
+        let is_stream = file.is_none();
         let watch = Watch { source: self.clone(), file, tally: tally.clone() };
-        Ok((Raw { source: self.clone(), reader, tally }, watch))
+        Ok((Raw { source: self.clone(), reader, is_stream, tally }, watch))
     }
 }
 
@@ -106,7 +109,33 @@ fn missing(path: &Path, error: io::Error) -> Error {
 pub(super) struct Raw {
     source: Source,
     reader: Box<dyn Read + Send>,
+    /// Whether a read may wait for another process.
+    is_stream: bool,
     tally: Arc<Mutex<Tally>>,
+}
+
+/// Reads that may wait for another process.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a thread of this process waits for the next bytes of a pipe, and may do so for ever.
+pub fn is_waiting() -> bool {
+    WAITING.load(Ordering::Relaxed) > 0
+}
+
+/// A read under way.
+struct Waiting;
+
+impl Waiting {
+    fn start() -> Self {
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Tally {
@@ -117,6 +146,7 @@ struct Tally {
 impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            let _waiting = self.is_stream.then(Waiting::start);
             match self.reader.read(buffer) {
                 Ok(count) => {
                     let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,7 @@ use crate::seq::{
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
 use crate::store::{Fingerprint, MadeFrom, Manifest, Origin, Provenance, Row, StageDir, TableWriter};
-use crate::units::{InputPolicy, Uracil, counted};
+use crate::units::{InputPolicy, counted};
 
 const TABLES: [&str; 2] = [WindowRow::TSV, InputRow::TSV];
 /// Their copies, which only some runs write.
@@ -65,8 +65,6 @@ pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
         "window": settings.window.unwrap_or(config::DEFAULT_WINDOW),
         "shard_frames": settings.shard_frames,
         "duplicates": settings.duplicates,
-        // What --legacy implies stands in the input's digest with it.
-        "uracil": if settings.legacy { Uracil::default() } else { settings.policy.uracil },
         "letters": settings.policy.letters,
     });
     let wrote = |folder: &Path| folder.join(WindowRow::TSV).is_file() && folder.join(InputRow::TSV).is_file();
@@ -105,16 +103,14 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     let known = known_input(settings, &dir)?;
     let read_twice = known.is_some();
     if let Some(known) = known {
-        let (input, origin) = known.finish(settings);
+        let (input, origin) = known.finish(settings, dir.recorded_origin());
         dir.claim(Some(origin.clone()))?;
         if dir.all_done(&input)? {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
     }
-    if dir.holds_nothing() {
-        dir.begin()?; // nothing to lose: a folder tells whose it is from the start
-    }
+    dir.create()?;
     let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
@@ -128,7 +124,8 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
         digest.add(input, &summary);
     }
     interrupt::check()?; // a signal to a pipe's writer ends the input early
-    let (input, origin) = digest.finish(settings);
+    digest.has_uracil = pass.counts.uracil > 0;
+    let (input, origin) = digest.finish(settings, None);
     dir.claim(Some(origin.clone()))?;
     let finished = pass.finish(&input)?;
     if !read_twice && dir.holds_work() && dir.all_done(&input)? {
@@ -220,6 +217,8 @@ fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<InputD
 struct InputDigest {
     content: blake3::Hasher,
     named: blake3::Hasher,
+    /// Whether it makes a difference how U is read.
+    has_uracil: bool,
 }
 
 impl InputDigest {
@@ -230,7 +229,7 @@ impl InputDigest {
         // What was accepted without a check or with a permission is read again where it is asked for differently.
         named.update(if settings.policy.strict { b"strict\n" } else { b"" });
         named.update(if settings.allow_empty { b"allow empty\n" } else { b"" });
-        Self { content: blake3::Hasher::new(), named }
+        Self { content: blake3::Hasher::new(), named, has_uracil: true }
     }
 
     fn add(&mut self, input: &Input, summary: &Option<Summary>) {
@@ -243,16 +242,22 @@ impl InputDigest {
         self.named.update(format!("{}\t{}\t{digest}\n", input.sample, input.path.display()).as_bytes());
     }
 
-    /// What the files are made from, and the origin of all work.
-    fn finish(self, settings: &config::Chunk) -> (MadeFrom, Origin) {
+    /// What the files are made from, and the origin of all work. `recorded` is that of an earlier run, which knows more of
+    /// the same bytes than their digest.
+    fn finish(self, settings: &config::Chunk, recorded: Option<&Origin>) -> (MadeFrom, Origin) {
         let names: Vec<String> = settings.inputs.iter().map(|input| input.path.display().to_string()).collect();
         let mut cut = fingerprint(settings).settings;
         if let Some(cut) = cut.as_object_mut() {
             cut.remove("shard_frames"); // other shards hold the same frames
         }
         let digest = |hasher: blake3::Hasher| hasher.finalize().to_hex().to_string();
-        let made_from = MadeFrom::files(digest(self.named), &names);
-        (made_from.clone(), Origin { input: made_from.from, blake3: digest(self.content), cut })
+        let (made_from, blake3) = (MadeFrom::files(digest(self.named), &names), digest(self.content));
+        let known_without = recorded.is_some_and(|known| known.blake3 == blake3 && known.cut["uracil"].is_null());
+        cut["uracil"] = match self.has_uracil && !known_without {
+            true => json!(settings.policy.uracil),
+            false => json!(null),
+        };
+        (made_from.clone(), Origin { input: made_from.from, blake3, cut })
     }
 }
 
@@ -289,6 +294,8 @@ struct Text {
 struct Counts {
     bases: u64,
     frames: u64,
+    /// U, read as T or kept.
+    uracil: u64,
     statuses: BTreeMap<WindowStatus, u64>,
 }
 
@@ -336,6 +343,7 @@ impl<'a> Pass<'a> {
         }
         let summary = reader.summary().cloned();
         if let Some(summary) = &summary {
+            self.counts.uracil += summary.uracil + letters.uracil;
             summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
             warn_of_letters(&source, summary, letters);
         }

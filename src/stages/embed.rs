@@ -56,6 +56,9 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     let mut dir = StageDir::open(&settings.output, fingerprint(&bundle, settings)?, settings.resume)?;
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
     dir.claim(upstream::origin(&shards)?)?;
+    // A wrong file of the user's own should not cost the time of loading a model.
+    let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream);
+    own.into_iter().try_for_each(|shard| open(shard, settings.side).map(drop))?;
     let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
     let mut engine = None; // loaded for the first shard that is left to do
@@ -74,7 +77,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                     Some(engine) => engine,
                     None => engine.insert(load::engine(&bundle, settings.side, &settings.compute)?),
                 };
-                dir.begin()?;
+                dir.create()?;
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
                 let (proteins, sent) = mpsc::channel();
                 let vectors = ShardVectors { writer, proteins: sent, task: &task };
@@ -83,6 +86,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                 shard.prove(&read)?;
                 let source = shard.source_of(&read);
                 dir.allow(&name, &source)?;
+                dir.begin()?;
                 let rows = vectors.writer.rows();
                 let file = vectors.writer.commit(&stage.metadata(&bundle, precision, &read))?;
                 let entry = ShardEntry { computed: Some(engine.place().to_owned()), ..source.entry(rows, file) };
@@ -214,12 +218,7 @@ fn embed_shard<'a>(
     (side, proteins): (Side, Sender<Option<ProteinDigest>>),
     mut vectors: ShardVectors<'a>,
 ) -> Result<(ShardVectors<'a>, FileDigest)> {
-    let source = Source::from(shard.path.clone());
-    let alphabet = if side == Side::Dnabert { Alphabet::Nucleotide } else { Alphabet::Protein };
-    let mut reader = match held(shard) {
-        Some(held) => Reader::open_shard(&source, alphabet, FRAME_LIMITS, held)?,
-        None => Reader::open(&source, alphabet, FRAME_LIMITS)?,
-    };
+    let (source, mut reader) = open(shard, side)?;
     let mut names = Names::new(Duplicates::Error);
     let sequences = std::iter::from_fn(|| {
         let record = reader.next(&mut names)?;
@@ -254,6 +253,17 @@ fn protein_of(side: Side, id: &str, letters: &[u8]) -> Option<ProteinDigest> {
         Side::Dnabert => readable_protein(letters).map(|protein| ProteinDigest::of(&protein)),
         Side::Esm => Some(ProteinDigest::of(letters)),
     }
+}
+
+/// A file and its reader, once its beginning is found to be what the side takes.
+fn open(shard: &UpstreamFile, side: Side) -> Result<(Source, Reader)> {
+    let source = Source::from(shard.path.clone());
+    let alphabet = if side == Side::Dnabert { Alphabet::Nucleotide } else { Alphabet::Protein };
+    let reader = match held(shard) {
+        Some(held) => Reader::open_shard(&source, alphabet, FRAME_LIMITS, held)?,
+        None => Reader::open(&source, alphabet, FRAME_LIMITS)?,
+    };
+    Ok((source, reader))
 }
 
 /// What a shard holds that its manifest lists.

@@ -106,7 +106,7 @@ impl<'a> FrameScores<'a> {
                         self.open = Some((number, blocks));
                     }
                     None => {
-                        let digest = blocks.finish()?;
+                        let digest = blocks.finish().map_err(|error| file.explain(error))?;
                         file.prove(&digest)?;
                         self.digests.insert(number, digest);
                     }

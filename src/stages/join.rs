@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
 
     /// Ends a file of which every row was taken. Gives its digest.
     fn finish(self) -> Result<FileDigest> {
-        let digest = self.blocks.finish()?;
+        let digest = self.blocks.finish().map_err(|error| self.file.explain(error))?;
         self.file.prove(&digest)?;
         let taken = self.read - (self.block.ids.len() - self.taken);
         let expected = self.file.rows().unwrap_or(self.count as u64);
@@ -189,9 +189,10 @@ impl<'a> EsmIndex<'a> {
     pub fn of(files: &[&'a UpstreamFile]) -> Result<Self> {
         let (mut readers, mut read, mut places) = (Vec::new(), Vec::new(), HashMap::new());
         for (number, &file) in files.iter().enumerate() {
-            let digest = FileDigest::of(&file.path)?;
+            let open = || VectorReader::open(&file.path).map_err(|error| file.explain(error));
+            let digest = open()?.into_blocks(BLOCK_ROWS).finish().map_err(|error| file.explain(error))?;
             file.prove(&digest)?;
-            let reader = VectorReader::open(&file.path)?;
+            let reader = open()?;
             for (row, id) in reader.ids()?.into_iter().enumerate() {
                 if places.contains_key(&id) {
                     return Err(twice(&id, &file.path));

@@ -164,14 +164,16 @@ impl Output {
     }
 
     fn start(&mut self, dnabert: &UpstreamFile) -> Result<VectorWriter> {
-        self.dir.begin()?;
+        self.dir.create()?;
         VectorWriter::create(&self.dir.path(&file_name(dnabert)), self.dim)
     }
 
     fn finish(&mut self, dnabert: Read<'_>, writer: VectorWriter, esm: &[Read<'_>]) -> Result<()> {
         let (name, rows) = (file_name(dnabert.0), writer.rows());
         let input = made_from((dnabert.0, &dnabert.1), esm);
-        let file = writer.commit(&joined_metadata(&dnabert, esm)?)?;
+        let metadata = joined_metadata(&dnabert, esm)?;
+        self.dir.begin()?;
+        let file = writer.commit(&metadata)?;
         self.dir.record(&name, input.entry(rows, file))?;
         self.count(name, rows);
         Ok(())

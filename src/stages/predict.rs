@@ -104,7 +104,7 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     let task = progress.task("predict", "frames", total);
     let head = load::head(&bundle, &settings.compute)?;
     let mut scores = FrameScores::new(&merged, head, &task)?;
-    dir.begin()?;
+    dir.create()?;
     let mut tables = Tables::create(&dir, settings)?;
     let mut pass = Pass { tables: &mut tables, model: &model.cell(), tiers: settings.tiers, counts: Counts::default() };
     let cut = pass.records(&windows.windows, &windows.inputs, &mut scores)?;
@@ -116,6 +116,7 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
         [(sequences, "sequence"), (windows, "window"), (counts.n_frames, "frame")].map(|(n, noun)| counted(n, noun));
     log::info!("predict: {sequences}, {windows}, {frames}, by {}", model.cell());
     let summary = SummaryFile::of(&model, settings.tiers, &counts);
+    dir.begin()?;
     let mut names = Vec::new();
     for (name, entry) in
         tables.commit(&dir, &summary, &Provenance { stage: "predict", input: &input, model: Some(&model) })?

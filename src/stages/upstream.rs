@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::config::{STDIN, stem};
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::FileDigest;
-use crate::store::{MadeFrom, Manifest, Origin, ShardEntry};
+use crate::store::tables::WindowRow;
+use crate::store::{MadeFrom, Manifest, Origin, Row as _, ShardEntry};
 use crate::units::counted;
 
 /// A file of the stage before.
@@ -270,6 +271,12 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
             let listed = manifest.shards.keys().map(|name| folder.join(name)).filter(has_extension);
             // `chunk` lists files of the original program, too, which are the same frames once more.
             listed.filter(|path| manifest.stage != "chunk" || is_shard(path)).collect()
+        }
+        None if stage == "chunk" && folder.join(WindowRow::TSV).exists() => {
+            return Err(Error::new(Fault::CheckpointIncomplete, format!("{} has no manifest", folder.display()))
+                .file(folder)
+                .expected("the manifest that `virnucpro chunk` wrote: it says which shards there must be")
+                .advice("run `virnucpro chunk` again with --overwrite, or give the shards themselves"));
         }
         None => {
             let entries = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;

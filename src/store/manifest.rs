@@ -80,8 +80,12 @@ impl Origin {
             let (here, there) = setting_differences(&self.cut, &other.cut);
             return (Fault::CheckpointForeign, format!("windows with {here}"), format!("windows with {there}"));
         }
-        let cell = |origin: &Self| format!("{} ({})", origin.input, origin.blake3.get(..12).unwrap_or_default());
-        (Fault::CheckpointInput, cell(self), cell(other))
+        (Fault::CheckpointInput, self.cell(), other.cell())
+    }
+
+    /// For a message: the files and the beginning of the digest.
+    pub fn cell(&self) -> String {
+        format!("{} ({})", self.input, self.blake3.get(..12).unwrap_or_default())
     }
 }
 

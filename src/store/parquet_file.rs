@@ -16,6 +16,11 @@ use crate::fs::AtomicFile;
 /// Prefix of the keys of this program in the file metadata.
 pub const KEY_PREFIX: &str = "virnucpro.";
 
+/// Keys of what proves a file's rows without a manifest: length and digest of all bytes before the metadata.
+pub const DATA_BYTES: &str = "data_bytes";
+/// See [`DATA_BYTES`].
+pub const DATA_BLAKE3: &str = "data_blake3";
+
 /// Starts a file that will be `path`.
 ///
 /// # Errors
@@ -39,7 +44,11 @@ pub fn finish(
     metadata: &BTreeMap<String, String>,
 ) -> Result<AtomicFile> {
     let path = writer.inner().path().to_owned();
-    let keyed = metadata.iter().map(|(key, value)| (format!("{KEY_PREFIX}{key}"), value.clone()));
+    writer.flush().map_err(|error| unwritten(&path, error))?;
+    writer.sync().map_err(|error| Error::writing(&path, error))?;
+    let data = writer.inner_mut().digest_so_far()?;
+    let proof = [(DATA_BYTES.to_owned(), data.bytes.to_string()), (DATA_BLAKE3.to_owned(), data.blake3)];
+    let keyed = metadata.clone().into_iter().chain(proof).map(|(key, value)| (format!("{KEY_PREFIX}{key}"), value));
     let keyed: BTreeMap<String, String> = keyed.collect();
     let described = schema.clone().with_metadata(keyed.clone());
     let schema = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&described));

@@ -45,14 +45,23 @@ pub struct StageDir {
     resume: Resume,
     /// Whether finished work comes from the same sequences as this run's.
     same_origin: bool,
-    /// The sequences that this run's work comes from.
-    claimed: Option<Origin>,
-    /// Files of this run: made, or proved to be what it would make.
-    own: BTreeSet<String>,
     /// Names of files of other work, which are not part of this one.
     superseded: BTreeSet<String>,
     /// Whether that is work of other settings, another model or another input.
     replaces: bool,
+    new: NewFolder,
+}
+
+/// A folder that this run made. Dropping it takes the folder back, as long as nothing came of it.
+#[derive(Debug, Default)]
+struct NewFolder(Option<PathBuf>);
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            let _ = fs::remove_dir(folder); // fails, and shall, where something is in it
+        }
+    }
 }
 
 impl StageDir {
@@ -102,8 +111,16 @@ impl StageDir {
     }
 
     fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
-        let (same_origin, claimed, own) = (false, None, BTreeSet::new());
-        Self { folder, manifest, on_disk: None, resume, same_origin, claimed, own, superseded, replaces: false }
+        Self {
+            folder,
+            manifest,
+            on_disk: None,
+            resume,
+            same_origin: false,
+            superseded,
+            replaces: false,
+            new: NewFolder(None),
+        }
     }
 
     /// Says which sequences this run's work comes from.
@@ -111,27 +128,38 @@ impl StageDir {
     /// # Errors
     /// [`Fault::CheckpointInput`] where finished work comes from others and may not be replaced.
     pub fn claim(&mut self, origin: Option<Origin>) -> Result<()> {
-        let known = self.manifest.origin.as_ref().zip(origin.as_ref());
-        self.same_origin = known.is_some_and(|(known, own)| known.is_same(own));
-        if let Some((known, own)) = known.filter(|_| !self.same_origin && !self.manifest.shards.is_empty()) {
+        let known = &self.manifest.origin;
+        self.same_origin = known.as_ref().zip(origin.as_ref()).is_some_and(|(known, own)| known.is_same(own));
+        // Of two files of unknown origin each is looked at by itself.
+        let apart = !self.same_origin && (known.is_some() || origin.is_some());
+        if apart && !self.manifest.shards.is_empty() {
             if !self.resume.overwrite {
-                let (fault, here, there) = own.differs(known);
-                return Err(made_from_other(fault, &self.folder, &here, &there));
+                return Err(apart_from(&self.folder, known.as_ref(), origin.as_ref()));
             }
             // Files of unchanged shards may still serve; the others do not belong to this work.
             self.superseded.extend(self.manifest.shards.keys().cloned());
             self.replaces = true;
         }
         if !self.same_origin {
-            // Beside files of unknown origin, or as one of them, this work gives the folder no origin; see `finish`.
-            let beside_unknown = known.is_none() && !self.manifest.shards.is_empty();
-            self.manifest.origin = if beside_unknown { None } else { origin.clone() };
+            self.manifest.origin = origin;
         }
-        self.claimed = origin;
         Ok(())
     }
 
-    /// Makes the folder ready for the first output: whose it is and that it is not complete stands in it from here on.
+    /// Makes the folder, where it is missing, for files that have no final name yet.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(&mut self) -> Result<()> {
+        if !self.folder.exists() {
+            self.new = NewFolder(Some(self.folder.clone()));
+        }
+        fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
+        remove_abandoned(&self.folder)
+    }
+
+    /// Makes the folder ready for the first file with its final name: whose it is and that it is not complete stands in it
+    /// from here on.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -140,8 +168,7 @@ impl StageDir {
         if self.on_disk.as_ref().is_some_and(|on_disk| !on_disk.complete && on_disk.origin == self.manifest.origin) {
             return Ok(());
         }
-        fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
-        remove_abandoned(&self.folder)?;
+        self.create()?;
         self.write()
     }
 
@@ -170,6 +197,11 @@ impl StageDir {
         self.resume.keep && !self.manifest.shards.is_empty()
     }
 
+    /// The sequences that the work in the folder comes from, if it says so.
+    pub fn recorded_origin(&self) -> Option<&Origin> {
+        self.on_disk.as_ref()?.origin.as_ref()
+    }
+
     /// What the manifest in the folder says of a file, proved or not.
     pub fn recorded(&self, name: &str) -> Option<&ShardEntry> {
         self.on_disk.as_ref()?.shards.get(name)
@@ -190,10 +222,10 @@ impl StageDir {
         let path = self.path(name);
         let proved = path.is_file() && FileDigest::of(&path)? == entry.file;
         if proved {
-            self.own.insert(name.to_owned());
             log::debug!("{} is kept: it has the recorded digest, and so has what it was made from", path.display());
         } else {
-            log::warn!("{} does not match the manifest; making it again", path.display());
+            let what = if path.exists() { "does not match the manifest" } else { "is missing" };
+            log::warn!("{} {what}; making it again", path.display());
             self.manifest.shards.remove(name);
         }
         Ok(proved.then_some(entry))
@@ -231,7 +263,6 @@ impl StageDir {
     /// Notes a finished file without writing the manifest yet: for files that only count together.
     pub fn note(&mut self, name: &str, entry: ShardEntry) {
         self.superseded.remove(name);
-        self.own.insert(name.to_owned());
         self.manifest.shards.insert(name.to_owned(), entry);
     }
 
@@ -291,9 +322,6 @@ impl StageDir {
             self.manifest.shards.remove(name);
             let _ = fs::remove_file(self.path(name));
         }
-        if self.manifest.shards.keys().all(|name| self.own.contains(name)) {
-            self.manifest.origin = self.claimed.take();
-        }
         self.manifest.totals = totals;
         self.keep()
     }
@@ -302,6 +330,7 @@ impl StageDir {
     fn write(&mut self) -> Result<()> {
         if self.on_disk.as_ref() != Some(&self.manifest) {
             self.manifest.write(&self.folder)?;
+            self.new.0 = None;
             self.on_disk = Some(self.manifest.clone());
         }
         Ok(())
@@ -346,6 +375,19 @@ pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Work that may not stand in one folder with work of `known` origin.
+fn apart_from(folder: &Path, known: Option<&Origin>, own: Option<&Origin>) -> Error {
+    const UNKNOWN: &str = "files of unknown origin, without a manifest beside them";
+    let (fault, here, there) = match (own, known) {
+        (Some(own), Some(known)) => own.differs(known),
+        (Some(own), None) => (Fault::CheckpointInput, own.cell(), UNKNOWN.to_owned()),
+        (None, known) => {
+            (Fault::CheckpointInput, UNKNOWN.to_owned(), known.map_or_else(|| UNKNOWN.to_owned(), Origin::cell))
+        }
+    };
+    made_from_other(fault, folder, &here, &there)
 }
 
 /// Finished work of another input, or of windows that were cut in another way.
@@ -564,28 +606,47 @@ mod tests {
         dir.claim(None).unwrap();
         dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
         let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
-        dir.claim(origin("two")).unwrap();
+        dir.claim(None).unwrap();
         dir.begin().unwrap();
         let error = dir.done("shard-00001.fna", || Ok(made_from("other"))).unwrap_err();
         assert_eq!(error.fault(), Fault::CheckpointInput);
     }
 
     #[test]
-    fn an_origin_is_that_of_every_file_or_not_given() {
+    fn files_of_one_origin_and_others_do_not_share_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let add = |name: &str, of: Option<Origin>, whole: bool| {
-            let mut dir = StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
-            dir.claim(of).unwrap();
-            dir.record(name, make(folder.path(), name, b"A")).unwrap();
-            let others = if whole { Vec::new() } else { dir.others(&[name.to_owned()]) };
-            let names: Vec<String> = others.into_iter().map(|(name, _)| name).chain([name.to_owned()]).collect();
-            dir.finish(&names, BTreeMap::new()).unwrap().origin
+        let add = |name: &str, of: Option<Origin>, resume: Resume| {
+            let mut dir = StageDir::open(folder.path(), fingerprint(500), resume).unwrap();
+            dir.claim(of)?;
+            dir.record(name, make(folder.path(), name, b"A"))?;
+            let names: Vec<String> = dir.others(&[name.to_owned()]).into_iter().map(|(name, _)| name).collect();
+            let manifest = dir.finish(&[names, vec![name.to_owned()]].concat(), BTreeMap::new())?;
+            Ok::<_, Error>((manifest.origin, manifest.shards.len()))
         };
-        assert_eq!(add("shard-00001.fna", None, false), None);
-        assert_eq!(add("shard-00002.fna", origin("two"), false), None, "beside a file of unknown origin");
-        assert_eq!(add("shard-00002.fna", origin("two"), true), origin("two"), "the other file is gone");
-        assert_eq!(add("shard-00003.fna", origin("two"), false), origin("two"));
-        assert_eq!(add("shard-00004.fna", None, false), None, "one of unknown origin more");
+        assert_eq!(add("shard-00001.fna", None, Resume::KEEP).unwrap(), (None, 1));
+        assert_eq!(add("shard-00002.fna", None, Resume::KEEP).unwrap(), (None, 2));
+        let error = add("shard-00003.fna", origin("two"), Resume::KEEP).unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointInput);
+        assert_eq!(add("shard-00003.fna", origin("two"), Resume::OVERWRITE).unwrap(), (origin("two"), 1));
+        assert_eq!(add("shard-00004.fna", origin("two"), Resume::KEEP).unwrap(), (origin("two"), 2));
+        let error = add("shard-00005.fna", None, Resume::KEEP).unwrap_err();
+        assert!(error.report("v").contains("unknown origin") && error.report("v").contains("two.fa"));
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_came_to_be_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("new");
+        let mut dir = StageDir::open(&new, fingerprint(500), Resume::KEEP).unwrap();
+        dir.create().unwrap();
+        assert!(new.exists());
+        drop(dir);
+        assert!(!new.exists());
+        let mut dir = StageDir::open(&new, fingerprint(500), Resume::KEEP).unwrap();
+        dir.create().unwrap();
+        dir.begin().unwrap();
+        drop(dir);
+        assert!(new.join(manifest::FILE).exists());
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl VectorReader {
 
     /// What the writer said of the file, without the prefix of the keys.
     pub fn metadata(&self) -> BTreeMap<String, String> {
+        let mut said = self.all_metadata();
+        said.retain(|key, _| ![parquet_file::DATA_BYTES, parquet_file::DATA_BLAKE3].contains(&key.as_str()));
+        said
+    }
+
+    fn all_metadata(&self) -> BTreeMap<String, String> {
         let pairs = self.parquet.metadata().file_metadata().key_value_metadata();
         pairs
             .into_iter()
@@ -330,8 +336,19 @@ impl VectorBlocks {
     /// Digest of the whole file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or its rows are not those that were written.
     pub fn finish(mut self) -> Result<FileDigest> {
+        let stated = self.file.all_metadata();
+        if let (Some(bytes), Some(expected)) =
+            (stated.get(parquet_file::DATA_BYTES), stated.get(parquet_file::DATA_BLAKE3))
+        {
+            self.digest_to(bytes.parse().unwrap_or_default())?;
+            let found = FileDigest::from(&self.hasher);
+            if found.blake3 != *expected {
+                let message = "the bytes are not those that were written";
+                return Err(damaged(&self.file.path, ParquetError::General(message.to_owned())));
+            }
+        }
         let length = self.file.file.metadata().map_err(|error| Error::reading(&self.file.path, error))?.len();
         self.digest_to(length)?;
         Ok(FileDigest::from(&self.hasher))

@@ -356,6 +356,7 @@ fn listing_of(args: &[&str]) -> String {
 #[test]
 fn words_are_read_in_upper_and_lower_case() {
     let sandbox = sandbox();
+    sandbox.write("x.fa", ">rna\nAUGGCCGCCGCC\n");
     let args = [
         "run",
         "x.fa",
@@ -385,7 +386,7 @@ fn words_are_read_in_upper_and_lower_case() {
         "TEXT",
     ];
     sandbox.run(&args).ok();
-    assert_eq!(sandbox.json("out/windows/manifest.json")["settings"]["uracil"], "drop");
+    assert_eq!(sandbox.json("out/windows/manifest.json")["origin"]["cut"]["uracil"], "drop");
     sandbox.run(&args).ok();
 }
 

@@ -316,3 +316,84 @@ fn a_folder_is_named_for_what_it_is_before_anything_is_replaced() {
     ran.fails(64, "VN-USAGE");
     ran.says(&["is given twice"]);
 }
+
+#[test]
+fn damage_is_noticed_in_files_that_no_manifest_vouches_for() {
+    let sandbox = two_inputs();
+    let damaged = |from: &str, to: &str| {
+        let mut bytes = fs::read(sandbox.path(from)).unwrap();
+        let place = bytes.len() / 5;
+        bytes[place] ^= 1;
+        sandbox.write(to, bytes);
+    };
+    damaged("o1/merged/shard-00001.parquet", "m.parquet");
+    damaged("o1/dnabert/shard-00001.parquet", "d.parquet");
+    damaged("o1/esm/shard-00001.parquet", "e/other.parquet");
+    fs::copy(sandbox.path("o1/esm/shard-00001.parquet"), sandbox.path("e/whole.parquet")).unwrap();
+    fs::copy(sandbox.path("o1/dnabert/shard-00001.parquet"), sandbox.path("whole.parquet")).unwrap();
+    let model = mock();
+    let predict = ["predict", "m.parquet", "--windows", "o1/windows", "-q", "--model", &model, "-o", "p"];
+    sandbox.run(&predict).fails(3, "VN-CKPT-HASH");
+    for (dnabert, esm) in [("d.parquet", "e/whole.parquet"), ("whole.parquet", "e/other.parquet")] {
+        let ran = sandbox.run(&["merge", "--dnabert", dnabert, "--esm", esm, "-q", "-o", "m"]);
+        ran.fails(3, "VN-CKPT-HASH");
+    }
+    assert!(!sandbox.path("p").exists() && !sandbox.path("m").exists(), "what was refused leaves nothing");
+    sandbox.run(&["merge", "--dnabert", "whole.parquet", "--esm", "e/whole.parquet", "-q", "-o", "m"]).ok();
+}
+
+#[test]
+fn a_refused_input_leaves_finished_folders_and_new_ones_as_they_were() {
+    let sandbox = two_inputs();
+    let model = mock();
+    sandbox.write("dna.fa", Random::new(26).fasta(3, 900));
+    sandbox.write("empty.faa", "");
+    sandbox.write("other.faa", ">p\nMKVLEEFQILPWERTYIPASDF\n");
+    let before = sandbox.files("o1");
+    for (file, more, output, code) in [
+        ("dna.fa", &[][..], "o1/esm", 3),
+        ("other.faa", &[], "o1/esm", 3),
+        ("dna.fa", &["-f"], "o1/esm", 65),
+        ("empty.faa", &["-f"], "o1/esm", 65),
+        ("gone.faa", &["-f"], "o1/esm", 66),
+        ("dna.fa", &[], "new", 65),
+        ("empty.faa", &[], "new", 65),
+    ] {
+        let ran = sandbox.run(&[&["embed-esm", file, "-q", "--model", &model, "-o", output], more].concat());
+        assert_eq!(ran.code, code, "{}", ran.told());
+        assert_same_files(&before, &sandbox.files("o1"), file);
+        assert!(!sandbox.path("new").exists(), "{file}");
+    }
+    // Work of unknown origin takes the place of other work only where that is allowed.
+    sandbox.run(&["embed-esm", "other.faa", "-q", "--model", &model, "-f", "-o", "o1/esm"]).ok();
+    assert_eq!(sandbox.files("o1/esm").into_keys().collect::<Vec<_>>(), ["manifest.json", "other.parquet"]);
+}
+
+#[test]
+fn how_u_is_read_tells_windows_of_rna_apart_and_those_of_dna_not() {
+    let sandbox = Sandbox::new();
+    sandbox.write("rna.fa", ">r\nAUGGCCGCCGCUGCCGCCGCC\n");
+    sandbox.write("dna.fa", ">r\nATGGCCGCCGCTGCCGCCGCC\n");
+    let model = mock();
+    let run = |input: &str, output: &str, more: &[&str]| {
+        sandbox.run(&[&["run", input, "-q", "--model", &model, "-o", output], more].concat())
+    };
+    for (first, second) in [(&[][..], &["--legacy"][..]), (&["--legacy"], &[])] {
+        let output = format!("o{}", first.len());
+        run("rna.fa", &output, first).ok();
+        let ran = run("rna.fa", &output, second);
+        ran.fails(3, "VN-CKPT-FOREIGN");
+        ran.says(&["uracil t", "uracil drop"]);
+    }
+    let predict = ["predict", "o1/merged", "--windows", "o0/windows", "-q", "--model", &model, "-o", "p"];
+    sandbox.run(&predict).fails(3, "VN-CKPT-FOREIGN");
+    assert_eq!(sandbox.json("o1/windows/manifest.json")["origin"]["cut"]["uracil"], "drop");
+    // --legacy and --uracil drop are one way.
+    run("rna.fa", "o1", &["--legacy"]).ok();
+    run("rna.fa", "o1", &["--uracil", "drop"]).ok();
+    run("dna.fa", "d", &[]).ok();
+    run("dna.fa", "d", &["--legacy"]).ok();
+    run("dna.fa", "d", &["--uracil", "drop"]).ok();
+    std::fs::remove_file(sandbox.path("d/windows/manifest.json")).unwrap();
+    sandbox.run(&["embed-esm", "d/windows", "-q", "--model", &model, "-o", "e"]).fails(3, "VN-CKPT-INCOMPLETE");
+}

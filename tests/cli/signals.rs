@@ -74,7 +74,8 @@ fn ended_cleanly(sandbox: &Sandbox, child: Child) {
     let ran = Ran::from_output("asked to stop".to_owned(), child.wait_with_output().unwrap());
     ran.fails(143, "VN-TERMINATED");
     assert_eq!(ran.stderr.matches("exit_error").count(), 1, "{}", ran.told());
-    let left: Vec<String> = sandbox.files("out").into_keys().filter(|name| name.ends_with(".partial")).collect();
+    let files = if sandbox.path("out").exists() { sandbox.files("out") } else { Default::default() };
+    let left: Vec<String> = files.into_keys().filter(|name| name.ends_with(".partial")).collect();
     assert!(left.is_empty(), "half-written files are left: {left:?}");
 }
 
@@ -93,21 +94,26 @@ fn two_signals_at_once_are_one_request() {
 }
 
 #[test]
-fn a_second_request_ends_a_process_that_waits_for_its_input() {
-    let sandbox = Sandbox::new();
-    let mut command = sandbox.command(&["chunk", "-", "-o", "out"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input().as_bytes()).unwrap();
-    wait_for(&sandbox.path("out/manifest.json"), &mut child);
-    sleep(Duration::from_secs(1)); // it has read all there is
-    send(&child, libc::SIGTERM);
-    sleep(Duration::from_millis(700));
-    assert!(child.try_wait().unwrap().is_none(), "it waits for more");
-    let asked = Instant::now();
-    send(&child, libc::SIGTERM);
-    ended_cleanly(&sandbox, child);
-    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
-    drop(stdin);
+fn a_process_that_waits_for_its_input_ends_soon_and_at_a_second_request_at_once() {
+    for requests in [1, 2] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(&["chunk", "-", "-o", "out"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input().as_bytes()).unwrap();
+        wait_for(&sandbox.path("out"), &mut child);
+        sleep(Duration::from_secs(1)); // it has read all there is
+        let asked = Instant::now();
+        send(&child, libc::SIGTERM);
+        if requests == 2 {
+            sleep(Duration::from_millis(550));
+            if child.try_wait().unwrap().is_none() {
+                send(&child, libc::SIGTERM);
+            }
+        }
+        ended_cleanly(&sandbox, child);
+        assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+        drop(stdin);
+    }
 }
