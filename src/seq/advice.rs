@@ -19,8 +19,9 @@ impl Misplaced<'_> {
     /// The advice for a sequence line.
     pub(super) fn advice(&self) -> String {
         let (shape, format) = (Shape::of(self.line(), self.column), self.rules.format);
+        let blank = self.byte.is_ascii_whitespace();
         let advice = match (shape, self.byte) {
-            (Shape::Numbered, _) => {
+            _ if shape == Shape::Numbered || (blank && self.is_number()) => {
                 "these are numbered lines, as in GenBank and EMBL files: convert the file to FASTA, for example with \
                  any2fasta or EMBOSS seqret"
             }
@@ -78,6 +79,11 @@ impl Misplaced<'_> {
     fn or_mask(&self, advice: &str) -> String {
         let more = if self.rules.chosen { ", or read such letters as N with --letters mask" } else { "" };
         format!("{advice}{more}")
+    }
+
+    /// Whether nothing but a number is left of the line.
+    fn is_number(&self) -> bool {
+        !self.line().is_empty() && self.line().iter().all(u8::is_ascii_digit)
     }
 
     fn line(&self) -> &[u8] {

@@ -162,6 +162,8 @@ fn every_character_is_told_with_the_cause_it_most_likely_has() {
         ("        1 gatcctccat atacaacggt", "GenBank and EMBL"),
         ("1 ACGT", "GenBank and EMBL"),
         ("     gatcctccat atacaacggt        60", "GenBank and EMBL"),
+        ("atgaccatgattacgccaag 20", "GenBank and EMBL"),
+        ("21atgaccatgattacg", "GenBank and EMBL"),
         ("40 40 38 7", "qualities"),
         ("T01230.123", "colour space"),
         ("ACGT60", "remove the numbers"),
