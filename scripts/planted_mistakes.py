@@ -42,7 +42,7 @@ class Mistake:
 RECOMPUTED = """let own = parameters.in_f32().get("inv_freq")?;
         let count = own.numel();
         let values: Vec<f32> = (0..count).map(|i| 10000f32.powf(-(i as f32) / count as f32)).collect();
-        Ok(Self { inv_freq: Tensor::f_from_slice(&values)?.f_to_device(own.device())? })"""
+        Ok(Self { inv_freq: Tensor::f_from_slice(&values)?.f_to_device(own.device())?.into() })"""
 
 MISTAKES = [
     Mistake("tanh GELU in ESM-2", "src/model/nn.rs", [('f_gelu("none")', 'f_gelu("tanh")')], ESM),
