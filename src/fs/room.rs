@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rustix::fs::statvfs;
+use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
 
 use crate::error::{Error, Fault, Result};
 use crate::units::Bytes;
@@ -27,9 +28,30 @@ pub fn check(place: &Path, bytes: u64, what: &str, advice: &str) -> Result<()> {
         .advice(advice))
 }
 
+/// Refuses a folder that exists and cannot be written to, before anything else is replaced. Nothing is written.
+///
+/// # Errors
+/// [`Fault::Write`].
+pub fn check_writable(folder: &Path) -> Result<()> {
+    let failed = |error: Errno| Error::writing(folder, error.into());
+    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Err(Errno::NOENT) if super::is_absent(folder) => Ok(()),
+        outcome => outcome.map_err(failed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_nothing_cannot_be_written_to_and_a_new_folder_can() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(root.path().join("gone"), &link).unwrap();
+        assert!(check_writable(root.path()).is_ok() && check_writable(&root.path().join("new")).is_ok());
+        assert_eq!(check_writable(&link).unwrap_err().fault(), Fault::Write);
+    }
 
     #[test]
     fn what_fits_may_start_and_what_cannot_is_refused() {

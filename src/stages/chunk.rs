@@ -121,7 +121,7 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
             let (path, records) = (input.path.display(), counted(*records, "record"));
             log::debug!("{path}: {format}, {compression}, {bytes} bytes, {records}, {bases} bases");
         }
-        digest.add(input, &summary);
+        digest.add(input, &summary)?;
     }
     interrupt::check()?; // a signal to a pipe's writer ends the input early
     digest.has_uracil = pass.counts.uracil > 0;
@@ -232,9 +232,15 @@ impl InputDigest {
         Self { content: blake3::Hasher::new(), named, has_uracil: true }
     }
 
-    fn add(&mut self, input: &Input, summary: &Option<Summary>) {
-        let digest = summary.as_ref().map_or_else(|| blake3::hash(b""), |summary| summary.digest);
-        self.add_text(input, &digest.to_hex());
+    fn add(&mut self, input: &Input, summary: &Option<Summary>) -> Result<()> {
+        let digest = match summary {
+            Some(summary) => summary.digest.to_hex().to_string(),
+            // Without sequences, and yet with bytes that tell it from another such file.
+            None if input.path.is_file() => FileDigest::of(&input.path)?.blake3,
+            None => blake3::hash(b"").to_hex().to_string(),
+        };
+        self.add_text(input, &digest);
+        Ok(())
     }
 
     fn add_text(&mut self, input: &Input, digest: &str) {

@@ -98,7 +98,9 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
         frames += entry.rows;
         names.push(name);
     }
-    if !is_whole_stage(&settings.shards) {
+    if is_whole_stage(&settings.shards) {
+        dir.remove_unrecorded(&names, is_numbered_shard)?;
+    } else {
         for (name, rows) in dir.others(&names) {
             frames += rows;
             names.push(name);
@@ -138,6 +140,12 @@ pub fn vectors(bundle: &Bundle, settings: &config::Embed) -> Result<Vectors> {
 /// Whether a file of vectors bears this name: `shard-00001.parquet`, or the name of a FASTA file of the user's own.
 pub fn is_vector_shard(name: &str) -> bool {
     name.ends_with(".parquet")
+}
+
+/// Whether it is the name of the vectors of a numbered shard: what a killed run may leave behind.
+pub fn is_numbered_shard(name: &str) -> bool {
+    let number = name.strip_prefix("shard-").and_then(|rest| rest.strip_suffix(".parquet"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a file of vectors in `folder` says that `stage` wrote it.

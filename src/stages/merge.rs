@@ -9,7 +9,7 @@ use std::slice;
 use serde::Serialize;
 use serde_json::json;
 
-use super::embed::{DNABERT, ESM, SOURCE, holds_vectors_of, is_vector_shard};
+use super::embed::{DNABERT, ESM, SOURCE, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use super::join::{EsmIndex, Read, join_in_step};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
 use crate::config;
@@ -66,7 +66,9 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
         output.join_all(&dnabert, &esm)?;
     }
     let Output { dir, mut names, mut rows, .. } = output;
-    if !is_whole_stage(&settings.dnabert) {
+    if is_whole_stage(&settings.dnabert) {
+        dir.remove_unrecorded(&names, is_numbered_shard)?;
+    } else {
         for (name, more) in dir.others(&names) {
             rows += more;
             names.push(name);

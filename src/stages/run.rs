@@ -6,6 +6,7 @@ use super::{chunk, embed, merge, predict};
 use crate::config;
 use crate::embed::load;
 use crate::error::Result;
+use crate::fs::room;
 use crate::runtime::progress::Progress;
 use crate::store::{Fingerprint, Manifest, Origin, StageDir, retract};
 use crate::units::Resume;
@@ -40,7 +41,9 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     let cut = chunk::cut(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
     let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
     if replaces {
-        load::prove(&bundle, true)?; // what is replaced is gone, should the models turn out to be damaged
+        // What is replaced is gone, should the models turn out to be damaged or a folder to be shut.
+        load::prove(&bundle, true)?;
+        later.stages.iter().try_for_each(|(folder, _)| room::check_writable(folder))?;
     }
     later.retract(if replaces { None } else { Some(cut.origin()) })?;
     cut.commit()?;

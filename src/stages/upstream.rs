@@ -156,7 +156,21 @@ pub fn files(paths: &[PathBuf], stage: &str, extension: &str) -> Result<Vec<Upst
         if !manifests.contains_key(folder) {
             manifests.insert(folder.to_owned(), manifest(folder)?);
         }
-        let file = file(path, manifests.get(folder).and_then(Option::as_ref))?;
+        let manifest = manifests.get(folder).and_then(Option::as_ref);
+        let file = file(path, manifest)?;
+        // Windows get their names together: a shard beside a manifest that does not list it is of another run.
+        if let Some(manifest) = manifest.filter(|manifest| manifest.stage == "chunk" && file.recorded.is_none()) {
+            let message = format!("{} is not listed in the manifest beside it", path.display());
+            return Err(Error::new(Fault::CheckpointIncomplete, message)
+                .file(path)
+                .expected(format!("a shard of {}", folder.display()))
+                .found(if manifest.complete {
+                    "a file that chunk did not write"
+                } else {
+                    "windows that are not complete"
+                })
+                .advice("let `virnucpro chunk` finish, or give a file of your own from another folder"));
+        }
         if let Some(twin) = stems.insert(file.stem.clone(), file.path.clone()) {
             let same = twin.canonicalize().ok() == file.path.canonicalize().ok();
             return Err(if same {

@@ -45,6 +45,12 @@ pub struct StageDir {
     resume: Resume,
     /// Whether finished work comes from the same sequences as this run's.
     same_origin: bool,
+    /// The sequences that this run's work comes from.
+    claimed: Option<Origin>,
+    /// Files of this run: made, or proved to be what it would make.
+    own: BTreeSet<String>,
+    /// Files of another origin, of which some may be what this run would make.
+    former: BTreeMap<String, ShardEntry>,
     /// Names of files of other work, which are not part of this one.
     superseded: BTreeSet<String>,
     /// Whether that is work of other settings, another model or another input.
@@ -52,13 +58,13 @@ pub struct StageDir {
     new: NewFolder,
 }
 
-/// A folder that this run made. Dropping it takes the folder back, as long as nothing came of it.
+/// Folders that this run made, the deepest first. Dropping them takes them back, as long as nothing came of it.
 #[derive(Debug, Default)]
-struct NewFolder(Option<PathBuf>);
+struct NewFolder(Vec<PathBuf>);
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        if let Some(folder) = &self.0 {
+        for folder in &self.0 {
             let _ = fs::remove_dir(folder); // fails, and shall, where something is in it
         }
     }
@@ -111,16 +117,9 @@ impl StageDir {
     }
 
     fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
-        Self {
-            folder,
-            manifest,
-            on_disk: None,
-            resume,
-            same_origin: false,
-            superseded,
-            replaces: false,
-            new: NewFolder(None),
-        }
+        let (claimed, own, former, new) = (None, BTreeSet::new(), BTreeMap::new(), NewFolder::default());
+        let (on_disk, same_origin, replaces) = (None, false, false);
+        Self { folder, manifest, on_disk, resume, same_origin, claimed, own, former, superseded, replaces, new }
     }
 
     /// Says which sequences this run's work comes from.
@@ -128,21 +127,23 @@ impl StageDir {
     /// # Errors
     /// [`Fault::CheckpointInput`] where finished work comes from others and may not be replaced.
     pub fn claim(&mut self, origin: Option<Origin>) -> Result<()> {
-        let known = &self.manifest.origin;
-        self.same_origin = known.as_ref().zip(origin.as_ref()).is_some_and(|(known, own)| known.is_same(own));
-        // Of two files of unknown origin each is looked at by itself.
-        let apart = !self.same_origin && (known.is_some() || origin.is_some());
-        if apart && !self.manifest.shards.is_empty() {
+        let known = self.manifest.origin.as_ref();
+        self.same_origin = known.zip(origin.as_ref()).is_some_and(|(known, own)| known.is_same(own));
+        if let Some(known) = known.filter(|_| !self.same_origin && !self.manifest.shards.is_empty()) {
             if !self.resume.overwrite {
-                return Err(apart_from(&self.folder, known.as_ref(), origin.as_ref()));
+                return Err(apart_from(&self.folder, known, origin.as_ref()));
             }
-            // Files of unchanged shards may still serve; the others do not belong to this work.
-            self.superseded.extend(self.manifest.shards.keys().cloned());
+            // Files of unchanged shards may still serve. They do not belong to this work before that is proved: no manifest
+            // may ever name them under this origin.
+            self.former = std::mem::take(&mut self.manifest.shards);
+            self.superseded.extend(self.former.keys().cloned());
             self.replaces = true;
         }
         if !self.same_origin {
-            self.manifest.origin = origin;
+            // Beside files of unknown origin, each of which is looked at by itself, work gives the folder no origin.
+            self.manifest.origin = origin.clone().filter(|_| self.manifest.shards.is_empty());
         }
+        self.claimed = origin;
         Ok(())
     }
 
@@ -152,7 +153,9 @@ impl StageDir {
     /// The folder cannot be written to.
     pub fn create(&mut self) -> Result<()> {
         if !self.folder.exists() {
-            self.new = NewFolder(Some(self.folder.clone()));
+            let missing =
+                self.folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+            self.new = NewFolder(missing.map(Path::to_owned).collect());
         }
         fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
         remove_abandoned(&self.folder)
@@ -213,7 +216,8 @@ impl StageDir {
     /// # Errors
     /// The file is there but cannot be read; those of `input` and of [`allow`](Self::allow).
     pub fn done(&mut self, name: &str, input: impl FnOnce() -> Result<MadeFrom>) -> Result<Option<ShardEntry>> {
-        let Some(entry) = self.manifest.shards.get(name).cloned() else { return Ok(None) };
+        let known = self.manifest.shards.get(name).or(self.former.get(name));
+        let Some(entry) = known.cloned() else { return Ok(None) };
         let input = input()?;
         if entry.input != input.digest || !self.resume.keep {
             self.allow(name, &input)?;
@@ -222,11 +226,13 @@ impl StageDir {
         let path = self.path(name);
         let proved = path.is_file() && FileDigest::of(&path)? == entry.file;
         if proved {
+            self.note(name, entry.clone());
             log::debug!("{} is kept: it has the recorded digest, and so has what it was made from", path.display());
         } else {
             let what = if path.exists() { "does not match the manifest" } else { "is missing" };
             log::warn!("{} {what}; making it again", path.display());
             self.manifest.shards.remove(name);
+            self.former.remove(name);
         }
         Ok(proved.then_some(entry))
     }
@@ -253,7 +259,7 @@ impl StageDir {
     /// A file is there but cannot be read; those of [`allow`](Self::allow).
     pub fn all_done(&mut self, input: &MadeFrom) -> Result<bool> {
         let names: Vec<String> = self.manifest.shards.keys().cloned().collect();
-        let mut done = self.on_disk.as_ref().is_some_and(|on_disk| on_disk.complete);
+        let mut done = !names.is_empty() && self.on_disk.as_ref().is_some_and(|on_disk| on_disk.complete);
         for name in names {
             done = done && self.done(&name, || Ok(input.clone()))?.is_some();
         }
@@ -263,6 +269,7 @@ impl StageDir {
     /// Notes a finished file without writing the manifest yet: for files that only count together.
     pub fn note(&mut self, name: &str, entry: ShardEntry) {
         self.superseded.remove(name);
+        self.own.insert(name.to_owned());
         self.manifest.shards.insert(name.to_owned(), entry);
     }
 
@@ -322,6 +329,9 @@ impl StageDir {
             self.manifest.shards.remove(name);
             let _ = fs::remove_file(self.path(name));
         }
+        if self.manifest.shards.keys().all(|name| self.own.contains(name)) {
+            self.manifest.origin = self.claimed.take();
+        }
         self.manifest.totals = totals;
         self.keep()
     }
@@ -330,7 +340,7 @@ impl StageDir {
     fn write(&mut self) -> Result<()> {
         if self.on_disk.as_ref() != Some(&self.manifest) {
             self.manifest.write(&self.folder)?;
-            self.new.0 = None;
+            self.new.0.clear();
             self.on_disk = Some(self.manifest.clone());
         }
         Ok(())
@@ -378,25 +388,25 @@ pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
 }
 
 /// Work that may not stand in one folder with work of `known` origin.
-fn apart_from(folder: &Path, known: Option<&Origin>, own: Option<&Origin>) -> Error {
+fn apart_from(folder: &Path, known: &Origin, own: Option<&Origin>) -> Error {
     const UNKNOWN: &str = "files of unknown origin, without a manifest beside them";
-    let (fault, here, there) = match (own, known) {
-        (Some(own), Some(known)) => own.differs(known),
-        (Some(own), None) => (Fault::CheckpointInput, own.cell(), UNKNOWN.to_owned()),
-        (None, known) => {
-            (Fault::CheckpointInput, UNKNOWN.to_owned(), known.map_or_else(|| UNKNOWN.to_owned(), Origin::cell))
-        }
+    let (fault, here, there) = match own {
+        Some(own) => own.differs(known),
+        None => (Fault::CheckpointInput, UNKNOWN.to_owned(), known.cell()),
     };
     made_from_other(fault, folder, &here, &there)
 }
 
 /// Finished work of another input, or of windows that were cut in another way.
 fn made_from_other(fault: Fault, path: &Path, here: &str, there: &str) -> Error {
-    let other = if fault == Fault::CheckpointInput { "another input" } else { "windows of other settings" };
-    Error::new(fault, format!("{} was made from {other}", path.display()))
+    let (message, from) = match fault {
+        Fault::CheckpointInput => ("was made from another input", "made from "),
+        _ => ("belongs to windows that were cut with other settings", ""),
+    };
+    Error::new(fault, format!("{} {message}", path.display()))
         .file(path)
-        .expected(format!("made from {here}"))
-        .found(format!("made from {there}"))
+        .expected(format!("{from}{here}"))
+        .found(format!("{from}{there}"))
         .advice("use a different output folder, or --overwrite to replace what is there")
 }
 
@@ -625,8 +635,8 @@ mod tests {
         };
         assert_eq!(add("shard-00001.fna", None, Resume::KEEP).unwrap(), (None, 1));
         assert_eq!(add("shard-00002.fna", None, Resume::KEEP).unwrap(), (None, 2));
-        let error = add("shard-00003.fna", origin("two"), Resume::KEEP).unwrap_err();
-        assert_eq!(error.fault(), Fault::CheckpointInput);
+        assert_eq!(add("shard-00003.fna", origin("two"), Resume::KEEP).unwrap(), (None, 3), "beside unknown ones");
+        fs::remove_file(folder.path().join(manifest::FILE)).unwrap();
         assert_eq!(add("shard-00003.fna", origin("two"), Resume::OVERWRITE).unwrap(), (origin("two"), 1));
         assert_eq!(add("shard-00004.fna", origin("two"), Resume::KEEP).unwrap(), (origin("two"), 2));
         let error = add("shard-00005.fna", None, Resume::KEEP).unwrap_err();
@@ -634,14 +644,38 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_never_names_files_of_another_origin() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |resume| StageDir::open(folder.path(), fingerprint(500), resume).unwrap();
+        let mut dir = open(Resume::KEEP);
+        dir.claim(origin("one")).unwrap();
+        for name in ["shard-00001.fna", "shard-00002.fna", "shard-00003.fna"] {
+            dir.record(name, make(folder.path(), name, b"A")).unwrap();
+        }
+        // A run that replaces it and ends half way: one file made, one found to serve, one not reached.
+        let mut dir = open(Resume::OVERWRITE);
+        dir.claim(origin("two")).unwrap();
+        dir.begin().unwrap();
+        let names = || Manifest::read(folder.path()).unwrap().unwrap().shards.into_keys().collect::<Vec<_>>();
+        assert_eq!(names(), Vec::<String>::new());
+        assert!(dir.done("shard-00002.fna", || Ok(made_from("in"))).unwrap().is_some());
+        dir.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"B")).unwrap();
+        drop(dir);
+        assert_eq!(names(), ["shard-00001.fna", "shard-00002.fna"]);
+        let mut dir = open(Resume::KEEP);
+        dir.claim(origin("two")).unwrap();
+        assert_eq!(dir.others(&["shard-00001.fna".to_owned()]), [("shard-00002.fna".to_owned(), 1)]);
+    }
+
+    #[test]
     fn a_folder_in_which_nothing_came_to_be_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let new = folder.path().join("new");
+        let new = folder.path().join("deep/new");
         let mut dir = StageDir::open(&new, fingerprint(500), Resume::KEEP).unwrap();
         dir.create().unwrap();
         assert!(new.exists());
         drop(dir);
-        assert!(!new.exists());
+        assert!(!folder.path().join("deep").exists());
         let mut dir = StageDir::open(&new, fingerprint(500), Resume::KEEP).unwrap();
         dir.create().unwrap();
         dir.begin().unwrap();

@@ -397,3 +397,81 @@ fn how_u_is_read_tells_windows_of_rna_apart_and_those_of_dna_not() {
     std::fs::remove_file(sandbox.path("d/windows/manifest.json")).unwrap();
     sandbox.run(&["embed-esm", "d/windows", "-q", "--model", &model, "-o", "e"]).fails(3, "VN-CKPT-INCOMPLETE");
 }
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_noticed_before_another_is_touched() {
+    let sandbox = two_inputs();
+    let model = mock();
+    let elsewhere = |folder: &str| {
+        fs::rename(sandbox.path(&format!("o1/{folder}")), sandbox.path("aside")).unwrap();
+        std::os::unix::fs::symlink("nowhere", sandbox.path(&format!("o1/{folder}"))).unwrap();
+    };
+    elsewhere("merged");
+    let stages = ["windows", "dnabert", "esm", "predictions"].map(|stage| format!("o1/{stage}"));
+    let before: Vec<_> = stages.iter().map(|stage| sandbox.files(stage)).collect();
+    let ran = sandbox.run(&["run", "v2.fa", "-q", "-f", "--model", &model, "-o", "o1"]);
+    ran.fails(1, "VN-IO-WRITE");
+    for (stage, before) in stages.iter().zip(before) {
+        assert_same_files(&before, &sandbox.files(stage), stage);
+    }
+}
+
+#[test]
+fn a_stage_that_failed_half_way_does_not_lend_its_new_origin_to_old_files() {
+    let sandbox = Sandbox::new();
+    let model = mock();
+    sandbox.write("a.fa", Random::new(27).fasta(14, 1400));
+    sandbox.write("d.fa", Random::new(28).fasta(14, 1400));
+    for (input, output) in [("a.fa", "a"), ("d.fa", "d")] {
+        sandbox.run(&["run", input, "-q", "--shard-frames", "10", "--model", &model, "-o", output]).ok();
+    }
+    // The second file of the other side is damaged: one merged file is replaced, and then the stage ends.
+    for (name, content) in sandbox.files("d/esm") {
+        sandbox.write(&format!("x/{name}"), content);
+    }
+    let mut bytes = fs::read(sandbox.path("x/shard-00002.parquet")).unwrap();
+    bytes[400] ^= 1;
+    sandbox.write("x/shard-00002.parquet", bytes);
+    sandbox
+        .run(&["merge", "--dnabert", "d/dnabert", "--esm", "x", "-q", "-f", "-o", "a/merged"])
+        .fails(3, "VN-CKPT-HASH");
+    let [dnabert, esm] = ["d/dnabert/shard-00002.parquet", "d/esm/shard-00002.parquet"];
+    sandbox.run(&["merge", "--dnabert", dnabert, "--esm", esm, "-q", "-o", "a/merged"]).ok();
+    // What is there now is of one input; the rest of it is still to come, and nobody takes it for whole.
+    let predict = ["predict", "a/merged", "--windows", "d/windows", "-q", "--model", &model, "-o", "p"];
+    sandbox.run(&predict).fails(3, "VN-MERGE-IDS");
+    sandbox.run(&["merge", "--dnabert", "d/dnabert", "--esm", "d/esm", "-q", "-o", "a/merged"]).ok();
+    assert_same_files(&sandbox.files("d/merged"), &sandbox.files("a/merged"), "made whole");
+}
+
+#[test]
+fn a_shard_beside_a_manifest_that_does_not_list_it_is_not_taken() {
+    let sandbox = two_inputs();
+    let embed = |shard: &str| sandbox.run(&["embed-dnabert", shard, "-q", "--model", &mock(), "-o", "v"]);
+    let manifest = sandbox.text("o1/windows/manifest.json");
+    sandbox.write("o1/windows/shard-00009.fna", ">c1_chunk_1F1\nATGGCC\n");
+    embed("o1/windows/shard-00009.fna").fails(3, "VN-CKPT-INCOMPLETE");
+    // As a killed run leaves it: the manifest of a new input, beside shards of the old one.
+    let mut begun: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    begun["shards"] = serde_json::json!({});
+    begun["complete"] = false.into();
+    sandbox.write("o1/windows/manifest.json", begun.to_string());
+    embed("o1/windows/shard-00001.fna").fails(3, "VN-CKPT-INCOMPLETE");
+    assert!(!sandbox.path("v").exists());
+}
+
+#[test]
+fn an_empty_input_that_is_allowed_is_the_same_input_the_next_time() {
+    let sandbox = Sandbox::new();
+    let model = mock();
+    sandbox.write("blank.fa", "\n\n");
+    sandbox.write("x.fa", Random::new(29).fasta(2, 700));
+    for inputs in [&["blank.fa"][..], &["blank.fa", "x.fa"]] {
+        let output = format!("o{}", inputs.len());
+        let args = [&["run", "--allow-empty", "-q", "--model", &model, "-o", &output], inputs].concat();
+        sandbox.run(&args).ok();
+        let before = sandbox.files(&output);
+        sandbox.run(&args).ok();
+        assert_same_files(&before, &sandbox.files(&output), "again");
+    }
+}

@@ -92,9 +92,10 @@ impl Sandbox {
         Ran::from_output(shown, output)
     }
 
-    /// Content of every file below `name`, by path relative to it.
+    /// Content of every file below `name`, by path relative to it; none where there is no such folder.
     pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        files_of(&self.path(name))
+        let folder = self.path(name);
+        if folder.exists() { files_of(&folder) } else { BTreeMap::new() }
     }
 }
 
