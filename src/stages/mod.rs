@@ -10,6 +10,7 @@ pub mod run;
 
 mod cut_windows;
 mod frame_scores;
+mod input_digest;
 mod join;
 mod legacy;
 mod shards;

@@ -4,6 +4,7 @@ mod float_text;
 mod manifest;
 mod parquet_file;
 mod parquet_table;
+mod refusals;
 mod row;
 mod stage_dir;
 mod table;

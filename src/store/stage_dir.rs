@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
+use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry};
+use super::refusals::{apart_from, foreign, made_from_other, refuse_strangers};
 use crate::error::{Error, Fault, Result};
-use crate::fs::{FileDigest, is_partial, remove_abandoned};
+use crate::fs::{FileDigest, remove_abandoned};
 use crate::units::Resume;
 
 /// What makes finished work reusable: the stage, its settings and its model.
@@ -382,93 +383,6 @@ pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
     match Manifest::read(folder) {
         Ok(Some(manifest)) if manifest.complete && is_other(&manifest) => {
             Manifest { complete: false, ..manifest }.write(folder)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Work that may not stand in one folder with work of `known` origin.
-fn apart_from(folder: &Path, known: &Origin, own: Option<&Origin>) -> Error {
-    const UNKNOWN: &str = "files of unknown origin, without a manifest beside them";
-    let (fault, here, there) = match own {
-        Some(own) => own.differs(known),
-        None => (Fault::CheckpointInput, UNKNOWN.to_owned(), known.cell()),
-    };
-    made_from_other(fault, folder, &here, &there)
-}
-
-/// Finished work of another input, or of windows that were cut in another way.
-fn made_from_other(fault: Fault, path: &Path, here: &str, there: &str) -> Error {
-    let (message, from) = match fault {
-        Fault::CheckpointInput => ("was made from another input", "made from "),
-        _ => ("belongs to windows that were cut with other settings", ""),
-    };
-    Error::new(fault, format!("{} {message}", path.display()))
-        .file(path)
-        .expected(format!("{from}{here}"))
-        .found(format!("{from}{there}"))
-        .advice("use a different output folder, or --overwrite to replace what is there")
-}
-
-/// Finished work that this run could not have made.
-fn foreign(folder: &Path, manifest: &Manifest, wanted: &Fingerprint) -> Error {
-    let (there, here) = if manifest.stage != wanted.stage {
-        (manifest.stage.clone(), wanted.stage.to_owned())
-    } else {
-        differences(manifest, wanted)
-    };
-    let (message, advice) = if manifest.stage == wanted.stage {
-        ("was made with different settings", "use a different output folder, the same settings, or --overwrite")
-    } else {
-        ("is the output of another stage", "every stage needs its own output folder: choose another with -o")
-    };
-    Error::new(Fault::CheckpointForeign, format!("{} {message}", folder.display()))
-        .file(folder.join(manifest::FILE))
-        .expected(here)
-        .found(there)
-        .advice(advice)
-}
-
-/// What differs between finished and wanted work, on either side.
-fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
-    let (there, here) = setting_differences(&known.settings, &wanted.settings);
-    let cell =
-        |model: &Option<ModelStamp>| model.as_ref().map_or("no model".to_owned(), |m| format!("model {}", m.cell()));
-    let with_model = |settings: String, model: &Option<ModelStamp>| match known.model == wanted.model {
-        true => settings,
-        false if settings.is_empty() => cell(model),
-        false => format!("{settings}, {}", cell(model)),
-    };
-    (with_model(there, &known.model), with_model(here, &wanted.model))
-}
-
-/// Folders of a run.
-const RUN_FOLDERS: [&str; 3] = ["windows", "dnabert", "predictions"];
-
-/// Refuses a folder without a manifest that holds somebody's files, or files of this stage that may not be replaced.
-fn refuse_strangers(folder: &Path, names: &[String], fingerprint: &Fingerprint, resume: Resume) -> Result<()> {
-    // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
-    let files = || names.iter().filter(|name| !is_partial(name) && *name != manifest::FILE);
-    let stranger = files().find(|name| !(fingerprint.owns)(name));
-    if let Some(name) = stranger.or_else(|| files().next().filter(|_| !(fingerprint.wrote)(folder))) {
-        let advice = match RUN_FOLDERS.iter().any(|stage| folder.join(stage).join(manifest::FILE).exists()) {
-            true => "this is the folder of a whole run: give one of the folders in it, as DIR/windows".to_owned(),
-            false => "choose another folder with -o".to_owned(),
-        };
-        return Err(Error::new(Fault::OutputForeign, format!("{} holds other files", folder.display()))
-            .file(folder)
-            .expected(format!("a new or empty folder, or one that `virnucpro {}` wrote", fingerprint.stage))
-            .found(name)
-            .advice(advice));
-    }
-    match files().next() {
-        Some(name) if !resume.overwrite => {
-            let message = format!("{} has files of {} but no manifest", folder.display(), fingerprint.stage);
-            Err(Error::new(Fault::CheckpointCorrupt, message)
-                .file(folder.join(manifest::FILE))
-                .expected("a manifest, which proves what the files were made from")
-                .found(name)
-                .advice("--overwrite makes this stage again; finished work of other stages is kept"))
         }
         _ => Ok(()),
     }
