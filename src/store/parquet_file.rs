@@ -33,8 +33,8 @@ pub fn start(path: &Path, schema: &SchemaRef, properties: WriterPropertiesBuilde
     ArrowWriter::try_new_with_options(file, schema.clone(), options).map_err(|error| unwritten(path, error))
 }
 
-/// Ends the file, which has no name yet. `metadata` stands in it under `virnucpro.*` twice: as metadata of the file, and of its Arrow
-/// schema, where readers of Arrow look.
+/// Ends the file, which has no name yet. `metadata` stands in it under `virnucpro.*` twice: as metadata of the file, and of
+/// its Arrow schema, where readers of Arrow look.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -73,13 +73,13 @@ pub(super) fn refuse_strangers(
     fingerprint: &Fingerprint,
     resume: Resume,
 ) -> Result<()> {
-    // A stage writes its manifest before anything else: without one, only unfinished files can be its own.
+    // No file of a stage gets its name before the manifest: without one, only unfinished files can be its own.
     let files = || names.iter().filter(|name| !is_partial(name) && *name != manifest::FILE);
     let stranger = files().find(|name| !(fingerprint.owns)(name));
     if let Some(name) = stranger.or_else(|| files().next().filter(|_| !(fingerprint.wrote)(folder))) {
         let advice = match RUN_FOLDERS.iter().any(|stage| folder.join(stage).join(manifest::FILE).exists()) {
-            true => "this is the folder of a whole run: give one of the folders in it, as DIR/windows".to_owned(),
-            false => "choose another folder with -o".to_owned(),
+            true => "this is the folder of a whole run: give one of the folders in it, as DIR/windows",
+            false => "choose another folder with -o",
         };
         return Err(Error::new(Fault::OutputForeign, format!("{} holds other files", folder.display()))
             .file(folder)

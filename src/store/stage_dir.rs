@@ -35,7 +35,8 @@ impl Fingerprint {
     }
 }
 
-/// The output folder of a stage while it runs. Nothing is written before [`begin`](StageDir::begin).
+/// The output folder of a stage while it runs. Nothing is written before [`create`](StageDir::create), and nothing gets its
+/// final name before [`begin`](StageDir::begin).
 #[derive(Debug)]
 pub struct StageDir {
     folder: PathBuf,
@@ -56,6 +57,8 @@ pub struct StageDir {
     superseded: BTreeSet<String>,
     /// Whether that is work of other settings, another model or another input.
     replaces: bool,
+    /// Whether the folder is there, without what a killed run left unfinished.
+    created: bool,
     new: NewFolder,
 }
 
@@ -119,8 +122,21 @@ impl StageDir {
 
     fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
         let (claimed, own, former, new) = (None, BTreeSet::new(), BTreeMap::new(), NewFolder::default());
-        let (on_disk, same_origin, replaces) = (None, false, false);
-        Self { folder, manifest, on_disk, resume, same_origin, claimed, own, former, superseded, replaces, new }
+        let (on_disk, same_origin, replaces, created) = (None, false, false, false);
+        Self {
+            folder,
+            manifest,
+            on_disk,
+            resume,
+            same_origin,
+            claimed,
+            own,
+            former,
+            superseded,
+            replaces,
+            created,
+            new,
+        }
     }
 
     /// Says which sequences this run's work comes from.
@@ -153,13 +169,18 @@ impl StageDir {
     /// # Errors
     /// The folder cannot be written to.
     pub fn create(&mut self) -> Result<()> {
+        if self.created {
+            return Ok(());
+        }
         if !self.folder.exists() {
             let missing =
                 self.folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
             self.new = NewFolder(missing.map(Path::to_owned).collect());
         }
         fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
-        remove_abandoned(&self.folder)
+        remove_abandoned(&self.folder)?;
+        self.created = true;
+        Ok(())
     }
 
     /// Makes the folder ready for the first file with its final name: whose it is and that it is not complete stands in it
@@ -189,11 +210,6 @@ impl StageDir {
     /// Whether other work than this run's is about to be replaced.
     pub fn replaces_other_work(&self) -> bool {
         self.replaces
-    }
-
-    /// Whether no earlier run left finished work.
-    pub fn holds_nothing(&self) -> bool {
-        self.manifest.shards.is_empty() && self.superseded.is_empty()
     }
 
     /// Whether there is finished work that may be kept.
@@ -286,7 +302,7 @@ impl StageDir {
     /// Finished files that are not among `names`, with their rows: those of inputs that this run was not given.
     pub fn others(&self, names: &[String]) -> Vec<(String, u64)> {
         let others = self.manifest.shards.iter();
-        let others = others.filter(|(name, _)| !names.contains(name) && !self.superseded.contains(*name));
+        let others = others.filter(|(name, _)| !names.contains(name));
         others.map(|(name, entry)| (name.clone(), entry.rows)).collect()
     }
 
