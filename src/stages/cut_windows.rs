@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::embed::SOURCE;
 use super::upstream::{self, UpstreamFile};
+use super::vector_files::SOURCE;
 use crate::error::{Error, Fault, Result};
 use crate::store::tables::{InputRow, WindowRow};
 use crate::store::{MANIFEST_FILE, Manifest, Origin, Row as _, VectorReader};
@@ -42,7 +42,7 @@ impl CutWindows {
                 )
                 .advice("give that folder; if its manifest is lost, run `virnucpro chunk` again with --overwrite"));
         };
-        if let Some(manifest) = Some(&manifest).filter(|manifest| !manifest.complete || manifest.stage != "chunk") {
+        if !manifest.complete || manifest.stage != "chunk" {
             let message = format!("{} is not a complete output of chunk", folder.display());
             let state = if manifest.complete { "finished" } else { "not finished" };
             return Err(Error::new(Fault::CheckpointIncomplete, message)
@@ -81,15 +81,11 @@ impl CutWindows {
                 let message = format!("{} was not made from these windows", file.path.display());
                 return Err(Error::new(Fault::CheckpointInput, message)
                     .file(&file.path)
-                    .expected(format!("vectors of shards that {} lists", manifest_path(&self.folder).display()))
+                    .expected(format!("vectors of shards that {} lists", self.folder.join(MANIFEST_FILE).display()))
                     .found(format!("vectors of a FASTA file with blake3 {unknown}"))
                     .advice("give the folder of windows that the vectors were made from, or embed its shards again"));
             }
         }
         Ok(())
     }
-}
-
-fn manifest_path(folder: &Path) -> PathBuf {
-    folder.join(MANIFEST_FILE)
 }

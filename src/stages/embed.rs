@@ -1,14 +1,13 @@
 //! `embed-dnabert` and `embed-esm`: one stage over one engine. FASTA in, vectors out, file by file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
 
 use serde_json::json;
 
-use super::merge::Vectors;
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
+use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -18,9 +17,7 @@ use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
 use crate::seq::codon::readable_protein;
 use crate::seq::{Alphabet, FrameId, Limits, Names, Reader, Record, Source, Summary};
-use crate::store::{
-    Fingerprint, Manifest, ProteinDigest, ShardEntry, StageDir, VectorBlock, VectorReader, VectorWriter,
-};
+use crate::store::{Fingerprint, Manifest, ProteinDigest, ShardEntry, StageDir, VectorBlock, VectorWriter};
 use crate::units::{Duplicates, Precision, counted};
 
 /// Ids of frames are longer than those of the sequences they come from.
@@ -53,7 +50,8 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     let stage = EmbedStage::bundle(&bundle, settings.side);
     let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
     let precision = load::precision(&bundle, settings.side, &settings.compute)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint(&bundle, settings)?, settings.resume)?;
+    let fingerprint = fingerprint(&bundle, settings.side, precision);
+    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
     dir.claim(upstream::origin(&shards)?)?;
     // A wrong file of the user's own should not cost the time of loading a model.
@@ -79,16 +77,14 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
                 };
                 dir.create()?;
                 let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
-                let (proteins, sent) = mpsc::channel();
-                let vectors = ShardVectors { writer, proteins: sent, task: &task };
-                let (vectors, read) = embed_shard(engine, shard, (settings.side, proteins), vectors)
-                    .map_err(|error| shard.explain(error))?;
+                let (writer, read) =
+                    embed_shard(engine, shard, settings.side, writer, &task).map_err(|error| shard.explain(error))?;
                 shard.prove(&read)?;
                 let source = shard.source_of(&read);
                 dir.allow(&name, &source)?;
                 dir.begin()?;
-                let rows = vectors.writer.rows();
-                let file = vectors.writer.commit(&stage.metadata(&bundle, precision, &read))?;
+                let rows = writer.rows();
+                let file = writer.commit(&stage.metadata(&bundle, precision, &read))?;
                 let entry = ShardEntry { computed: Some(engine.place().to_owned()), ..source.entry(rows, file) };
                 log::debug!("{} is written: {}", dir.path(&name).display(), counted(rows, "vector"));
                 dir.record(&name, entry.clone())?;
@@ -111,58 +107,26 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
 }
 
 /// Settings and model that vectors depend on.
-///
-/// # Errors
-/// A device is missing, or cannot compute in the number format asked for.
-pub fn fingerprint(bundle: &Bundle, settings: &config::Embed) -> Result<Fingerprint> {
-    let stage = EmbedStage::bundle(bundle, settings.side);
-    let (vectors, side) = (vectors(bundle, settings)?, settings.side);
-    let settings = json!({ "dtype": vectors.dtype, "pooling": vectors.pooling, "dim": vectors.dim });
+pub fn fingerprint(bundle: &Bundle, side: Side, precision: Precision) -> Fingerprint {
+    let Vectors { dim, dtype, pooling } = vectors(bundle, side, precision);
     let wrote: fn(&Path) -> bool = match side {
         Side::Dnabert => |folder| holds_vectors_of(folder, DNABERT),
         Side::Esm => |folder| holds_vectors_of(folder, ESM),
     };
-    let (stage, model) = (stage.stage, Some(load::stamp(bundle)));
-    Ok(Fingerprint { stage, settings, model, owns: is_vector_shard, wrote })
+    Fingerprint {
+        stage: EmbedStage::bundle(bundle, side).stage,
+        settings: json!({ "dtype": dtype, "pooling": pooling, "dim": dim }),
+        model: Some(load::stamp(bundle)),
+        owns: is_vector_shard,
+        wrote,
+    }
 }
 
 /// What the vectors of a side will be.
-///
-/// # Errors
-/// Those of [`fingerprint`].
-pub fn vectors(bundle: &Bundle, settings: &config::Embed) -> Result<Vectors> {
-    let stage = EmbedStage::bundle(bundle, settings.side);
-    let precision = load::precision(bundle, settings.side, &settings.compute)?;
-    let (dtype, pooling) = (Some(precision.to_string()), Some(stage.pooling.to_owned()));
-    Ok(Vectors { dim: stage.dim as usize, dtype, pooling })
+pub fn vectors(bundle: &Bundle, side: Side, precision: Precision) -> Vectors {
+    let stage = EmbedStage::bundle(bundle, side);
+    Vectors { dim: stage.dim as usize, dtype: Some(precision.to_string()), pooling: Some(stage.pooling.to_owned()) }
 }
-
-/// Whether a file of vectors bears this name: `shard-00001.parquet`, or the name of a FASTA file of the user's own.
-pub fn is_vector_shard(name: &str) -> bool {
-    name.ends_with(".parquet")
-}
-
-/// Whether it is the name of the vectors of a numbered shard: what a killed run may leave behind.
-pub fn is_numbered_shard(name: &str) -> bool {
-    let number = name.strip_prefix("shard-").and_then(|rest| rest.strip_suffix(".parquet"));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Whether a file of vectors in `folder` says that `stage` wrote it.
-pub fn holds_vectors_of(folder: &Path, stage: &str) -> bool {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    files.filter(|path| path.is_file() && path.extension().is_some_and(|extension| extension == "parquet")).any(
-        |path| VectorReader::open(&path).is_ok_and(|file| file.metadata().get("stage").is_some_and(|by| by == stage)),
-    )
-}
-
-/// The stage of the nucleotide side.
-pub const DNABERT: &str = "embed-dnabert";
-/// The stage of the protein side.
-pub const ESM: &str = "embed-esm";
-
-/// Key of a vector file's metadata: digest of the FASTA file that was embedded.
-pub const SOURCE: &str = "input_blake3";
 
 /// What distinguishes the two stages.
 struct EmbedStage {
@@ -220,12 +184,15 @@ impl Sink for ShardVectors<'_> {
 }
 
 /// Embeds one file; the number of vectors is that of its records. Gives the digest of what was read.
-fn embed_shard<'a>(
+fn embed_shard(
     engine: &mut Engine,
     shard: &UpstreamFile,
-    (side, proteins): (Side, Sender<Option<ProteinDigest>>),
-    mut vectors: ShardVectors<'a>,
-) -> Result<(ShardVectors<'a>, FileDigest)> {
+    side: Side,
+    writer: VectorWriter,
+    task: &TaskProgress,
+) -> Result<(VectorWriter, FileDigest)> {
+    let (proteins, sent) = mpsc::channel();
+    let mut vectors = ShardVectors { writer, proteins: sent, task };
     let (source, mut reader) = open(shard, side)?;
     let mut names = Names::new(Duplicates::Error);
     let sequences = std::iter::from_fn(|| {
@@ -251,7 +218,7 @@ fn embed_shard<'a>(
             .found(format!("{} records, {embedded} vectors, {written} rows", summary.records)));
     }
     let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
-    Ok((vectors, read))
+    Ok((vectors.writer, read))
 }
 
 /// The protein of a frame that `chunk` named, where it can be told: not from nucleotides with a codon that cannot be read.

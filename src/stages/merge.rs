@@ -2,16 +2,14 @@
 //! not matter; a missing, extra or repeated id is an error, never a shift.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use serde::Serialize;
 use serde_json::json;
 
-use super::embed::{DNABERT, ESM, SOURCE, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use super::join::{EsmIndex, Read, join_in_step};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
+use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
@@ -39,8 +37,8 @@ use crate::units::counted;
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
     let dnabert = upstream::files(&settings.dnabert, DNABERT, "parquet")?;
     let esm = upstream::files(&settings.esm, ESM, "parquet")?;
-    let left = Side::describe(&dnabert, &settings.dnabert, DNABERT)?;
-    let right = Side::describe(&esm, &settings.esm, ESM)?;
+    let left = SideFiles::describe(&dnabert, &settings.dnabert, DNABERT)?;
+    let right = SideFiles::describe(&esm, &settings.esm, ESM)?;
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
@@ -199,24 +197,13 @@ fn made_from(dnabert: (&UpstreamFile, &FileDigest), esm: &[Read<'_>]) -> MadeFro
     MadeFrom::files(digest, &[vec![dnabert.0.name()], names].concat())
 }
 
-/// What all vector files of one side have in common.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Vectors {
-    /// Width.
-    pub dim: usize,
-    /// Number format they were computed in, where the files say so.
-    pub dtype: Option<String>,
-    /// How tokens were pooled, likewise.
-    pub pooling: Option<String>,
-}
-
 /// One side of the join.
-struct Side {
+struct SideFiles {
     vectors: Vectors,
     model: Option<ModelStamp>,
 }
 
-impl Side {
+impl SideFiles {
     fn describe(files: &[UpstreamFile], named: &[PathBuf], stage: &str) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
@@ -274,13 +261,6 @@ impl Side {
         }
         Err(Error::new(Fault::InputMissing, "there are no vector files to merge")
             .advice("give the output folders of embed-dnabert and embed-esm"))
-    }
-}
-
-impl fmt::Display for Vectors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-        write!(f, "{}, pooling {}", named(&self.dtype), named(&self.pooling))
     }
 }
 

@@ -15,4 +15,5 @@ mod join;
 mod legacy;
 mod shards;
 mod upstream;
+mod vector_files;
 mod verdict;

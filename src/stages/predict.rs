@@ -74,23 +74,23 @@ pub struct Counts {
 /// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
     let cut = upstream::manifest(&settings.windows)?.and_then(|manifest| manifest.settings["window"].as_u64());
+    let bundle = load::bundle(&settings.model)?;
     if let Some(cut) = cut {
-        warn_of_window(&load::bundle(&settings.model)?, cut);
+        warn_of_window(&bundle, cut);
     }
-    score(settings, progress)
+    score(settings, &bundle, progress)
 }
 
 /// The same, of windows whose length was looked at.
-pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
-    let bundle = load::bundle(&settings.model)?;
-    let model = load::stamp(&bundle);
+pub(super) fn score(settings: &config::Predict, bundle: &Bundle, progress: &Progress) -> Result<Manifest> {
+    let model = load::stamp(bundle);
     let mut merged = upstream::files(&settings.merged, "merge", "parquet")?;
     // By number, as they were cut: engines hand files over in any order.
     merged.sort_by_key(|file| (file.stem.len(), file.stem.clone()));
-    check_vectors(&merged, &bundle, &model)?;
+    check_vectors(&merged, bundle, &model)?;
     let windows = CutWindows::open(&settings.windows)?;
     windows.match_origin(&settings.merged, &merged)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint(&bundle), settings.resume)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(bundle), settings.resume)?;
     dir.claim(windows.origin())?;
     if dir.holds_work() {
         let sources = [&windows.windows, &windows.inputs].into_iter().chain(&merged).map(UpstreamFile::digest);
@@ -102,7 +102,7 @@ pub(super) fn score(settings: &config::Predict, progress: &Progress) -> Result<M
     }
     let total = merged.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task("predict", "frames", total);
-    let head = load::head(&bundle, &settings.compute)?;
+    let head = load::head(bundle, &settings.compute)?;
     let mut scores = FrameScores::new(&merged, head, &task)?;
     dir.create()?;
     let mut tables = Tables::create(&dir, settings)?;

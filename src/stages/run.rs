@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{chunk, embed, merge, predict};
-use crate::config;
+use crate::config::{self, Side};
 use crate::embed::load;
 use crate::error::Result;
 use crate::fs::room;
@@ -26,14 +26,16 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     }
     let window = settings.chunk.window.unwrap_or(bundle.spec().window as usize);
     predict::warn_of_window(&bundle, window as u64);
-    let vectors = [embed::vectors(&bundle, &settings.dnabert)?, embed::vectors(&bundle, &settings.esm)?];
+    let precision = |embed: &config::Embed| load::precision(&bundle, embed.side, &embed.compute);
+    let [dnabert, esm] = [(Side::Dnabert, precision(&settings.dnabert)?), (Side::Esm, precision(&settings.esm)?)];
+    let vectors = [dnabert, esm].map(|(side, precision)| embed::vectors(&bundle, side, precision));
     let later = Later {
         resume: settings.predict.resume,
         stages: [
             (&settings.predict.output, predict::fingerprint(&bundle)),
             (&settings.merge.output, merge::fingerprint([&vectors[0], &vectors[1]], Some(load::stamp(&bundle)))),
-            (&settings.esm.output, embed::fingerprint(&bundle, &settings.esm)?),
-            (&settings.dnabert.output, embed::fingerprint(&bundle, &settings.dnabert)?),
+            (&settings.esm.output, embed::fingerprint(&bundle, esm.0, esm.1)),
+            (&settings.dnabert.output, embed::fingerprint(&bundle, dnabert.0, dnabert.1)),
         ],
     };
     later.check(None)?;
@@ -50,7 +52,7 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     embed::embed(&settings.dnabert, progress)?;
     embed::embed(&settings.esm, progress)?;
     merge::merge(&settings.merge, progress)?;
-    predict::score(&settings.predict, progress)
+    predict::score(&settings.predict, &bundle, progress)
 }
 
 /// The folders of the stages after `chunk`, the last one first, and what will be made in them.

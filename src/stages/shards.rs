@@ -114,7 +114,13 @@ impl OpenShard {
 
 /// Whether a shard bears this name.
 pub fn is_shard(name: &str) -> bool {
-    let number = name.strip_prefix("shard-").and_then(|rest| rest.strip_suffix(".fna").or(rest.strip_suffix(".faa")));
+    is_numbered(name, &[".fna", ".faa"])
+}
+
+/// Whether it is the name of a numbered shard, or of what was made from one, with one of these endings.
+pub fn is_numbered(name: &str, endings: &[&str]) -> bool {
+    let number = name.strip_prefix("shard-");
+    let number = number.and_then(|rest| endings.iter().find_map(|ending| rest.strip_suffix(ending)));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
