@@ -1,11 +1,31 @@
-//! Tells the linker where the executable finds libtorch at run time.
+//! Compiles the C++ shim against libtorch, and tells the linker where the executable finds libtorch at run time.
+
+#[cfg(feature = "torch")]
+use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let torch = std::env::var_os("CARGO_FEATURE_TORCH").is_some();
-    if torch && std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        // Installed: bin/virnucpro beside lib/. In development: the folder it was linked from.
+    println!("cargo:rerun-if-changed=src/device/shim");
+    #[cfg(feature = "torch")]
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         let libtorch = std::env::var("LIBTORCH").unwrap_or_default();
+        compile_shim(Path::new(&libtorch));
+        // Installed: bin/virnucpro beside lib/. In development: the folder it was linked from.
         println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib,-rpath,{libtorch}/lib");
     }
+}
+
+#[cfg(feature = "torch")]
+fn compile_shim(libtorch: &Path) {
+    let include = libtorch.join("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(2)
+        .debug(false)
+        .warnings(false) // libtorch's headers have many
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .files(["products.cpp"].map(|file| Path::new("src/device/shim").join(file)))
+        .compile("virnucpro_shim");
 }

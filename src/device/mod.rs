@@ -2,6 +2,8 @@
 //! of theirs means.
 
 #[cfg(feature = "torch")]
+pub mod products;
+#[cfg(feature = "torch")]
 mod torch;
 
 #[cfg(feature = "torch")]
