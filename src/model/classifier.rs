@@ -95,8 +95,7 @@ impl Head for Classifier {
         let x = Tensor::f_from_slice(vectors)?.f_view([-1, self.dim as i64])?.f_to_device(self.device)?; // [N, D]
         let x = self.norm.forward(&self.hidden.forward(&x)?)?.f_relu()?; // [N, C]
         let scores = self.output.forward(&x)?.f_softmax(-1, Kind::Float)?; // [N, 2]
-        let mut numbers = Vec::with_capacity(vectors.len() / self.dim * CLASSES);
-        input::append(&mut numbers, &scores)?;
+        let numbers = input::numbers(&scores)?;
         let (pairs, _) = numbers.as_chunks::<CLASSES>();
         Ok(pairs.iter().map(|&[others, virus]| Score { others, virus }).collect())
     }

@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::pack::TokenBatch;
 
 #[cfg(feature = "torch")]
+mod attention;
+#[cfg(feature = "torch")]
 pub mod classifier;
 #[cfg(feature = "torch")]
 pub mod dnabert;

@@ -76,18 +76,6 @@ impl<'a> Parameters<'a> {
         Self { kind: Kind::Float, ..self.clone() }
     }
 
-    /// The same place, for layers whose rounding moves scores too far: in f32 where the products are bf16.
-    /// f16 keeps three more bits and stays (`docs/numerics.md`).
-    pub(super) fn sensitive(&self) -> Self {
-        let kind = if self.kind == Kind::BFloat16 { Kind::Float } else { self.kind };
-        Self { kind, ..self.clone() }
-    }
-
-    /// Number format in which tensors are given out.
-    pub(super) fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// The tensor `name`, in the shape of the schema, on the device and in the number format of the computation.
     ///
     /// # Errors

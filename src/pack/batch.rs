@@ -59,6 +59,11 @@ impl TokenBatch {
         self.ids.len()
     }
 
+    /// Token ids of all sequences, one behind the other.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// Places of the sequences in their block, in batch order.
     pub fn rows(&self) -> &[usize] {
         &self.rows

@@ -39,7 +39,7 @@ pub fn vectors() -> Stored {
 /// Hidden states of one sequence, row-major [T, D].
 pub fn represent(model: &Dnabert, ids: &[u32]) -> Vec<f32> {
     let batch = TokenBatch::of([ids]);
-    values(&model.represent(&batch.groups().next().unwrap(), &mut |_, _| ()).unwrap())
+    values(&model.represent(&batch, &mut |_, _| ()).unwrap())
 }
 
 fn tokens(vectors: &Stored, record: &str) -> Vec<u32> {
@@ -107,7 +107,7 @@ fn every_layer_agrees() {
             };
             points.push((format!("{name}/{record}"), values(x)));
         };
-        let _ = model.represent(&batch.groups().next().unwrap(), &mut observe).unwrap();
+        let _ = model.represent(&batch, &mut observe).unwrap();
         assert_eq!(points.len(), 5);
         for (name, found) in points {
             let worst = distance(&found, &vectors.floats(&name));

@@ -64,7 +64,7 @@ pub fn pooled_records(vectors: &Stored) -> Vec<String> {
 /// Representations of one sequence, row-major [T, D].
 pub fn represent(model: &Esm2, ids: &[u32]) -> Vec<f32> {
     let batch = TokenBatch::of([ids]);
-    values(&model.represent(&batch.groups().next().unwrap(), &mut |_, _| ()).unwrap())
+    values(&model.represent(&batch, &mut |_, _| ()).unwrap())
 }
 
 fn tokens(vectors: &Stored, record: &str) -> Vec<u32> {
@@ -140,7 +140,7 @@ fn every_layer_agrees() {
             Point::Layer(layer) if layer + 1 < LAYERS => points.push((layer + 1, values(x))),
             _ => (),
         };
-        let last = model.represent(&batch.groups().next().unwrap(), &mut observe).unwrap();
+        let last = model.represent(&batch, &mut observe).unwrap();
         points.push((LAYERS, values(&last)));
         assert_eq!(points.len(), LAYERS + 1);
         for (layer, found) in points {
