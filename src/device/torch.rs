@@ -35,7 +35,7 @@ impl Placement {
     ///
     /// # Errors
     /// [`Fault::DeviceUnavailable`] when a GPU is asked for that cannot be used, [`Fault::Usage`] for
-    /// f16 on the CPU.
+    /// f16 on the CPU, and bf16 on one that does not multiply it.
     pub fn resolve(choice: &DeviceChoice, precision: Auto<Precision>) -> Result<Vec<Self>> {
         let devices = match choice {
             DeviceChoice::Cpu => vec![Device::Cpu],
@@ -74,6 +74,15 @@ impl Placement {
         let automatic = if device == Device::Cpu { Precision::F32 } else { Precision::F16 };
         let kind = match precision.or_else(|| automatic) {
             Precision::F32 => Kind::Float,
+            Precision::Bf16 if device == Device::Cpu && !multiplies_bf16() => {
+                return Err(Error::new(
+                    Fault::Usage,
+                    "bf16 is not available on this processor, where it would be slower than f32",
+                )
+                .expected("a processor with AVX512-BF16 or AMX")
+                .found("neither")
+                .advice("give --dtype f32, or use a GPU"));
+            }
             Precision::Bf16 => Kind::BFloat16,
             Precision::F16 if device == Device::Cpu => {
                 return Err(Error::new(
@@ -96,6 +105,19 @@ impl fmt::Display for Placement {
             Device::Cuda(index) => write!(f, "cuda:{index} {}", self.precision()),
             _ => write!(f, "cpu {}", self.precision()),
         }
+    }
+}
+
+/// Whether the processor multiplies matrices of bf16: with AVX512-BF16, which those with AMX have as well. Others take many
+/// times as long as for f32.
+pub fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 

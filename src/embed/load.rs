@@ -260,14 +260,15 @@ mod torch {
         let json = bytes::text(&json, &path)?;
         let in_config = |error: Error| error.file(&path);
         let weights = weights(component, bundle)?;
+        let in_weights = |error: Error| error.file(weights.path());
         match component {
             Component::Dnabert => {
                 let config = dnabert::Config::from_json(json).map_err(in_config)?;
-                layout.encoders(Dnabert::load(&weights, &config, place, &interrupt::check)?)
+                layout.encoders(Dnabert::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?)
             }
             _ => {
                 let config = esm2::Config::from_json(json).map_err(in_config)?;
-                layout.encoders(Esm2::load(&weights, &config, place, &interrupt::check)?)
+                layout.encoders(Esm2::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?)
             }
         }
     }
@@ -284,7 +285,8 @@ mod torch {
         let lanes = if place.is_gpu() { 1 } else { compute.threads.or_else(|| machine::cpus().value) };
         verified(bundle, &[Component::Head.weights()], || {
             let weights = weights(Component::Head, bundle)?;
-            Ok(Box::new(HeadLanes::new(Classifier::load(&weights, place)?, lanes)) as Box<dyn Head>)
+            let head = Classifier::load(&weights, place).map_err(|error| error.file(weights.path()))?;
+            Ok(Box::new(HeadLanes::new(head, lanes)) as Box<dyn Head>)
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::model::nn::Linear;
 use crate::model::parameters::{Parameter, Parameters, tensors_of};
 use crate::model::schema::head::{CLASSES, Config};
 use crate::model::{Head, Score, input};
-use crate::weights::Safetensors;
+use crate::weights::TensorSource;
 
 /// Added to the variance by the BatchNorm of upstream, which leaves torch's default.
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -57,15 +57,15 @@ impl BatchNorm {
 }
 
 impl Classifier {
-    /// Loads the weights of `file` to a device.
+    /// Loads `weights` to a device.
     ///
     /// # Errors
     /// Tensors missing, left over, of shapes that do not fit together, not finite, or a variance below zero.
-    pub fn load(file: &Safetensors, placement: &Placement) -> Result<Self> {
+    pub fn load(weights: &dyn TensorSource, placement: &Placement) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
-        let config = Config::of(&tensors_of(file)).map_err(|error| error.file(file.path()))?;
+        let config = Config::of(&tensors_of(weights))?;
         let schema = config.tensors();
-        let parameters = Parameters::open(file, &schema, placement, &|| Ok(()))?.in_f32();
+        let parameters = Parameters::open(weights, &schema, placement, &|| Ok(()))?.in_f32();
         Ok(Self {
             hidden: Linear::load(&parameters.sub("hidden_layer"))?,
             norm: BatchNorm::load(&parameters.sub("bn1"))?,

@@ -19,7 +19,7 @@ use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
 use crate::pack::TokenBatch;
-use crate::weights::Safetensors;
+use crate::weights::TensorSource;
 
 pub use crate::model::schema::dnabert::Config;
 
@@ -90,8 +90,9 @@ impl FeedForward {
 
     /// [N, D] to [N, D], residual and LayerNorm included.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate = self.gate.then(x, Then::Gelu)?; // [N, F]
-        let down = self.output.forward(&self.up.then(x, Then::Times(&gate))?)?;
+        let input = self.gate.format(x)?;
+        let gate = self.gate.then(&input, Then::Gelu)?; // [N, F]
+        let down = self.output.forward(&self.up.then(&input, Then::Times(&gate))?)?;
         self.norm.forward(&x.f_add(&down)?)
     }
 }
@@ -115,13 +116,13 @@ pub struct Dnabert {
 }
 
 impl Dnabert {
-    /// Loads the weights of `file` to a device. `proceed` is asked all the while; its error ends the loading.
+    /// Loads `weights` to a device. `proceed` is asked all the while; its error ends the loading.
     ///
     /// # Errors
     /// A configuration that is not followed; tensors missing, left over, of another shape or not finite; those of
     /// `proceed`.
     pub fn load(
-        file: &Safetensors,
+        weights: &dyn TensorSource,
         config: &Config,
         placement: &Placement,
         proceed: &dyn Fn() -> Result<()>,
@@ -129,7 +130,7 @@ impl Dnabert {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
         let schema = config.tensors();
-        let parameters = Parameters::open(file, &schema, placement, proceed)?;
+        let parameters = Parameters::open(weights, &schema, placement, proceed)?;
         let first = parameters.sub("embeddings");
         let layers = (0..config.num_hidden_layers).map(|index| {
             let parameters = parameters.sub("encoder.layer").sub(index);

@@ -20,7 +20,7 @@ use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
 use crate::pack::TokenBatch;
-use crate::weights::Safetensors;
+use crate::weights::TensorSource;
 
 pub use crate::model::schema::esm2::Config;
 
@@ -62,10 +62,7 @@ impl SelfAttention {
             norm: LayerNorm::load(&parameters.sub("LayerNorm"), config.layer_norm_eps)?,
             query_key_value: Linear::side_by_side(&[own.sub("query"), own.sub("key"), own.sub("value")])?,
             output: Linear::load(&parameters.sub("output.dense"))?,
-            heads: Attention {
-                heads: config.num_attention_heads,
-                scale: (config.head_width() as f64).powf(-0.5),
-            },
+            heads: Attention { heads: config.num_attention_heads, scale: (config.head_width() as f64).powf(-0.5) },
             rotary,
         })
     }
@@ -122,13 +119,13 @@ pub struct Esm2 {
 }
 
 impl Esm2 {
-    /// Loads the weights of `file` to a device. `proceed` is asked all the while; its error ends the loading.
+    /// Loads `weights` to a device. `proceed` is asked all the while; its error ends the loading.
     ///
     /// # Errors
     /// A configuration that is not followed; tensors missing, left over, of another shape or not finite; those of
     /// `proceed`.
     pub fn load(
-        file: &Safetensors,
+        weights: &dyn TensorSource,
         config: &Config,
         placement: &Placement,
         proceed: &dyn Fn() -> Result<()>,
@@ -136,7 +133,7 @@ impl Esm2 {
         let _no_grad = tch::no_grad_guard();
         config.check()?;
         let schema = config.tensors();
-        let parameters = Parameters::open(file, &schema, placement, proceed)?;
+        let parameters = Parameters::open(weights, &schema, placement, proceed)?;
         let mut rotary: Vec<Rotary> = Vec::new();
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {

@@ -70,7 +70,7 @@ impl Head for MockHead {
 }
 
 /// The finaliser of SplitMix64 (Steele et al. 2014, doi:10.1145/2714064.2660195).
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -78,7 +78,7 @@ fn mix(value: u64) -> u64 {
 }
 
 /// A number in [-1, 1) from the upper 24 bits of a hash, which f32 holds exactly.
-fn unit(hash: u64) -> f32 {
+pub(super) fn unit(hash: u64) -> f32 {
     (hash >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }
 

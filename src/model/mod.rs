@@ -21,6 +21,8 @@ pub mod mock;
 pub mod nn;
 #[cfg(feature = "torch")]
 mod parameters;
+#[cfg(feature = "torch")]
+pub mod random;
 pub mod schema;
 
 /// Turns token ids into one vector per sequence.

@@ -74,6 +74,11 @@ impl Linear {
         Ok(Self { weights, kind })
     }
 
+    /// `x` in the format of the weights; it copies nothing where it is that already.
+    pub(super) fn format(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_to_kind(self.kind)?)
+    }
+
     /// [N, inputs] to [N, outputs], in the format of the weights.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.then(x, Then::Nothing)
@@ -81,7 +86,7 @@ impl Linear {
 
     /// The same, and what follows.
     pub(super) fn then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
-        let x = x.f_to_kind(self.kind)?; // copies nothing where it is of that format
+        let x = self.format(x)?;
         match &self.weights {
             Weights::Packed(packed) => packed.forward(&x, then),
             Weights::Plain(weight, bias) => {

@@ -48,6 +48,18 @@ fn spare_address_space() {
     }
 }
 
+/// Memory that is given back is kept for the next tensor: asking the system for large pieces anew each time costs more than
+/// what is computed in them.
+pub fn large_pieces() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code)]
+    // SAFETY: mallopt takes two numbers; a value that it does not know is ignored.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
+
 /// Ends the process without asking for memory.
 fn exhausted() -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);

@@ -31,6 +31,11 @@ pub trait TensorSource: Send + Sync {
     /// The tensors, in order of their names.
     fn tensors(&self) -> &[TensorInfo];
 
+    /// Place of a tensor among [`tensors`](TensorSource::tensors).
+    fn find(&self, name: &str) -> Option<usize> {
+        self.tensors().binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()
+    }
+
     /// Values of tensor `index`, little-endian, row-major; empty when there is no such tensor.
     ///
     /// # Errors

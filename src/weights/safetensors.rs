@@ -61,11 +61,6 @@ impl Safetensors {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Place of a tensor among [`tensors`](TensorSource::tensors).
-    pub fn find(&self, name: &str) -> Option<usize> {
-        self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()
-    }
 }
 
 impl TensorSource for Safetensors {

@@ -33,12 +33,7 @@ pub(super) fn attention(
     }
 }
 
-fn over<E: Element>(
-    attention: &Attention,
-    qkv: &Tensor,
-    batch: &TokenBatch,
-    places: &Places<'_>,
-) -> Result<Tensor> {
+fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
     let (tokens, columns) = qkv.size2()?;
     let width = columns as usize / 3;
     let shape = Shape { width, head: width / attention.heads, scale: attention.scale as f32 };
@@ -145,11 +140,23 @@ fn one_head<E: Element>(
     #[allow(unsafe_code)]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-        fn with_avx512<E: Element>(s: &Shape, h: usize, t: &Tables<'_>, m: &mut Scratch, q: Sequence<'_, E>) -> Result<()> {
+        fn with_avx512<E: Element>(
+            s: &Shape,
+            h: usize,
+            t: &Tables<'_>,
+            m: &mut Scratch,
+            q: Sequence<'_, E>,
+        ) -> Result<()> {
             mix(s, h, t, m, q)
         }
         #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<E: Element>(s: &Shape, h: usize, t: &Tables<'_>, m: &mut Scratch, q: Sequence<'_, E>) -> Result<()> {
+        fn with_avx2<E: Element>(
+            s: &Shape,
+            h: usize,
+            t: &Tables<'_>,
+            m: &mut Scratch,
+            q: Sequence<'_, E>,
+        ) -> Result<()> {
             mix(s, h, t, m, q)
         }
         let has_avx512 = is_x86_feature_detected!("avx512f")

@@ -39,6 +39,11 @@ impl Schema {
         self.0.get(name)
     }
 
+    /// Names and shapes of all tensors, in order of the names.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.0.iter().map(|(name, spec)| (name.as_str(), spec.shape.as_slice()))
+    }
+
     /// Whether a model of this kind, with any number of layers, has a tensor of this name. The schema itself needs at least
     /// one layer.
     pub fn knows(&self, name: &str) -> bool {
