@@ -8,13 +8,13 @@
 //! computed for the length at hand; softmax in f32. Token type 0 is always added. Names and shapes of the weights:
 //! `schema::dnabert`.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::device::Placement;
 use crate::device::products::Then;
 use crate::error::Result;
 use crate::model::attention::{Alibi, Attention, Places};
-use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point};
+use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
@@ -57,11 +57,10 @@ impl SelfAttention {
         })
     }
 
-    /// [N, D] to [N, D], residual and LayerNorm included.
+    /// The residual in the format of the products, [N, D], to what is added to it, [N, D].
     fn forward(&self, x: &Tensor, batch: &TokenBatch, alibi: &Alibi) -> Result<Tensor> {
         let qkv = self.query_key_value.forward(x)?; // [N, 3D]
-        let mixed = self.heads.forward(&qkv, batch, &Places::Lowered(alibi))?;
-        self.norm.forward(&x.f_add(&self.output.forward(&mixed)?)?)
+        self.output.forward(&self.heads.forward(&qkv, batch, &Places::Lowered(alibi))?)
     }
 }
 
@@ -88,12 +87,10 @@ impl FeedForward {
         })
     }
 
-    /// [N, D] to [N, D], residual and LayerNorm included.
+    /// The residual in the format of the products, [N, D], to what is added to it, [N, D].
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let input = self.gate.format(x)?;
-        let gate = self.gate.then(&input, Then::Gelu)?; // [N, F]
-        let down = self.output.forward(&self.up.then(&input, Then::Times(&gate))?)?;
-        self.norm.forward(&x.f_add(&down)?)
+        let gate = self.gate.then(x, Then::Gelu)?; // [N, F]
+        self.output.forward(&self.up.then(x, Then::Times(&gate))?)
     }
 }
 
@@ -113,6 +110,7 @@ pub struct Dnabert {
     layers: Vec<Layer>,
     alibi: Alibi,
     device: Device,
+    kind: Kind,
 }
 
 impl Dnabert {
@@ -142,11 +140,12 @@ impl Dnabert {
         Ok(Self {
             embeddings: Embedding::load(&first.sub("word_embeddings"))?,
             token_type: Embedding::load(&first.sub("token_type_embeddings"))?.row(0)?,
-            norm: LayerNorm::load(&first.sub("LayerNorm"), config.layer_norm_eps)?,
+            norm: LayerNorm::load(&first.sub("LayerNorm").in_f32(), config.layer_norm_eps)?,
             layers: layers.collect::<Result<_>>()?,
             alibi: Alibi::new(&alibi_slopes(config.num_attention_heads), placement.device)?,
             config: config.clone(),
             device: placement.device,
+            kind: placement.kind,
         })
     }
 
@@ -160,10 +159,14 @@ impl Dnabert {
         let ids = input::ids(batch, self.config.vocab_size, self.device)?;
         let mut x = self.norm.forward(&self.embeddings.forward(&ids)?.f_add(&self.token_type)?)?;
         observer(Point::Embeddings, &x);
+        // Each half layer adds to `x` and takes the norm of the sum: `x` in f32, and in the format of the products.
+        let mut rounded = x.f_to_kind(self.kind)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.attention.forward(&x, batch, &self.alibi)?;
+            let added = layer.attention.forward(&rounded, batch, &self.alibi)?;
+            rounded = layer.attention.norm.of_sum(&mut x, &added, Residual::Norm)?;
             observer(Point::Attention(index), &x);
-            x = layer.feed_forward.forward(&x)?;
+            let added = layer.feed_forward.forward(&rounded)?;
+            rounded = layer.feed_forward.norm.of_sum(&mut x, &added, Residual::Norm)?;
             observer(Point::Layer(index), &x);
         }
         Ok(x)

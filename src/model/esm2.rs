@@ -15,7 +15,7 @@ use crate::device::Placement;
 use crate::device::products::Then;
 use crate::error::{Error, Fault, Result};
 use crate::model::attention::{Attention, Places, Turn};
-use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point};
+use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
 use crate::model::{Encoder, input};
@@ -67,12 +67,12 @@ impl SelfAttention {
         })
     }
 
-    /// [N, D] to [N, D].
-    fn forward(&self, x: &Tensor, batch: &TokenBatch, turns: &[Turn]) -> Result<Tensor> {
+    /// The norm of the residual, [N, D], to what is added to it, [N, D].
+    fn forward(&self, normed: &Tensor, batch: &TokenBatch, turns: &[Turn]) -> Result<Tensor> {
         let Some(turn) = turns.get(self.rotary) else {
             return Err(Error::new(Fault::Bug, "a layer has no rotary frequencies"));
         };
-        let qkv = self.query_key_value.forward(&self.norm.forward(x)?)?; // [N, 3D]
+        let qkv = self.query_key_value.forward(normed)?; // [N, 3D]
         self.output.forward(&self.heads.forward(&qkv, batch, &Places::Turned(turn))?)
     }
 }
@@ -95,9 +95,9 @@ impl FeedForward {
         })
     }
 
-    /// [N, D] to [N, D].
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.output.forward(&self.intermediate.then(&self.norm.forward(x)?, Then::Gelu)?)
+    /// The norm of the residual, [N, D], to what is added to it, [N, D].
+    fn forward(&self, normed: &Tensor) -> Result<Tensor> {
+        self.output.forward(&self.intermediate.then(normed, Then::Gelu)?)
     }
 }
 
@@ -158,7 +158,7 @@ impl Esm2 {
             embeddings: Embedding::load(&parameters.sub("embeddings.word_embeddings"))?,
             rotary,
             layers,
-            norm: LayerNorm::load(&parameters.sub("encoder.emb_layer_norm_after"), config.layer_norm_eps)?,
+            norm: LayerNorm::load(&parameters.sub("encoder.emb_layer_norm_after").in_f32(), config.layer_norm_eps)?,
             device: placement.device,
             config: config.clone(),
         })
@@ -175,13 +175,22 @@ impl Esm2 {
         observer(Point::Embeddings, &x);
         let longest = batch.groups().map(|stretch| stretch.length).max().unwrap_or(0);
         let turns = self.rotary.iter().map(|rotary| Turn::new(&rotary.0, longest)).collect::<Result<Vec<_>>>()?;
+        // Each half layer adds to `x`; what the next one takes is the norm of the sum.
+        let mut normed = self.norm_before(0).forward(&x)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = x.f_add(&layer.attention.forward(&x, batch, &turns)?)?;
+            let added = layer.attention.forward(&normed, batch, &turns)?;
+            normed = layer.feed_forward.norm.of_sum(&mut x, &added, Residual::Sum)?;
             observer(Point::Attention(index), &x);
-            x = x.f_add(&layer.feed_forward.forward(&x)?)?;
+            let added = layer.feed_forward.forward(&normed)?;
+            normed = self.norm_before(index + 1).of_sum(&mut x, &added, Residual::Sum)?;
             observer(Point::Layer(index), &x);
         }
-        self.norm.forward(&x)
+        Ok(normed)
+    }
+
+    /// The norm that a layer begins with; behind the last layer, that of the outcome.
+    fn norm_before(&self, layer: usize) -> &LayerNorm {
+        self.layers.get(layer).map_or(&self.norm, |layer| &layer.attention.norm)
     }
 
     /// Embeddings f32 [N, D]: `<mask>` is zero, the rest scaled by the share of tokens left in training

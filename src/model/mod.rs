@@ -16,6 +16,8 @@ pub mod dnabert;
 pub mod esm2;
 #[cfg(feature = "torch")]
 mod input;
+#[cfg(feature = "torch")]
+mod kernels;
 pub mod mock;
 #[cfg(feature = "torch")]
 pub mod nn;

@@ -1,8 +1,8 @@
 //! The layers that both encoders are made of.
 //!
 //! Number formats: all matrix products run in the format of the weights (f32, bf16 or f16) with sums in f32. What is between
-//! them - residuals, LayerNorm, rotary angles, softmax, pooling - is always f32: `Linear` converts its input and leaves its
-//! output, and adding an output to an f32 residual gives f32.
+//! them - residuals, LayerNorm, rotary angles, softmax, pooling - is always f32: a `LayerNorm` takes f32, and gives what the
+//! products take.
 //!
 //! Letters: N tokens of a batch, D width.
 
@@ -10,7 +10,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device::products::{PackedLinear, Then};
 use crate::error::Result;
+use crate::model::kernels::{self, norm::Norm};
 use crate::model::parameters::{Parameter, Parameters};
+
+pub(super) use crate::model::kernels::norm::Residual;
 
 /// Where in a forward pass a tensor was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,6 @@ pub type Observer<'a> = &'a mut dyn FnMut(Point, &Tensor);
 #[derive(Clone)]
 pub(super) struct Linear {
     weights: Weights,
-    kind: Kind,
 }
 
 #[derive(Clone)]
@@ -71,24 +73,18 @@ impl Linear {
             }
             _ => Weights::Plain(weight, bias),
         };
-        Ok(Self { weights, kind })
+        Ok(Self { weights })
     }
 
-    /// `x` in the format of the weights; it copies nothing where it is that already.
-    pub(super) fn format(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_to_kind(self.kind)?)
-    }
-
-    /// [N, inputs] to [N, outputs], in the format of the weights.
+    /// [N, inputs] in the format of the weights to [N, outputs] in the same.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.then(x, Then::Nothing)
     }
 
     /// The same, and what follows.
     pub(super) fn then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
-        let x = self.format(x)?;
         match &self.weights {
-            Weights::Packed(packed) => packed.forward(&x, then),
+            Weights::Packed(packed) => packed.forward(x, then),
             Weights::Plain(weight, bias) => {
                 let y = x.f_linear(weight, bias.as_deref())?;
                 match then {
@@ -101,25 +97,43 @@ impl Linear {
     }
 }
 
-/// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 for any input.
+/// Mean 0 and variance 1 over the last dimension, then scaled and shifted; f32 inside for any input.
 #[derive(Clone)]
 pub(super) struct LayerNorm {
     weight: Parameter,
     bias: Parameter,
     eps: f64,
+    /// Format of its outcome: that of the products which take it.
+    kind: Kind,
 }
 
 impl LayerNorm {
-    /// `weight` and `bias` [D].
+    /// `weight` and `bias` [D], its outcome in the format of the products.
     pub(super) fn load(parameters: &Parameters<'_>, eps: f64) -> Result<Self> {
+        let kind = parameters.kind();
         let parameters = parameters.in_f32();
-        Ok(Self { weight: parameters.get("weight")?, bias: parameters.get("bias")?, eps })
+        Ok(Self { weight: parameters.get("weight")?, bias: parameters.get("bias")?, eps, kind })
     }
 
-    /// [.., D] to [.., D].
+    /// f32 [N, D] to [N, D].
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.f_to_kind(Kind::Float)?;
-        Ok(x.f_layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)?)
+        let normed = x.f_layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)?;
+        Ok(normed.f_to_kind(self.kind)?)
+    }
+
+    /// Adds `added` [N, D] to `x` f32 [N, D] and gives the norm of the sum; `residual` of both stays in `x`.
+    pub(super) fn of_sum(&self, x: &mut Tensor, added: &Tensor, residual: Residual) -> Result<Tensor> {
+        if kernels::take(added)? && kernels::take(x)? {
+            let norm = Norm { weight: &self.weight, bias: &self.bias, eps: self.eps, kind: self.kind };
+            return kernels::norm::of_sum(&norm, x, added, residual);
+        }
+        *x = x.f_add(added)?;
+        let normed = x.f_layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)?;
+        let formatted = normed.f_to_kind(self.kind)?;
+        if residual == Residual::Norm {
+            *x = normed;
+        }
+        Ok(formatted)
     }
 }
 

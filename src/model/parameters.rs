@@ -76,6 +76,11 @@ impl<'a> Parameters<'a> {
         Self { kind: Kind::Float, ..self.clone() }
     }
 
+    /// Number format in which tensors are given out.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The tensor `name`, in the shape of the schema, on the device and in the number format of the computation.
     ///
     /// # Errors

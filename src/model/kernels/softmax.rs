@@ -1,7 +1,6 @@
-//! A softmax over rows that fit in a cache, written so that a compiler turns it into vectors of any width.
+//! Softmax of a row.
 
-/// Values that are added side by side; a sum has one order on every processor.
-const LANES: usize = 16;
+use super::LANES;
 
 /// Turns `row` into exp(row - its largest value) and gives their sum.
 #[inline(always)]

@@ -1,16 +1,14 @@
 //! Multi-head self-attention over a batch: softmax(scale q k^T + bias) v, each sequence by itself.
 //!
-//! Two ways with one result: on a CPU our own kernel (`cpu`), f32 inside for weights of f32 and bf16; elsewhere libtorch's
+//! Two ways with one result: on a CPU our own kernel, f32 inside for weights of f32 and bf16; elsewhere libtorch's
 //! scaled dot product, once per stretch of sequences of one length.
 //!
 //! Letters: N tokens of a batch, B sequences of a stretch, T tokens of each, D width, H heads, K = D / H.
 
-mod cpu;
-mod softmax;
-
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
+use crate::model::kernels;
 use crate::model::parameters::Parameter;
 use crate::pack::TokenBatch;
 
@@ -37,8 +35,8 @@ pub(super) enum Places<'a> {
 /// Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864): cosine and sine, f32 [T, K/2], for the longest
 /// sequence of a batch. Halves of a head are turned against each other.
 pub(super) struct Turn {
-    cos: Tensor,
-    sin: Tensor,
+    pub cos: Tensor,
+    pub sin: Tensor,
 }
 
 impl Turn {
@@ -66,7 +64,7 @@ impl Turn {
 /// Attention with linear biases (Press et al. 2022, arXiv:2108.12409): slopes, f32 [H].
 #[derive(Clone)]
 pub(super) struct Alibi {
-    slopes: Parameter,
+    pub slopes: Parameter,
 }
 
 impl Alibi {
@@ -90,10 +88,10 @@ impl Alibi {
 impl Attention {
     /// Queries, keys and values side by side, [N, 3D], to the mixed values of all heads side by side, [N, D].
     pub(super) fn forward(&self, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
-        match (qkv.device(), qkv.f_kind()?) {
-            (Device::Cpu, Kind::Float | Kind::BFloat16) => cpu::attention(self, qkv, batch, places),
-            _ => self.by_libtorch(qkv, batch, places),
+        if kernels::take(qkv)? {
+            return kernels::attention::attention(self, qkv, batch, places);
         }
+        self.by_libtorch(qkv, batch, places)
     }
 
     fn by_libtorch(&self, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {

@@ -1,0 +1,231 @@
+//! Attention, one head of one sequence at a time; both products, the softmax and the turn are f32.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use half::bf16;
+use tch::{Device, Kind, Tensor};
+
+use super::softmax::exponentials;
+use super::{Element, Kernel, on_widest_vectors, values, values_mut};
+use crate::device::products::{Matrix, product};
+use crate::error::{Error, Fault, Result};
+use crate::model::attention::{Attention, Places};
+use crate::pack::TokenBatch;
+
+/// Values of scores that are computed at a time: 128 kB, of which the caches of all processors hold several.
+const SCORES: usize = 32 << 10;
+/// Rows start at multiples of this many values.
+const ALIGNMENT: usize = 16;
+
+/// As [`Attention::forward`], for f32 and bf16.
+pub fn attention(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
+    match qkv.f_kind()? {
+        Kind::Float => over::<f32>(attention, qkv, batch, places),
+        Kind::BFloat16 => over::<bf16>(attention, qkv, batch, places),
+        kind => Err(Error::new(Fault::Bug, format!("the attention of a CPU does not take {kind:?}"))),
+    }
+}
+
+fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
+    let (tokens, columns) = qkv.size2()?;
+    let width = columns as usize / 3;
+    let shape = Shape { width, head: width / attention.heads, scale: attention.scale as f32 };
+    let mut out = Tensor::f_empty([tokens, width as i64], (E::KIND, Device::Cpu))?;
+    let tables = Tables::of(places)?;
+    let inputs = values::<E>(qkv)?;
+    let outputs = values_mut::<E>(&mut out)?;
+    if batch.tokens() as i64 != tokens || shape.head * attention.heads != width {
+        return Err(Error::new(Fault::Bug, "a batch and its queries do not fit together"));
+    }
+    thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
+    SCRATCH.with_borrow_mut(|scratch| {
+        let (mut inputs, mut outputs) = (inputs, outputs);
+        for stretch in batch.groups() {
+            scratch.fit(stretch.length, shape.head);
+            for _ in 0..stretch.sequences {
+                let (sequence, rest) = inputs.split_at(stretch.length * columns as usize);
+                let (mixed, other) = std::mem::take(&mut outputs).split_at_mut(stretch.length * width);
+                for head in 0..attention.heads {
+                    let (shape, tables) = (&shape, &tables);
+                    on_widest_vectors(Head { shape, index: head, tables, scratch, qkv: sequence, out: mixed })?;
+                }
+                (inputs, outputs) = (rest, other);
+            }
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(out)
+}
+
+/// Sizes of a layer.
+struct Shape {
+    /// D.
+    width: usize,
+    /// K.
+    head: usize,
+    scale: f32,
+}
+
+/// The numbers behind [`Places`].
+enum Tables<'a> {
+    /// Cosines and sines, [T, K/2].
+    Turned(&'a [f32], &'a [f32]),
+    /// Slopes, [H].
+    Lowered(&'a [f32]),
+}
+
+impl<'a> Tables<'a> {
+    fn of(places: &Places<'a>) -> Result<Self> {
+        Ok(match places {
+            Places::Turned(turn) => Self::Turned(values(&turn.cos)?, values(&turn.sin)?),
+            Places::Lowered(alibi) => Self::Lowered(values(&alibi.slopes)?),
+        })
+    }
+}
+
+/// Matrices of one head of one sequence.
+#[derive(Default)]
+struct Scratch {
+    /// T.
+    length: usize,
+    /// [T, K]
+    queries: Vec<f32>,
+    /// [K, T], rows `stride` apart
+    keys: Vec<f32>,
+    /// [T, K]
+    values: Vec<f32>,
+    /// [rows, T], rows `stride` apart
+    scores: Vec<f32>,
+    /// Of the exponentials of a row, [rows]
+    sums: Vec<f32>,
+    /// [rows, K]
+    mixed: Vec<f32>,
+    stride: usize,
+    /// Queries at a time.
+    rows: usize,
+}
+
+impl Scratch {
+    fn fit(&mut self, length: usize, head: usize) {
+        self.length = length;
+        self.stride = length.next_multiple_of(ALIGNMENT);
+        self.rows = (SCORES / self.stride).clamp(ALIGNMENT, length.max(ALIGNMENT));
+        self.queries.resize(length * head, 0.0);
+        self.keys.resize(head * self.stride, 0.0);
+        self.values.resize(length * head, 0.0);
+        self.scores.resize(self.rows * self.stride, 0.0);
+        self.sums.resize(self.rows, 0.0);
+        self.mixed.resize(self.rows * head, 0.0);
+    }
+}
+
+/// A head of a sequence: queries, keys and values of all heads [T, 3D], and all mixed values [T, D].
+struct Head<'a, E> {
+    shape: &'a Shape,
+    index: usize,
+    tables: &'a Tables<'a>,
+    scratch: &'a mut Scratch,
+    qkv: &'a [E],
+    out: &'a mut [E],
+}
+
+impl<E: Element> Kernel for Head<'_, E> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn run(mut self) -> Result<()> {
+        self.take_apart();
+        for first in (0..self.scratch.length).step_by(self.scratch.rows) {
+            let count = self.scratch.rows.min(self.scratch.length - first);
+            self.mix(first, count)?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Element> Head<'_, E> {
+    fn columns(&self) -> Range<usize> {
+        self.index * self.shape.head..(self.index + 1) * self.shape.head
+    }
+
+    /// Queries, keys and values of this head to matrices of their own, turned where places are told so.
+    #[inline(always)]
+    fn take_apart(&mut self) {
+        let (k, width, columns) = (self.shape.head, self.shape.width, self.columns());
+        let Scratch { stride, queries, keys, values, mixed, .. } = &mut *self.scratch;
+        let tokens = self.qkv.chunks_exact(3 * width).enumerate();
+        for ((place, token), (query, value)) in tokens.zip(queries.chunks_exact_mut(k).zip(values.chunks_exact_mut(k)))
+        {
+            let [q, keyed, v] = [0, 1, 2].map(|part| &token[part * width..][columns.clone()]);
+            let key = &mut mixed[..k]; // free as yet
+            read(q, query, self.shape.scale);
+            read(keyed, key, 1.0);
+            read(v, value, 1.0);
+            if let Tables::Turned(cos, sin) = self.tables {
+                let angles = place * (k / 2)..(place + 1) * (k / 2);
+                turn(query, &cos[angles.clone()], &sin[angles.clone()]);
+                turn(key, &cos[angles.clone()], &sin[angles]);
+            }
+            for (&value, row) in key.iter().zip(keys.chunks_exact_mut(*stride)) {
+                row[place] = value;
+            }
+        }
+    }
+
+    /// Mixes the values for `count` queries from `first` on.
+    #[inline(always)]
+    fn mix(&mut self, first: usize, count: usize) -> Result<()> {
+        let (k, width, columns) = (self.shape.head, self.shape.width, self.columns());
+        let Scratch { length, stride, queries, keys, values, scores, sums, mixed, .. } = &mut *self.scratch;
+        let (length, stride) = (*length, *stride);
+        let own = Matrix { values: &queries[first * k..(first + count) * k], stride: k };
+        product([count, length, k], own, Matrix { values: keys, stride }, scores, stride)?;
+        for ((row, sum), from) in scores.chunks_exact_mut(stride).zip(sums.iter_mut()).take(count).zip(first..) {
+            let row = &mut row[..length];
+            if let Tables::Lowered(slopes) = self.tables {
+                lower(row, from, slopes[self.index]);
+            }
+            *sum = exponentials(row);
+        }
+        let weights = Matrix { values: scores, stride };
+        product([count, k, length], weights, Matrix { values, stride: k }, mixed, k)?;
+        let tokens = self.out.chunks_exact_mut(width).skip(first).take(count);
+        for (token, (row, sum)) in tokens.zip(mixed.chunks_exact(k).zip(sums.iter())) {
+            write(row, &mut token[columns.clone()], 1.0 / sum);
+        }
+        Ok(())
+    }
+}
+
+/// Turns the halves of a head against each other.
+#[inline(always)]
+fn turn(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
+
+/// Lowers the scores of query `from` by slope times distance.
+#[inline(always)]
+fn lower(row: &mut [f32], from: usize, slope: f32) {
+    let from = from as i32;
+    for (score, to) in row.iter_mut().zip(0i32..) {
+        *score -= slope * (to - from).abs() as f32;
+    }
+}
+
+#[inline(always)]
+fn read<E: Element>(from: &[E], to: &mut [f32], factor: f32) {
+    for (value, place) in from.iter().zip(to) {
+        *place = value.value() * factor;
+    }
+}
+
+#[inline(always)]
+fn write<E: Element>(from: &[f32], to: &mut [E], factor: f32) {
+    for (value, place) in from.iter().zip(to) {
+        *place = E::rounded(value * factor);
+    }
+}
