@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 # Least cosine between a vector of a number format and ours in f32.
 COSINES = {"f32": 0.99999, "bf16": 0.999, "int8": 0.99}
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+MEASURES = {"clock": programs.CLOCK, "processor": programs.PROCESSOR}
 PACKAGES = ("torch", "fair-esm", "esm-cpp", "tokenizers", "numpy")
 
 
@@ -75,49 +76,57 @@ def tokens_of(sequences, shape, tokenizer):
 
 
 def table(rows):
-    yield f"{'program':20} {'batch':>6} {'cosine':>9} {'centred':>9} {'tok/s best':>11} {'median':>8}"
+    yield f"{'':20} {'':>6} {'':>9} {'':>9} {'tokens/s':>18} {'tokens/processor s':>18}"
+    yield f"{'program':20} {'batch':>6} {'cosine':>9} {'centred':>9}" + f" {'best':>9} {'median':>8}" * 2
     for row in rows:
-        yield (
-            f"{row['program']:20} {row['batch_tokens'] or 'own':>6} {row['cosine']:9.6f} {row['centred_cosine']:9.6f} "
-            f"{row['best_tokens_per_second']:11.0f} {row['median_tokens_per_second']:8.0f}"
-        )
+        rates = (f" {row[f'{by}_best']:9.0f} {row[f'{by}_median']:8.0f}" for by in MEASURES)
+        batch = row["batch_tokens"] or "own"
+        yield f"{row['program']:20} {batch:>6} {row['cosine']:9.6f} {row['centred_cosine']:9.6f}" + "".join(rates)
 
 
 def ratios(rows):
     """Of each of our rows to each other row, round by round."""
     for own in (row for row in rows if row["ours"]):
         for other in (row for row in rows if not row["ours"]):
-            each = [theirs / ours for ours, theirs in zip(own["seconds"], other["seconds"])]
-            yield {
-                "of": own["program"],
-                "to": other["program"],
-                "median": statistics.median(each),
-                "least": min(each),
-                "most": max(each),
-                "best_to_best": min(other["seconds"]) / min(own["seconds"]),
-            }
+            ratio = {"of": own["program"], "to": other["program"]}
+            for by in MEASURES:
+                each = [theirs / ours for ours, theirs in zip(own[f"{by}_seconds"], other[f"{by}_seconds"])]
+                ratio[by] = {"median": statistics.median(each), "least": min(each), "most": max(each)}
+            yield ratio
 
 
-def row_of(program, seconds, tokens):
-    return {
+def line_of(ratio):
+    clock, processor = (
+        f"{each['median']:5.2f} ({each['least']:.2f} to {each['most']:.2f})" for each in (ratio[by] for by in MEASURES)
+    )
+    return f"{ratio['of']:>15} : {ratio['to']:19} {clock:24} {processor}"
+
+
+def row_of(program, costs, tokens):
+    row = {
         "program": program.name,
         "ours": program.ours,
         "batch_tokens": program.batch_tokens,
         "cosine": program.cosine,
         "centred_cosine": program.centred,
-        "seconds": seconds,
-        "best_tokens_per_second": tokens / min(seconds),
-        "median_tokens_per_second": tokens / statistics.median(seconds),
     }
+    for by, index in MEASURES.items():
+        seconds = [float(cost[index]) for cost in costs]
+        row |= {
+            f"{by}_seconds": seconds,
+            f"{by}_best": tokens / min(seconds),
+            f"{by}_median": tokens / statistics.median(seconds),
+        }
+    return row
 
 
 def timed(contest, sequences, rounds):
-    seconds = {program.name: [] for program in contest}
+    costs = {program.name: [] for program in contest}
     for number in range(1, rounds + 1):
         for program in contest:
-            seconds[program.name].append(program.seconds(sequences))
+            costs[program.name].append(program.cost(sequences))
         print(f"round {number} of {rounds} done", file=sys.stderr)
-    return seconds
+    return costs
 
 
 def environment(options):
@@ -179,15 +188,12 @@ def main():
     for kind, dtype in contestants(options, shape, {"avx512_bf16", "amx_bf16"} & set(about["flags"])):
         program, ours = checked(kind, dtype, (options, shape, sequences), ours)
         contest.append(program)
-    seconds = timed(contest, sequences, options.rounds)
-    rows = [row_of(program, seconds[program.name], tokens) for program in contest]
+    costs = timed(contest, sequences, options.rounds)
+    rows = [row_of(program, costs[program.name], tokens) for program in contest]
     print("", *table(rows), "", sep="\n")
     compared = list(ratios(rows))
-    for ratio in compared:
-        print(
-            f"{ratio['of']} : {ratio['to']} = {ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f}), "
-            f"best to best {ratio['best_to_best']:.2f}"
-        )
+    print(f"{'rate of ours : of another, median of rounds':38} {'by the clock':24} by processor time")
+    print(*map(line_of, compared), sep="\n")
     if options.json:
         options.json.write_text(json.dumps({"about": about, "rows": rows, "ratios": compared}, indent=2) + "\n")
 
