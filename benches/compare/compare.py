@@ -40,7 +40,7 @@ def processor():
 
 
 def contestants(options, shape, bf16):
-    """Name of the row and how to make it; f32 of ours first, the reference of all vectors."""
+    """Program and number format of each row; ours in f32 first, with whose vectors all others are compared."""
     formats = ["f32", "bf16"] if bf16 else ["f32"]
     kinds = [(programs.Virnucpro, formats)]
     if shape.family == "esm":
