@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::bundle::{Bundle, Differences, SEQUENCES, StoredVector, VECTORS_JSON};
 use crate::config::{self, Side};
-use crate::embed::{Input, Sequence};
 use crate::embed::load;
+use crate::embed::{Input, Sequence};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
 use crate::store::VectorBlock;

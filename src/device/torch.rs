@@ -368,7 +368,9 @@ mod tests {
         ] {
             assert_eq!(fault(message), Fault::DeviceLost, "{message}");
         }
-        for message in ["unknown error", "misaligned address", "CUDA error: invalid argument", "an illegal memory access"] {
+        for message in
+            ["unknown error", "misaligned address", "CUDA error: invalid argument", "an illegal memory access"]
+        {
             assert_eq!(fault(message), Fault::Torch, "{message}");
         }
     }

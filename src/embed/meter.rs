@@ -25,8 +25,7 @@ pub enum Work {
 
 impl Work {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Plan, Self::Blocked, Self::Starved, Self::Compute, Self::Write];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Plan, Self::Blocked, Self::Starved, Self::Compute, Self::Write];
 }
 
 /// What is counted.

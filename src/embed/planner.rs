@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender};
+use crossbeam_channel::{Sender, select};
 
 use super::block::{Block, Failure, Job, Sequence};
 use super::meter::{Meter, Work};
@@ -50,20 +50,21 @@ impl<E> Planner<'_, E> {
         let (mut place, mut sequences) = (Place::default(), 0);
         loop {
             match self.next_piece().map_err(|error| Failure::with(place.file, error))? {
-                Piece::Block(block) => {
+                None => return Ok(sequences), // whoever stopped the session says why
+                Some(Piece::Block(block)) => {
                     sequences += block.len() as u64;
                     if !self.plan(block, place).map_err(|error| Failure::with(place.file, error))? {
-                        return Ok(sequences); // whoever stopped the session says why
+                        return Ok(sequences);
                     }
                     place.block += 1;
                 }
-                Piece::End(end) => {
+                Some(Piece::End(end)) => {
                     place.file += 1;
                     if self.to_writer.send(Message::End(end)).is_err() {
                         return Ok(sequences);
                     }
                 }
-                Piece::Done => {
+                Some(Piece::Done) => {
                     self.queue.end();
                     return Ok(sequences);
                 }
@@ -72,13 +73,14 @@ impl<E> Planner<'_, E> {
     }
 
     /// Waits for the reader: as long as it takes while lanes have work, and no longer than the limit once they wait too.
-    fn next_piece(&self) -> Result<Piece<E>> {
+    /// None: the session has stopped.
+    fn next_piece(&self) -> Result<Option<Piece<E>>> {
         let mut idle_since = Instant::now();
         loop {
-            match self.pieces.received.recv_timeout(interrupt::TICK) {
-                Ok(piece) => return piece,
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::panic().error),
-                Err(RecvTimeoutError::Timeout) => interrupt::check()?,
+            select! {
+                recv(self.pieces.received) -> piece => return piece.map_err(|_| Failure::panic().error)?.map(Some),
+                recv(self.queue.stopped()) -> _ => return Ok(None),
+                default(interrupt::TICK) => interrupt::check()?,
             }
             if !self.queue.is_idle() {
                 idle_since = Instant::now();

@@ -4,7 +4,10 @@
 //! takes it: so no lane leaves while a batch is with any lane. The first failure stops everybody.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::block::{Failure, Job};
 
@@ -16,6 +19,8 @@ pub struct Queue {
     /// There is room for a batch, or the session has stopped.
     room: Condvar,
     capacity: usize,
+    /// Ends when the session stops.
+    stopped: Receiver<Infallible>,
 }
 
 struct State {
@@ -28,14 +33,25 @@ struct State {
     ended: bool,
     stopped: bool,
     failure: Option<Failure>,
+    /// Dropped when the session stops, which those see who listen.
+    alarm: Option<Sender<Infallible>>,
 }
 
 impl Queue {
     /// A queue of at most `capacity` batches for so many lanes.
     pub fn new(capacity: usize, lanes: usize) -> Self {
-        let state =
-            State { waiting: VecDeque::new(), with_lanes: 0, lanes, ended: false, stopped: false, failure: None };
-        Self { state: Mutex::new(state), ready: Condvar::new(), room: Condvar::new(), capacity: capacity.max(1) }
+        let (alarm, stopped) = bounded(0);
+        let state = State {
+            waiting: VecDeque::new(),
+            with_lanes: 0,
+            lanes,
+            ended: false,
+            stopped: false,
+            failure: None,
+            alarm: Some(alarm),
+        };
+        let state = Mutex::new(state);
+        Self { state, ready: Condvar::new(), room: Condvar::new(), capacity: capacity.max(1), stopped }
     }
 
     /// Appends a batch, once there is room. False: the session has stopped.
@@ -111,8 +127,14 @@ impl Queue {
         let mut state = self.lock();
         state.stopped = true;
         state.failure.get_or_insert(failure);
+        state.alarm = None;
         self.ready.notify_all();
         self.room.notify_all();
+    }
+
+    /// What ends when the session stops, for those who wait for something else.
+    pub fn stopped(&self) -> &Receiver<Infallible> {
+        &self.stopped
     }
 
     /// Whether every lane waits for a batch.

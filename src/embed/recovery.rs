@@ -36,15 +36,8 @@ pub struct Surroundings<'a> {
 /// Drives a lane to the end of the input, or until it cannot go on.
 pub fn drive(lane: &mut dyn Lane, around: Surroundings<'_>, batch_tokens: usize) {
     let budget = Budget::of(batch_tokens);
-    let mut driver = Driver {
-        lane,
-        budget,
-        pieces: VecDeque::new(),
-        under_way: VecDeque::new(),
-        largest: 0,
-        inside: None,
-        around,
-    };
+    let mut driver =
+        Driver { lane, budget, pieces: VecDeque::new(), under_way: VecDeque::new(), largest: 0, inside: None, around };
     match driver.work() {
         Ok(()) => {}
         Err(failure) if failure.error.fault() == Fault::DeviceLost => driver.leave(failure.error),

@@ -167,7 +167,9 @@ impl Session {
         log::debug!("{}", self.meter);
         let retries = self.meter.count(Count::Retries);
         if retries > 0 {
-            log::info!("batches that did not fit in memory and were halved: {retries}; --attempt 2 would start smaller");
+            log::info!(
+                "batches that did not fit in memory and were halved: {retries}; --attempt 2 would start smaller"
+            );
         }
     }
 }

@@ -40,11 +40,7 @@ impl<'a> TokenWorkers<'a> {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        tokenizer: &'a dyn Tokenize,
-        workers: usize,
-    ) -> Result<Self>
+    pub fn start<'scope>(scope: &'scope Scope<'scope, '_>, tokenizer: &'a dyn Tokenize, workers: usize) -> Result<Self>
     where
         'a: 'scope,
     {
@@ -75,7 +71,8 @@ impl<'a> TokenWorkers<'a> {
         let (reply, replies) = bounded(self.workers);
         let (mut sequences, mut parts) = (sequences.into_iter(), Vec::new());
         while sequences.len() > 0 {
-            let task = Task { part: parts.len(), sequences: sequences.by_ref().take(size).collect(), reply: reply.clone() };
+            let task =
+                Task { part: parts.len(), sequences: sequences.by_ref().take(size).collect(), reply: reply.clone() };
             tasks.send(task).map_err(|_| Failure::panic().error)?;
             parts.push(None);
         }

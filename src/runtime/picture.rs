@@ -87,7 +87,10 @@ mod tests {
     fn what_is_held_and_not_in_use_is_fragmentation() {
         let gpu = MemoryPicture { allocated: Some(6 << 30), reserved: Some(8 << 30), ..MemoryPicture::default() };
         assert_eq!(gpu.fragmentation(), Some(0.25));
-        assert_eq!(gpu.to_string(), "memory: 6.4 GB in use by this process, 8.6 GB held by it, 25 % of what it holds in pieces");
+        assert_eq!(
+            gpu.to_string(),
+            "memory: 6.4 GB in use by this process, 8.6 GB held by it, 25 % of what it holds in pieces"
+        );
         assert_eq!(MemoryPicture { reserved: Some(0), ..gpu }.fragmentation(), None);
         assert_eq!(MemoryPicture::default().to_string(), "memory unknown");
     }

@@ -10,8 +10,8 @@ use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output
 use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
-use crate::embed::load;
 use crate::embed::Sink;
+use crate::embed::load;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};

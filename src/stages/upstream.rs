@@ -79,8 +79,14 @@ impl UpstreamFile {
     /// What made reading fail: a file that is not what its manifest records explains any other error.
     pub fn explain(&self, error: Error) -> Error {
         // What the system refuses says nothing about the file.
-        let system =
-            [Fault::Threads, Fault::OpenFiles, Fault::HostMemory, Fault::OutOfMemory, Fault::DeviceLost, Fault::TooLong];
+        let system = [
+            Fault::Threads,
+            Fault::OpenFiles,
+            Fault::HostMemory,
+            Fault::OutOfMemory,
+            Fault::DeviceLost,
+            Fault::TooLong,
+        ];
         if system.contains(&error.fault()) {
             return error;
         }

@@ -73,7 +73,15 @@ impl MockLane {
         past.map_or(usize::MAX, |(_, tokens)| *tokens)
     }
 
-    fn dead(&self) -> Result<()> {
+    /// What is under way is lost, and its memory free.
+    fn die(&mut self) {
+        self.dead = true;
+        self.under_way.iter_mut().for_each(|(tokens, _)| {
+            self.memory.fetch_sub(std::mem::take(tokens), Ordering::SeqCst);
+        });
+    }
+
+    fn alive(&self) -> Result<()> {
         if self.dead { Err(Error::new(Fault::DeviceLost, "the mock device has died")) } else { Ok(()) }
     }
 
@@ -113,8 +121,10 @@ impl Lane for MockLane {
     fn submit(&mut self, batch: &TokenBatch) -> Result<()> {
         let (number, limit) = (self.submitted, self.limit());
         self.submitted += 1;
-        self.dead |= self.script.dies_at == Some(number);
-        self.dead()?;
+        if self.script.dies_at == Some(number) {
+            self.die();
+        }
+        self.alive()?;
         let tokens = batch.tokens();
         let used = self.memory.fetch_add(tokens, Ordering::SeqCst);
         if used + tokens > limit {
@@ -136,7 +146,7 @@ impl Lane for MockLane {
         self.wait();
         let (tokens, outcome) = oldest.ok_or_else(|| Error::new(Fault::Bug, "vectors of no batch were asked for"))?;
         self.memory.fetch_sub(tokens, Ordering::SeqCst);
-        self.dead()?;
+        self.alive()?;
         outcome
     }
 
