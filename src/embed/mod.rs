@@ -28,8 +28,6 @@ mod planner;
 mod queue;
 mod reader;
 mod recovery;
-#[cfg(test)]
-mod schedules;
 mod session;
 mod tokens;
 mod writer;

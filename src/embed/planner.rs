@@ -127,7 +127,7 @@ fn rows(sequences: Vec<Tokenised>, place: Place) -> Block {
 
 fn stalled(limit: Duration) -> Error {
     let seconds = limit.as_secs_f64();
-    Error::new(Fault::Stalled, format!("the input gave no sequence for {seconds} seconds, and all that came is done"))
-        .expected(format!("a sequence every {seconds} seconds, or the end of the input"))
+    Error::new(Fault::Stalled, format!("the input gave no sequence for {seconds} s, and all that came before is done"))
+        .expected(format!("a sequence within {seconds} s, or the end of the input"))
         .advice("check what writes to it; --timeout SECONDS waits longer, --timeout 0 for ever")
 }

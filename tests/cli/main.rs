@@ -15,6 +15,7 @@ mod inputs;
 mod limits;
 mod reader_memory;
 mod resume;
+mod schedules;
 mod session_memory;
 mod sheets;
 mod signals;

@@ -6,13 +6,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::lane::Lane;
-use super::lane::mock::{MockLane, MockMemory, Script};
-use super::{Batching, Count, Input, Sequence, Session, Sink};
-use crate::error::{Error, Fault, Result};
-use crate::store::{ProteinDigest, VectorBlock};
-use crate::tokenize::EsmTokenizer;
-use crate::units::Tokens;
+use virnucpro::embed::lane::Lane;
+use virnucpro::embed::lane::mock::{MockLane, MockMemory, Script};
+use virnucpro::embed::{Batching, Count, Input, Sequence, Session, Sink};
+use virnucpro::error::{Error, Fault, Result};
+use virnucpro::model::Encoder;
+use virnucpro::model::mock::MockEncoder;
+use virnucpro::pack::TokenBatch;
+use virnucpro::store::{ProteinDigest, VectorBlock};
+use virnucpro::tokenize::{EsmTokenizer, Tokenize};
+use virnucpro::units::Tokens;
 
 const DIM: usize = 3;
 
@@ -89,8 +92,21 @@ fn run(files: &Files, lanes: Vec<Box<dyn Lane>>, batching: Batching) -> (Session
     (session, outcome.map(|_| written))
 }
 
+/// What must come out: the vector of each sequence alone.
 fn undisturbed(files: &Files) -> Written {
-    run(files, lanes(&[Script::default()]), batching(64)).1.unwrap()
+    let mut written = Written::default();
+    for input in files.input() {
+        match input.unwrap() {
+            Input::Sequence(Sequence { id, letters, protein }) => {
+                let batch = TokenBatch::of([EsmTokenizer.encode(&letters).unwrap()]);
+                let values = MockEncoder::new(DIM).embed(&batch).unwrap();
+                written.rows(VectorBlock { ids: vec![id], values, proteins: vec![protein] }).unwrap();
+                written.embedded(1);
+            }
+            Input::End(file) => written.end(file).unwrap(),
+        }
+    }
+    written
 }
 
 fn files(count: usize) -> Files {
@@ -132,8 +148,9 @@ fn a_batch_has_sequences_of_one_file_only() {
 
 #[test]
 fn nothing_in_nothing_out() {
-    assert_eq!(undisturbed(&Files(vec![])), Written::default());
-    assert_eq!(undisturbed(&Files(vec![vec![], vec![]])).files, vec![VectorBlock::default(); 2]);
+    for files in [Files(vec![]), Files(vec![vec![], vec![]])] {
+        assert_eq!(run(&files, lanes(&[Script::default()]), batching(64)).1.unwrap(), undisturbed(&files));
+    }
 }
 
 #[test]
@@ -253,7 +270,7 @@ fn an_input_that_gives_nothing_is_told_and_not_waited_for() {
     let mut written = Written::default();
     let error = session.embed(given.into_iter(), &mut written).unwrap_err();
     assert_eq!((error.fault(), error.fault().exit_code()), (Fault::Stalled, 1));
-    for part in ["0.3 seconds", "file 3", "--timeout"] {
+    for part in ["0.3 s", "file 3", "--timeout"] {
         assert!(error.report("v").contains(part), "{part}: {}", error.report("v"));
     }
     assert_eq!(written.files, undisturbed(&files(3)).files);
