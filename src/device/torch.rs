@@ -183,6 +183,27 @@ const UNAVAILABLE: &[&str] = &[
     "The NVIDIA driver on your system is too old",
 ];
 
+/// Beginnings of the messages for a GPU that stopped working: every later call to it fails as well.
+const LOST: &[&str] = &[
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: an illegal instruction was encountered",
+    "CUDA error: misaligned address",
+    "CUDA error: invalid address space",
+    "CUDA error: invalid program counter",
+    "CUDA error: hardware stack error",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: the launch timed out and was terminated",
+    "CUDA error: uncorrectable ECC error encountered",
+    "CUDA error: uncorrectable NVLink error detected",
+    "CUDA error: device-side assert triggered",
+    "CUDA error: context is destroyed",
+    "CUDA error: an exception occurred on the device",
+    "CUDA error: unknown error",
+    "CUDA driver error: an illegal memory access was encountered",
+    "CUDA driver error: unspecified launch failure",
+    "CUDA driver error: unknown error",
+];
+
 /// What a message of libtorch means. Only its beginning counts: names of files and tensors come later.
 fn meaning(message: &str) -> Fault {
     let assertion = message.strip_prefix("[enforce fail at ").and_then(|rest| rest.split_once("] "));
@@ -196,6 +217,8 @@ fn meaning(message: &str) -> Fault {
         Fault::OutOfMemory
     } else if begins(UNAVAILABLE) {
         Fault::DeviceUnavailable
+    } else if begins(LOST) {
+        Fault::DeviceLost
     } else {
         Fault::Torch
     }
@@ -219,6 +242,10 @@ impl From<TchError> for Error {
                 error.advice("give a smaller --batch-tokens, --dtype f16 on a GPU, or a device with more memory")
             }
             Fault::DeviceUnavailable => error.advice("check nvidia-smi; --device cpu runs without a GPU"),
+            Fault::DeviceLost => error.advice(
+                "check nvidia-smi and the kernel's log (dmesg, Xid), then run the same command again, on other GPUs \
+                 (--device cuda:1) if it comes back",
+            ),
             _ => error,
         }
     }
@@ -336,7 +363,6 @@ mod tests {
             "cannot open /data/room/zoom.fa",
             "bloom filter oom",
             "Expected all tensors to be on the same device",
-            "CUDA error: an illegal memory access was encountered",
             "open file '/data/CUDA out of memory. Tried to allocate/model.safetensors'",
             "[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/0",
             "first line\nCUDA out of memory. Tried to allocate 20.00 MiB",
@@ -350,6 +376,25 @@ mod tests {
     fn an_unusable_gpu_is_told_from_a_failed_computation() {
         let message = "CUDA error: no kernel image is available for execution on the device";
         assert_eq!(fault(message), Fault::DeviceUnavailable);
+    }
+
+    #[test]
+    fn a_gpu_that_stopped_working_is_told_from_a_failed_computation_and_never_seen_on_a_cpu() {
+        for message in [
+            "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later",
+            "CUDA error: unspecified launch failure",
+            "CUDA error: uncorrectable ECC error encountered",
+            "CUDA error: the launch timed out and was terminated",
+            "CUDA error: device-side assert triggered",
+            "CUDA error: unknown error",
+        ] {
+            assert_eq!(fault(message), Fault::DeviceLost, "{message}");
+        }
+        for message in
+            ["unknown error", "misaligned address", "CUDA error: invalid argument", "an illegal memory access"]
+        {
+            assert_eq!(fault(message), Fault::Torch, "{message}");
+        }
     }
 
     #[test]

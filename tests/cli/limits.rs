@@ -105,3 +105,45 @@ fn a_limit_on_memory_is_an_error_in_words() {
     assert!(refused >= 2, "the limit was met {refused} times only");
     limited(&sandbox, &format!("exec {chunk}")).unwrap().ok();
 }
+
+/// What the embedded bundle's encoder needs for a batch of 64k tokens is more than these limits leave.
+#[cfg(feature = "torch")]
+#[test]
+fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_the_same_vectors() {
+    use virnucpro::store::VectorReader;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(32).fasta(60, 3000));
+    sandbox.run(&["chunk", "x.fa", "-q", "-o", "windows"]).ok();
+    let embed = "embed-esm windows -m mini --device cpu --threads 2 --dataloader-workers 2";
+    sandbox.run(&[&embed.split(' ').collect::<Vec<_>>()[..], &["-q", "-o", "unlimited"]].concat()).ok();
+    let vectors = |folder: &str| {
+        let reader = VectorReader::open(&sandbox.path(folder).join("shard-00001.parquet")).unwrap();
+        let (ids, rows) = (reader.ids().unwrap(), (0..reader.rows()).collect::<Vec<_>>());
+        (ids, reader.take(&rows).unwrap().values)
+    };
+    let (ids, expected) = vectors("unlimited");
+    let mut short = 0;
+    for megabytes in [900, 1100, 1300, 1600, 2000] {
+        let limit = 1024 * megabytes;
+        let first = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --batch-tokens 64k -o out-{megabytes}");
+        let Some(ran) = limited(&sandbox, &first) else { return };
+        if ran.code == 0 {
+            short += usize::from(ran.stderr.contains("not enough memory for a batch"));
+        } else if ran.code == 4 {
+            short += 1;
+            ran.says(&["VN-OOM", "--attempt", "to do:", "found:"]);
+            let second = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --attempt 2 -o out-{megabytes}");
+            limited(&sandbox, &second).unwrap().ok();
+        } else {
+            // There is not even room to start.
+            assert!(megabytes <= 1100, "{}", ran.told());
+            continue;
+        }
+        let (found_ids, found) = vectors(&format!("out-{megabytes}"));
+        assert_eq!(found_ids, ids);
+        let largest = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-4, "{megabytes} MB: vectors differ by {largest}");
+    }
+    assert!(short >= 1, "memory was never short");
+}
