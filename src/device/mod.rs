@@ -7,4 +7,4 @@ pub mod products;
 mod torch;
 
 #[cfg(feature = "torch")]
-pub use torch::{Placement, cuda_devices, set_threads};
+pub use torch::{Placement, caught, cuda_devices, set_threads};
