@@ -170,6 +170,9 @@ pub struct ComputeOptions {
     /// Longest wait for the input, such as a pipe, that gives nothing; 0: no limit
     #[arg(long, value_name = "SECONDS", default_value_t = config::DEFAULT_TIMEOUT, env = "VIRNUCPRO_TIMEOUT", value_parser = seconds)]
     timeout: u64,
+    /// Embed identical sequences again each time instead of copying their vectors
+    #[arg(long, env = "VIRNUCPRO_NO_DEDUP", value_parser = switch)]
+    no_dedup: bool,
 }
 
 impl ComputeOptions {
@@ -181,6 +184,7 @@ impl ComputeOptions {
             prefetch: self.prefetch,
             dataloader_workers: self.dataloader_workers,
             timeout: self.timeout,
+            dedup: !self.no_dedup,
             ..self.place.settings()
         }
     }

@@ -129,6 +129,8 @@ pub struct Compute {
     pub dataloader_workers: Auto<usize>,
     /// Seconds that a run waits for its input; 0 for as long as it takes.
     pub timeout: u64,
+    /// Whether identical sequences are embedded once.
+    pub dedup: bool,
 }
 
 /// Batches ready per device, where the user gives no other number.
@@ -149,6 +151,7 @@ impl Default for Compute {
             prefetch: DEFAULT_PREFETCH,
             dataloader_workers: Auto::Auto,
             timeout: DEFAULT_TIMEOUT,
+            dedup: true,
         }
     }
 }

@@ -9,4 +9,4 @@ mod torch;
 pub mod yardstick;
 
 #[cfg(feature = "torch")]
-pub use torch::{Placement, cuda_devices, multiplies_bf16, set_threads};
+pub use torch::{Placement, caught, cuda_devices, multiplies_bf16, set_threads};

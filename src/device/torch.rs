@@ -4,9 +4,12 @@
 //! before libtorch is asked its first question about CUDA: it decides then, once for the process,
 //! whether there is CUDA. So call [`Placement::resolve`] before anything else that needs libtorch.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
@@ -251,6 +254,43 @@ impl From<TchError> for Error {
     }
 }
 
+thread_local! {
+    /// Whether a panic of tch is on its way to be an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Computes, and makes an error of a panic inside tch. Its calls that take a number free that number before they ask how the
+/// call went; a failure, such as out of memory, is then found where tch can only panic.
+///
+/// # Errors
+/// Those of `compute`; what libtorch reported where tch panicked. Any other panic goes on.
+pub fn caught<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !CAUGHT.get() || reported(info.payload()).is_none() {
+                before(info);
+            }
+        }));
+    });
+    let outer = CAUGHT.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(compute));
+    CAUGHT.set(outer);
+    outcome.unwrap_or_else(|payload| match reported(payload.as_ref()) {
+        Some(error) => Err(error.into()),
+        None => panic::resume_unwind(payload),
+    })
+}
+
+/// What libtorch reported, in a panic of tch over it.
+fn reported(payload: &(dyn Any + Send)) -> Option<TchError> {
+    let (_, report) = payload.downcast_ref::<String>()?.split_once("on an `Err` value: Torch(\"")?;
+    // As Rust shows a text: its line breaks are escaped.
+    let line = report.split("\\n").next().unwrap_or(report);
+    Some(TchError::Torch(line.trim_end_matches("\")").to_owned()))
+}
+
 fn chosen(wanted: &[usize], count: usize) -> Result<Vec<Device>> {
     if wanted.is_empty() {
         return Ok((0..count).map(Device::Cuda).collect());
@@ -334,6 +374,7 @@ fn loaded_library(maps: &str, file_name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Tensor;
 
     fn fault(message: &str) -> Fault {
         Error::from(TchError::Torch(message.to_owned())).fault()
@@ -401,6 +442,16 @@ mod tests {
     fn a_real_allocation_that_cannot_succeed_is_out_of_memory() {
         let error: Error = tch::Tensor::f_empty([1 << 46], (Kind::Float, Device::Cpu)).unwrap_err().into();
         assert_eq!(error.fault(), Fault::OutOfMemory, "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_tch_over_a_failed_call_is_that_failure_and_any_other_panic_goes_on() {
+        // What tch itself does with an error that it does not pass on.
+        let failing = || -> Result<Tensor> { Ok(Tensor::empty([1 << 46], (Kind::Float, Device::Cpu))) };
+        assert_eq!(caught(failing).unwrap_err().fault(), Fault::OutOfMemory);
+        assert_eq!(caught(|| Ok(7)).unwrap(), 7);
+        let other = panic::catch_unwind(|| caught(|| -> Result<()> { panic!("another") }));
+        assert_eq!(other.unwrap_err().downcast_ref::<&str>(), Some(&"another"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::repeats::Copied;
 use crate::error::{Error, Fault};
 use crate::pack::TokenBatch;
 use crate::store::ProteinDigest;
@@ -61,6 +62,8 @@ pub struct Block {
     pub ids: Vec<String>,
     /// Protein of each row.
     pub proteins: Vec<Option<ProteinDigest>>,
+    /// Rows that are in no batch, in ascending order: they repeat others.
+    pub copies: Vec<Copied>,
 }
 
 /// A batch and the block that its rows belong to.

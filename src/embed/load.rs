@@ -86,6 +86,7 @@ pub fn session(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result
         prefetch: compute.prefetch,
         workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
         timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
+        dedup: compute.dedup,
     };
     log::info!(
         "{} of {} on {}, {} tokens per batch",

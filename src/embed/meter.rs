@@ -39,12 +39,14 @@ pub enum Count {
     Batches,
     /// Batches that did not fit in memory and were tried again.
     Retries,
+    /// Sequences whose vectors are copies, among all that have theirs.
+    Copies,
 }
 
 /// The counters of a session.
 #[derive(Debug, Default)]
 pub struct Meter {
-    counts: [AtomicU64; 4],
+    counts: [AtomicU64; 5],
     nanoseconds: [AtomicU64; 6],
 }
 

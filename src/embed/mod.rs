@@ -16,7 +16,8 @@
 //! | the caller's | `writer.rs` | rows and ends to the [`Sink`] |
 //!
 //! A block is planned as a whole and written as a whole, so the composition of a batch depends on the input and
-//! `--batch-tokens` alone. `session.rs` starts the threads; the first failure stops everybody and is what the caller gets;
+//! `--batch-tokens` alone. Sequences that repeat are in no batch: the planner finds them and the writer copies their vectors
+//! (`repeats.rs`). `session.rs` starts the threads; the first failure stops everybody and is what the caller gets;
 //! `meter.rs` counts what they do. `load.rs` makes a session from a bundle.
 
 mod block;
@@ -28,6 +29,7 @@ mod planner;
 mod queue;
 mod reader;
 mod recovery;
+mod repeats;
 mod session;
 mod tokens;
 mod writer;

@@ -9,6 +9,7 @@ use super::block::{Block, Failure, Job, Sequence};
 use super::meter::{Meter, Work};
 use super::queue::Queue;
 use super::reader::{Piece, Pieces};
+use super::repeats::{Copied, Finder};
 use super::tokens::{TokenWorkers, Tokenised};
 use super::writer::Message;
 use crate::error::{Error, Fault, Result};
@@ -28,6 +29,10 @@ pub struct Planner<'a, E> {
     pub queue: &'a Queue,
     /// To the writer.
     pub to_writer: Sender<Message<E>>,
+    /// What repeats.
+    pub finder: Finder,
+    /// Whether vectors may be copied from one file to another.
+    pub across_files: bool,
     /// How long the reader may keep everybody waiting.
     pub timeout: Option<Duration>,
     /// Counters.
@@ -46,7 +51,7 @@ impl<E> Planner<'_, E> {
     ///
     /// # Errors
     /// What reading or tokenising reports, a reader that stalls, a signal.
-    pub fn run(self) -> Result<u64, Failure> {
+    pub fn run(mut self) -> Result<u64, Failure> {
         let (mut place, mut sequences) = (Place::default(), 0);
         loop {
             match self.next_piece().map_err(|error| Failure::with(place.file, error))? {
@@ -60,6 +65,9 @@ impl<E> Planner<'_, E> {
                 }
                 Some(Piece::End(end)) => {
                     place.file += 1;
+                    if !self.across_files {
+                        self.finder.forget();
+                    }
                     if self.to_writer.send(Message::End(end)).is_err() {
                         return Ok(sequences);
                     }
@@ -93,11 +101,12 @@ impl<E> Planner<'_, E> {
     }
 
     /// Tokenises a block, cuts it into batches and queues them. False: the session has stopped.
-    fn plan(&self, block: Vec<Sequence>, place: Place) -> Result<bool> {
+    fn plan(&mut self, block: Vec<Sequence>, place: Place) -> Result<bool> {
         let (block, batches) = self.meter.time(Work::Plan, || {
             let sequences = self.workers.tokenise(block)?;
-            let batches = batches(&sequences, self.budget);
-            Ok::<_, Error>((Arc::new(rows(sequences, place)), batches))
+            let copies = self.finder.repeats(&sequences);
+            let batches = batches(&sequences, &copies, self.budget);
+            Ok::<_, Error>((Arc::new(rows(sequences, copies, place)), batches))
         })?;
         let tokens: usize = batches.iter().map(TokenBatch::tokens).sum();
         let sequences = counted(block.ids.len() as u64, "sequence");
@@ -110,19 +119,22 @@ impl<E> Planner<'_, E> {
     }
 }
 
-fn batches(sequences: &[Tokenised], budget: Tokens) -> Vec<TokenBatch> {
-    let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
-    let batch = |rows: Vec<usize>| {
+/// Batches of the sequences that are not copied.
+fn batches(sequences: &[Tokenised], copies: &[Copied], budget: Tokens) -> Vec<TokenBatch> {
+    let mut copied = copies.iter().map(|copied| copied.row).peekable();
+    let rows: Vec<usize> = (0..sequences.len()).filter(|row| copied.next_if_eq(row).is_none()).collect();
+    let lengths: Vec<usize> = rows.iter().map(|&row| sequences[row].tokens.len()).collect();
+    let batch = |places: Vec<usize>| {
         let mut batch = TokenBatch::new();
-        rows.into_iter().for_each(|row| batch.push(row, &sequences[row].tokens));
+        places.into_iter().map(|place| rows[place]).for_each(|row| batch.push(row, &sequences[row].tokens));
         batch
     };
     plan(&lengths, budget).into_iter().map(batch).collect()
 }
 
-fn rows(sequences: Vec<Tokenised>, place: Place) -> Block {
+fn rows(sequences: Vec<Tokenised>, copies: Vec<Copied>, place: Place) -> Block {
     let (ids, proteins) = sequences.into_iter().map(|sequence| (sequence.id, sequence.protein)).unzip();
-    Block { number: place.block, file: place.file, ids, proteins }
+    Block { number: place.block, file: place.file, ids, proteins, copies }
 }
 
 fn stalled(limit: Duration) -> Error {

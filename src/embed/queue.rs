@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     fn job(token: u32) -> Job {
-        let block = Block { number: 0, file: 0, ids: vec![token.to_string()], proteins: vec![None] };
+        let block = Block { number: 0, file: 0, ids: vec![token.to_string()], proteins: vec![None], copies: vec![] };
         Job { block: Arc::new(block), batch: TokenBatch::of([[token]]) }
     }
 

@@ -14,6 +14,7 @@ use super::planner::Planner;
 use super::queue::{Queue, StopOnPanic};
 use super::reader::{self, Pieces};
 use super::recovery::{Surroundings, drive};
+use super::repeats::{self, Finder};
 use super::tokens::TokenWorkers;
 use super::writer::{Message, Sink, Writer, differ};
 use crate::error::Result;
@@ -36,6 +37,8 @@ pub struct Batching {
     pub workers: usize,
     /// How long the input may keep everybody waiting; none: for ever.
     pub timeout: Option<Duration>,
+    /// Whether identical sequences are embedded once.
+    pub dedup: bool,
 }
 
 /// A tokeniser and its lanes.
@@ -84,6 +87,11 @@ impl Session {
         self.lanes.first().map_or(0, |lane| lane.dim())
     }
 
+    /// How many distinct sequences back a repeat is recognised.
+    fn reach(&self) -> usize {
+        if self.batching.dedup { repeats::reach(self.dim()) } else { 0 }
+    }
+
     /// What it has done, and with which time.
     pub fn meter(&self) -> &Meter {
         &self.meter
@@ -91,7 +99,8 @@ impl Session {
 
     /// Embeds the sequences of one file after the other and hands the vectors to `sink` in input order. Gives their number.
     ///
-    /// Sequences of two files never share a batch: a file has the same vectors whatever stands before and behind it. The
+    /// Sequences of two files never share a batch, and where a vector may depend on its batch, it is not copied to another
+    /// file: a file has the same vectors whatever stands before and behind it. The
     /// input is read on a thread of its own, which a failure may leave behind, waiting for its next sequence.
     ///
     /// # Errors
@@ -111,7 +120,7 @@ impl Session {
             self.lanes.iter().map(|lane| (lane.name().to_owned(), RwLock::new(()))).collect();
         let (to_writer, messages) = bounded(2 * lanes);
         let meter = Arc::clone(&self.meter);
-        let writer = Writer::new(self.dim(), opened, &meter);
+        let writer = Writer::new(self.dim(), self.reach(), opened, &meter);
         let outcome = thread::scope(|scope| {
             let _watch = StopOnPanic(&queue);
             let wiring = Wiring { queue: &queue, rooms: &rooms, to_writer };
@@ -138,6 +147,7 @@ impl Session {
     ) -> Result<Threads<'scope>> {
         let Wiring { queue, rooms, to_writer } = wiring;
         let (budget, meter) = (self.batching.batch_tokens, &*self.meter);
+        let (reach, exact) = (self.reach(), self.lanes.iter().all(|lane| lane.is_exact()));
         let mut lanes = Vec::new();
         for lane in &mut self.lanes {
             let room = rooms.get(lane.name()).ok_or_else(|| Failure::panic().error)?;
@@ -153,8 +163,8 @@ impl Session {
             lanes.push(threads::spawn_scoped(scope, "lane", work)?);
         }
         let workers = TokenWorkers::start(scope, self.tokenizer.as_ref(), self.batching.workers)?;
-        let timeout = self.batching.timeout;
-        let planner = Planner { pieces, workers, budget, queue, to_writer, timeout, meter };
+        let (finder, across_files, timeout) = (Finder::new(reach), exact, self.batching.timeout);
+        let planner = Planner { pieces, workers, budget, queue, to_writer, finder, across_files, timeout, meter };
         let plan = move || {
             let _watch = StopOnPanic(queue);
             planner.run().map_err(|failure| queue.stop(failure)).ok()
@@ -165,6 +175,12 @@ impl Session {
     /// Says what the session did.
     pub fn log(&self) {
         log::debug!("{}", self.meter);
+        let copies = self.meter.count(Count::Copies);
+        if copies > 0 {
+            let all = self.meter.count(Count::Sequences);
+            let share = 100.0 * copies as f64 / all as f64;
+            log::info!("{copies} of {all} sequences repeat others and took their vectors ({share:.1} %)");
+        }
         let retries = self.meter.count(Count::Retries);
         if retries > 0 {
             log::info!(

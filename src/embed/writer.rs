@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use super::block::{Block, Failure};
-use super::meter::{Meter, Work};
+use super::meter::{Count, Meter, Work};
+use super::repeats::Keeper;
 use crate::error::{Error, Fault, Result};
 use crate::store::VectorBlock;
 
@@ -79,14 +80,16 @@ pub struct Writer<'a, E> {
     /// A place per block that is open; a reader waits for one.
     opened: Receiver<()>,
     meter: &'a Meter,
+    keeper: Keeper,
     open: VecDeque<Entry<E>>,
     written: u64,
 }
 
 impl<'a, E> Writer<'a, E> {
     /// A writer of vectors of width `dim`, which frees a place in `opened` for each block it has written.
-    pub fn new(dim: usize, opened: Receiver<()>, meter: &'a Meter) -> Self {
-        Self { dim, opened, meter, open: VecDeque::new(), written: 0 }
+    /// It keeps `reach` vectors for sequences that repeat.
+    pub fn new(dim: usize, reach: usize, opened: Receiver<()>, meter: &'a Meter) -> Self {
+        Self { dim, opened, meter, keeper: Keeper::new(reach, dim), open: VecDeque::new(), written: 0 }
     }
 
     /// Writes until nobody sends any more. Gives the number of vectors.
@@ -97,7 +100,8 @@ impl<'a, E> Writer<'a, E> {
         for message in messages {
             match message {
                 Message::Block(block) => {
-                    let (missing, values) = (block.ids.len(), vec![0.0; block.ids.len() * self.dim]);
+                    let rows = block.ids.len();
+                    let (missing, values) = (rows - block.copies.len(), vec![0.0; rows * self.dim]);
                     self.open.push_back(Entry::Block(OpenBlock { block, values, missing }));
                 }
                 Message::End(end) => self.open.push_back(Entry::End(end)),
@@ -134,8 +138,14 @@ impl<'a, E> Writer<'a, E> {
         let complete = |entry: &Entry<E>| !matches!(entry, Entry::Block(OpenBlock { missing: 1.., .. }));
         while self.open.front().is_some_and(complete) {
             match self.open.pop_front() {
-                Some(Entry::Block(open)) => {
-                    self.written += open.block.ids.len() as u64;
+                Some(Entry::Block(mut open)) => {
+                    let (rows, copies) = (open.block.ids.len() as u64, open.block.copies.len() as u64);
+                    let completed = self.keeper.complete(&mut open.values, &open.block.copies);
+                    completed.ok_or_else(|| differ(copies, 0))?;
+                    self.meter.add(Count::Copies, copies);
+                    self.meter.add(Count::Sequences, copies);
+                    sink.embedded(copies);
+                    self.written += rows;
                     // Every batch of the block has been dropped: nothing is copied.
                     let Block { ids, proteins, .. } = Arc::unwrap_or_clone(open.block);
                     let vectors = VectorBlock { ids, values: open.values, proteins };

@@ -90,7 +90,9 @@ impl TokenBatch {
     /// alone.
     pub fn split(self, budget: usize) -> Vec<Self> {
         match self.halves() {
-            Some((first, second)) if self.tokens() > budget => [first.split(budget), second.split(budget)].concat(),
+            Some((first, second)) if self.tokens() > budget => {
+                first.split(budget).into_iter().chain(second.split(budget)).collect()
+            }
             _ => vec![self],
         }
     }

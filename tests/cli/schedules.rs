@@ -1,5 +1,6 @@
 //! The session under scripted lanes: how it ends, whatever happens to which lane and when.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -74,7 +75,7 @@ impl Sink<usize> for Written {
 }
 
 fn batching(tokens: usize) -> Batching {
-    Batching { batch_tokens: Tokens(tokens), prefetch: 2, workers: 1, timeout: None }
+    Batching { batch_tokens: Tokens(tokens), prefetch: 2, workers: 1, timeout: None, dedup: true }
 }
 
 /// Lanes of one memory each.
@@ -141,9 +142,34 @@ fn files_come_out_whole_and_in_order_whatever_the_lanes_the_workers_the_budget_a
 fn a_batch_has_sequences_of_one_file_only() {
     // So that a file has the same batches in any run: each is 8 tokens, and the budget is 16.
     let files = Files(vec![vec![8; 3]; 5]);
-    let (session, written) = run(&files, lanes(&[Script::default()]), batching(16));
+    let (session, written) = run(&files, lanes(&[Script::default()]), Batching { dedup: false, ..batching(16) });
     assert_eq!(written.unwrap(), undisturbed(&files));
     assert_eq!(session.meter().count(Count::Batches), 10);
+}
+
+fn letters(input: Result<Input<usize>>) -> Option<Vec<u8>> {
+    match input.unwrap() {
+        Input::Sequence(sequence) => Some(sequence.letters),
+        Input::End(_) => None,
+    }
+}
+
+#[test]
+fn identical_sequences_are_embedded_once_and_come_out_as_if_each_had_been() {
+    let mut files = files(12);
+    files.0.push(vec![20; 500]); // nine different ones
+    for tokens in [16, 10_000] {
+        let (once, with) = run(&files, lanes(&[Script::default(), Script::default()]), batching(tokens));
+        let (each, without) = run(&files, lanes(&[Script::default()]), Batching { dedup: false, ..batching(tokens) });
+        assert_eq!(with.unwrap(), without.unwrap());
+        let distinct = |session: &Session| {
+            let meter = session.meter();
+            meter.count(Count::Sequences) - meter.count(Count::Copies)
+        };
+        assert_eq!(distinct(&each), each.meter().count(Count::Sequences));
+        let kinds: HashSet<Vec<u8>> = files.input().into_iter().filter_map(letters).collect();
+        assert_eq!(distinct(&once), kinds.len() as u64);
+    }
 }
 
 #[test]
@@ -168,7 +194,7 @@ fn batches_that_do_not_fit_are_halved_and_counted() {
 fn a_budget_is_raised_again_when_memory_is_back() {
     let files = Files(vec![vec![10; 3000]]);
     let script = Script { limits: vec![(3, 20), (60, 100_000)], ..Script::default() };
-    let (session, written) = run(&files, lanes(&[script]), batching(200));
+    let (session, written) = run(&files, lanes(&[script]), Batching { dedup: false, ..batching(200) });
     assert_eq!(written.unwrap(), undisturbed(&files));
     // 150 batches without the shortage. With batches of 20 to the end there would be 1500.
     let batches = session.meter().count(Count::Batches);
@@ -326,6 +352,7 @@ impl Schedule {
             prefetch: 1 + dice.below(4),
             workers: [1, 1, 1, 2][dice.below(4)],
             timeout: Some(Duration::from_secs(60)),
+            dedup: dice.once_in(2),
         };
         Self { files: Files(files), scripts, shared: dice.once_in(4), batching }
     }

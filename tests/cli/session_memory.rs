@@ -28,7 +28,7 @@ fn measure() {
     // One lane runs out of memory now and then, and is never as fast as the reader.
     let script = Script { limits: vec![(0, 4000), (2000, 900), (4000, 4000)], depth: 3, ..Script::default() };
     let lane = |name: &str| Box::new(MockLane::new(name, 64, script.clone(), MockMemory::default())) as Box<dyn Lane>;
-    let batching = Batching { batch_tokens: Tokens(1024), prefetch: 4, workers: 2, timeout: None };
+    let batching = Batching { batch_tokens: Tokens(1024), prefetch: 4, workers: 2, timeout: None, dedup: true };
     let mut session = Session::new(Box::new(EsmTokenizer), vec![lane("mock:0"), lane("mock:1")], batching);
     let input = (0..FRAMES).flat_map(|frame| {
         let letters = b"MKVLAACDWY".iter().copied().cycle().skip(frame % 10).take(20 + frame % 17).collect();

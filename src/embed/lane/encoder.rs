@@ -32,6 +32,11 @@ impl Lane for EncoderLane {
         self.encoder.dim()
     }
 
+    /// The prepared products and our own kernels compute rows independently (`docs/numerics.md`).
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn submit(&mut self, batch: &TokenBatch) -> Result<()> {
         self.ready.push_back(self.encoder.embed(batch)?);
         Ok(())

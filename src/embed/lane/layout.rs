@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{EncoderLane, Lane};
-use crate::device::set_threads;
+use crate::device::{caught, set_threads};
 use crate::error::{Error, Fault, Result};
 use crate::model::{Encoder, Head, Score};
 use crate::pack::TokenBatch;
@@ -94,7 +94,7 @@ impl<E: Encoder> Encoder for OnThreads<E> {
 
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         use_threads(self.threads);
-        self.encoder.embed(batch)
+        caught(|| self.encoder.embed(batch))
     }
 }
 

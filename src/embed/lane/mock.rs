@@ -118,6 +118,10 @@ impl Lane for MockLane {
         self.script.depth
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn submit(&mut self, batch: &TokenBatch) -> Result<()> {
         let (number, limit) = (self.submitted, self.limit());
         self.submitted += 1;

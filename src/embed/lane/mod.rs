@@ -24,6 +24,11 @@ pub trait Lane: Send {
         1
     }
 
+    /// Whether a vector is the same to the last bit whatever else is in its batch.
+    fn is_exact(&self) -> bool {
+        false
+    }
+
     /// Starts a batch.
     ///
     /// # Errors
