@@ -2,9 +2,15 @@
 //! of theirs means.
 
 #[cfg(feature = "torch")]
-pub mod products;
+mod library;
 #[cfg(feature = "torch")]
-mod torch;
+mod meaning;
+#[cfg(feature = "torch")]
+mod placement;
+#[cfg(feature = "torch")]
+pub mod products;
 
 #[cfg(feature = "torch")]
-pub use torch::{Placement, cuda_devices, set_threads};
+pub use library::cuda_devices;
+#[cfg(feature = "torch")]
+pub use placement::{Placement, set_threads};
