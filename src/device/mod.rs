@@ -1,14 +1,25 @@
 //! Devices that models run on: which there are, which of them and which number format a run takes, and what a failure
 //! of theirs means.
 
+pub mod attention;
+#[cfg(feature = "torch")]
+pub mod gpu;
+#[cfg(feature = "torch")]
+pub mod kernels;
 #[cfg(feature = "torch")]
 mod library;
 #[cfg(feature = "torch")]
 mod meaning;
+pub mod memory;
 #[cfg(feature = "torch")]
 mod placement;
 #[cfg(feature = "torch")]
 pub mod products;
+pub mod staging;
+#[cfg(feature = "torch")]
+pub mod stream;
+#[cfg(feature = "torch")]
+pub mod transfer;
 
 #[cfg(feature = "torch")]
 pub use library::cuda_devices;
