@@ -58,10 +58,7 @@ impl Gpu {
 
     /// What it can compute; `None` where the driver does not say.
     pub fn capability(self) -> Option<Capability> {
-        const MAJOR: c_int = 75;
-        const MINOR: c_int = 76;
-        let [major, minor] = [MAJOR, MINOR].map(|attribute| attribute_of(self.number(), attribute));
-        Some(Capability { major: major?, minor: minor? })
+        capability_of(usize::from(self.index))
     }
 
     /// Memory of the device and of libtorch's allocator on it.
@@ -133,6 +130,15 @@ pub fn use_expandable_segments() -> Result<()> {
     #[allow(unsafe_code)]
     // SAFETY: a terminated string.
     check(unsafe { virnucpro_allocator_settings(setting.as_ptr()) })
+}
+
+/// What a GPU can compute, by its index, without making it ready; `None` where the driver does not say.
+pub(super) fn capability_of(index: usize) -> Option<Capability> {
+    const MAJOR: c_int = 75;
+    const MINOR: c_int = 76;
+    let device = c_int::try_from(index).ok()?;
+    let [major, minor] = [MAJOR, MINOR].map(|attribute| attribute_of(device, attribute));
+    Some(Capability { major: major?, minor: minor? })
 }
 
 /// An attribute of a device, asked of CUDA's runtime. libtorch tells the capability only through headers of CUDA; its

@@ -11,6 +11,7 @@ mod library;
 #[cfg(feature = "torch")]
 mod meaning;
 pub mod memory;
+pub mod pinning;
 #[cfg(feature = "torch")]
 mod placement;
 #[cfg(feature = "torch")]

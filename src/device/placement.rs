@@ -5,6 +5,8 @@ use std::sync::Once;
 
 use tch::{Device, Kind};
 
+use crate::device::attention::Processor;
+use crate::device::gpu::capability_of;
 use crate::device::library::{cuda_devices, expects_gpu};
 use crate::error::{Error, Fault, Result};
 use crate::units::{Auto, DeviceChoice, Precision};
@@ -62,6 +64,14 @@ impl Placement {
     /// Whether the device is a GPU.
     pub fn is_gpu(&self) -> bool {
         self.device != Device::Cpu
+    }
+
+    /// The device as kernels for attention see it.
+    pub fn processor(&self) -> Processor {
+        match self.device {
+            Device::Cuda(index) => Processor::Gpu(capability_of(index)),
+            _ => Processor::Cpu,
+        }
     }
 
     fn on(device: Device, precision: Auto<Precision>) -> Result<Self> {
