@@ -7,7 +7,7 @@
 use std::ffi::{CStr, c_char};
 use std::ptr;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{Error, Fault, Result};
@@ -152,7 +152,7 @@ pub(super) fn check(said: *const c_char) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     fn random(size: &[i64], kind: Kind) -> Tensor {
         Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind)

@@ -77,6 +77,8 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         _ => Box::new(EsmTokenizer),
     };
     memory::work_in_batches(true);
+    // A kernel that does not serve is told before weights are read.
+    log::debug!("attention: {}", attention(bundle, side, compute)?);
     let devices = devices(component, bundle, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {

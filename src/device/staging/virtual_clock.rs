@@ -186,87 +186,92 @@ impl Transport for Clock {
     }
 }
 
-/// Batches go through the scheme, up to `depth` at a time; every seventh fails at first.
-fn go_through(times: Times, without: Option<Edge>, [buffers, depth]: [usize; 2]) -> History {
-    const BATCHES: i32 = 40;
-    let history = Rc::new(RefCell::new(History::default()));
-    let clock = Clock { times, without, queues: [0; 2], history: Rc::clone(&history) };
-    let mut staging = Staging::new(clock, buffers).unwrap();
-    let mut vectors = Vec::new();
-    for batch in 0..BATCHES {
-        let words = vec![batch; 1 + (batch as usize * 13) % 50];
-        if batch % 7 == 3 {
-            staging.submit(&words, |_| Err(Error::new(Fault::OutOfMemory, "too large"))).unwrap_err();
-        }
-        staging.submit(&words, |device| Ok(*device)).unwrap();
-        while staging.len() >= depth {
-            vectors.extend(staging.collect().unwrap().unwrap());
-        }
-    }
-    while let Some(last) = staging.collect().unwrap() {
-        vectors.extend(last);
-    }
-    assert!(staging.is_empty());
-    let all: Vec<f32> = (0..BATCHES).map(|batch| batch as f32).collect();
-    assert_eq!(vectors, all, "vectors come back in order, once each");
-    drop(staging);
-    Rc::into_inner(history).unwrap().into_inner()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn grid() -> impl Iterator<Item = Times> {
-    const STEPS: [u64; 3] = [1, 10, 70];
-    let pairs = STEPS.into_iter().flat_map(|fill| STEPS.map(|copy| (fill, copy)));
-    pairs.flat_map(|(fill, copy)| {
-        STEPS.into_iter().flat_map(move |compute| STEPS.map(|back| Times { fill, copy, compute, back }))
-    })
-}
+    /// Batches go through the scheme, up to `depth` at a time; every seventh fails at first.
+    fn go_through(times: Times, without: Option<Edge>, [buffers, depth]: [usize; 2]) -> History {
+        const BATCHES: i32 = 40;
+        let history = Rc::new(RefCell::new(History::default()));
+        let clock = Clock { times, without, queues: [0; 2], history: Rc::clone(&history) };
+        let mut staging = Staging::new(clock, buffers).unwrap();
+        let mut vectors = Vec::new();
+        for batch in 0..BATCHES {
+            let words = vec![batch; 1 + (batch as usize * 13) % 50];
+            if batch % 7 == 3 {
+                staging.submit(&words, |_| Err(Error::new(Fault::OutOfMemory, "too large"))).unwrap_err();
+            }
+            staging.submit(&words, |device| Ok(*device)).unwrap();
+            while staging.len() >= depth {
+                vectors.extend(staging.collect().unwrap().unwrap());
+            }
+        }
+        while let Some(last) = staging.collect().unwrap() {
+            vectors.extend(last);
+        }
+        assert!(staging.is_empty());
+        let all: Vec<f32> = (0..BATCHES).map(|batch| batch as f32).collect();
+        assert_eq!(vectors, all, "vectors come back in order, once each");
+        drop(staging);
+        Rc::into_inner(history).unwrap().into_inner()
+    }
 
-#[test]
-fn no_batch_is_read_before_it_is_whole_or_written_while_it_is_read() {
-    for times in grid() {
-        for buffers in [1, 2, 3] {
-            for depth in [1, 2, 3, 5, 100] {
-                let races = go_through(times, None, [buffers, depth]).races();
-                assert!(races.is_empty(), "{times:?}, {buffers} buffers, {depth} batches at a time: {}", races[0]);
+    fn grid() -> impl Iterator<Item = Times> {
+        const STEPS: [u64; 3] = [1, 10, 70];
+        let pairs = STEPS.into_iter().flat_map(|fill| STEPS.map(|copy| (fill, copy)));
+        pairs.flat_map(|(fill, copy)| {
+            STEPS.into_iter().flat_map(move |compute| STEPS.map(|back| Times { fill, copy, compute, back }))
+        })
+    }
+
+    #[test]
+    fn no_batch_is_read_before_it_is_whole_or_written_while_it_is_read() {
+        for times in grid() {
+            for buffers in [1, 2, 3] {
+                for depth in [1, 2, 3, 5, 100] {
+                    let races = go_through(times, None, [buffers, depth]).races();
+                    assert!(races.is_empty(), "{times:?}, {buffers} buffers, {depth} batches at a time: {}", races[0]);
+                }
             }
         }
     }
-}
 
-#[test]
-fn every_rule_is_needed() {
-    for edge in EDGES {
-        let races = grid().map(|times| go_through(times, Some(edge), [3, 100]).races().len());
-        assert!(races.sum::<usize>() > 0, "nothing goes wrong without {edge:?}");
-    }
-}
-
-#[test]
-fn copies_take_no_time_of_the_computation() {
-    let times = Times { fill: 1, copy: 9, compute: 10, back: 1 };
-    let ended = |shape| go_through(times, None, shape).now;
-    // 40 batches of 11, 6 more that failed, and the first copy.
-    let (busy, slack) = (40 * 11 + 6 * 10, 30);
-    let ring = ended([3, 3]);
-    assert!((busy..busy + slack).contains(&ring), "{ring} instead of {busy}");
-    assert!(ended([1, 1]) > ring + 40 * 5);
-}
-
-#[test]
-fn memory_that_is_given_up_comes_back_with_the_next_batch() {
-    let history = Rc::new(RefCell::new(History::default()));
-    let times = Times { fill: 1, copy: 5, compute: 9, back: 1 };
-    let clock = Clock { times, without: None, queues: [0; 2], history: Rc::clone(&history) };
-    let mut staging = Staging::new(clock, 2).unwrap();
-    for batch in 0..6 {
-        staging.submit(&[batch], |device| Ok(*device)).unwrap();
-        if batch == 3 {
-            staging.shrink().unwrap();
+    #[test]
+    fn every_rule_is_needed() {
+        for edge in EDGES {
+            let races = grid().map(|times| go_through(times, Some(edge), [3, 100]).races().len());
+            assert!(races.sum::<usize>() > 0, "nothing goes wrong without {edge:?}");
         }
     }
-    for batch in 0..6 {
-        assert_eq!(staging.collect().unwrap().unwrap(), [batch as f32]);
+
+    #[test]
+    fn copies_take_no_time_of_the_computation() {
+        let times = Times { fill: 1, copy: 9, compute: 10, back: 1 };
+        let ended = |shape| go_through(times, None, shape).now;
+        // 40 batches of 11, 6 more that failed, and the first copy.
+        let (busy, slack) = (40 * 11 + 6 * 10, 30);
+        let ring = ended([3, 3]);
+        assert!((busy..busy + slack).contains(&ring), "{ring} instead of {busy}");
+        assert!(ended([1, 1]) > ring + 40 * 5);
     }
-    assert_eq!(staging.collect().unwrap(), None);
-    assert_eq!(history.borrow().races(), [""; 0]);
+
+    #[test]
+    fn memory_that_is_given_up_comes_back_with_the_next_batch() {
+        let history = Rc::new(RefCell::new(History::default()));
+        let times = Times { fill: 1, copy: 5, compute: 9, back: 1 };
+        let clock = Clock { times, without: None, queues: [0; 2], history: Rc::clone(&history) };
+        let mut staging = Staging::new(clock, 2).unwrap();
+        for batch in 0..6 {
+            staging.submit(&[batch], |device| Ok(*device)).unwrap();
+            if batch == 3 {
+                staging.shrink().unwrap();
+            }
+        }
+        for batch in 0..6 {
+            assert_eq!(staging.collect().unwrap().unwrap(), [batch as f32]);
+        }
+        assert_eq!(staging.collect().unwrap(), None);
+        assert_eq!(history.borrow().races(), [""; 0]);
+    }
 }
