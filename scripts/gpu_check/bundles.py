@@ -13,15 +13,16 @@ MINI = ROOT / "bundles" / "mini"
 MOST = 64
 
 
-def golden(folder):
-    """Copies of the embedded bundle whose stored vectors are those of the original program: paths, sequences in all."""
+def golden(folder, residues):
+    """Copies of the embedded bundle whose stored vectors are those of the original program, for frames of so many residues
+    or more: paths, and frames in all."""
     made, total = [], 0
     digest = json.loads((MINI / "vectors.json").read_text())["bundle"]
     for window in ("500", "300"):
-        rows = _rows(GOLDEN / f"orig_{window}")
+        rows = [row for row in _rows(GOLDEN / f"orig_{window}") if len(row["protein"]) >= residues]
         total += len(rows)
         for start in range(0, len(rows), MOST):
-            bundle = folder / f"golden-{window}-{start}"
+            bundle = folder / f"golden-{residues}-{window}-{start}"
             shutil.copytree(MINI, bundle)
             stored = {"bundle": digest, "made_by": "the original program", "sequences": rows[start : start + MOST]}
             (bundle / "vectors.json").write_text(json.dumps(stored))
@@ -43,6 +44,8 @@ def _rows(folder):
     width, split = shape[1], 48
     rows = []
     for number, (name, letters) in enumerate(nucleotides):
+        if not letters.isalpha():
+            continue  # a gap, which stored sequences cannot hold
         vector = values[number * width : (number + 1) * width]
         rows.append(
             {
