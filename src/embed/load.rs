@@ -78,7 +78,8 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
     };
     memory::work_in_batches(true);
     // A kernel that does not serve is told before weights are read.
-    log::debug!("attention: {}", attention(bundle, side, compute)?);
+    let attention = attention(bundle, side, compute)?;
+    log::debug!("attention: {attention}");
     let devices = devices(component, bundle, compute)?;
     let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
     let batching = Batching {
