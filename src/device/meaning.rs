@@ -26,6 +26,7 @@ const UNAVAILABLE: &[&str] = &[
     "CUDA error: no CUDA-capable device is detected",
     "CUDA error: invalid device ordinal",
     "Found no NVIDIA driver",
+    "PyTorch is not linked with support for cuda devices",
     "The NVIDIA driver on your system is too old",
 ];
 

@@ -183,7 +183,7 @@ mod tests {
         let stream = Stream::default_of(gpu);
         stream.run(|| Ok(())).unwrap_err();
         stream.synchronize().unwrap_err();
-        assert!(Event::new().is_err());
+        assert!(Event::new().is_err_and(|error| error.fault() == Fault::DeviceUnavailable));
     }
 
     #[test]
