@@ -26,6 +26,6 @@ fn compile_shim(libtorch: &Path) {
         .warnings(false) // libtorch's headers have many
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["products.cpp"].map(|file| Path::new("src/device/shim").join(file)))
+        .files(["accelerator.cpp", "products.cpp"].map(|file| Path::new("src/device/shim").join(file)))
         .compile("virnucpro_shim");
 }

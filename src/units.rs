@@ -216,6 +216,45 @@ impl fmt::Display for Precision {
     }
 }
 
+/// Kernel that computes attention on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttentionChoice {
+    /// The first that serves of flash, efficient and math.
+    #[default]
+    Auto,
+    /// Flash attention.
+    Flash,
+    /// Memory-efficient attention.
+    Efficient,
+    /// Matrix products and a softmax.
+    Math,
+}
+
+impl FromStr for AttentionChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "flash" => Ok(Self::Flash),
+            "efficient" => Ok(Self::Efficient),
+            "math" => Ok(Self::Math),
+            _ => Err(format!("'{text}' is not an attention kernel; use auto, flash, efficient or math")),
+        }
+    }
+}
+
+impl fmt::Display for AttentionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Flash => "flash",
+            Self::Efficient => "efficient",
+            Self::Math => "math",
+        })
+    }
+}
+
 /// Number format that weights are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightFormat {
@@ -434,6 +473,9 @@ mod tests {
         for text in ["auto", "f32", "bf16", "f16"] {
             assert_eq!(round_trip::<Auto<Precision>>(text), text);
         }
+        for text in ["auto", "flash", "efficient", "math"] {
+            assert_eq!(round_trip::<AttentionChoice>(text), text);
+        }
         for text in ["t", "drop"] {
             assert_eq!(round_trip::<Uracil>(text), text);
         }
@@ -454,6 +496,7 @@ mod tests {
             (round_trip::<DeviceChoice>("Cuda:0,2"), "cuda:0,2"),
             (round_trip::<Auto<Precision>>("AUTO"), "auto"),
             (round_trip::<Auto<Precision>>("BF16"), "bf16"),
+            (round_trip::<AttentionChoice>("FLASH"), "flash"),
             (round_trip::<Tokens>("16K"), "16384"),
             (round_trip::<TableFormats>("TSV,Parquet"), "tsv,parquet"),
             (round_trip::<Duplicates>("Error"), "error"),

@@ -23,7 +23,7 @@ use crate::error::{Error, Fault, Result};
 use crate::nearest::any_of;
 
 /// Options that say how to parse, not what to do; not part of a configuration.
-const NOT_SETTINGS: [&str; 5] = ["config", "print-config", "help", "version", "no-resume"];
+const NOT_SETTINGS: [&str; 6] = ["config", "print-config", "help", "version", "no-resume", "no-cuda-streams"];
 
 /// Commands whose own options are flags alone: a `window` or `output` meant for runs must not get into a bundle.
 const BY_FLAG: [&str; 2] = ["import", "fetch"];
@@ -241,6 +241,7 @@ fn meant_by(name: &str, root: &Command, known: &[&Arg]) -> String {
     let plain = flag.trim_start_matches('-');
     match plain {
         "no-resume" => "write `resume: false`; ".to_owned(),
+        "no-cuda-streams" => "write `cuda-streams: false`; ".to_owned(),
         "config" => "it cannot stand in the file that it names: give --config or VIRNUCPRO_CONFIG; ".to_owned(),
         _ if NOT_SETTINGS.contains(&plain) => format!("{flag} is given on the command line alone; "),
         _ if is_inputs(&flag) => "inputs are named on the command line, not in the file; ".to_owned(),

@@ -1,5 +1,6 @@
 //! What a user types, turned into settings. No work is done here.
 
+mod gpu;
 mod hints;
 mod layers;
 mod models;

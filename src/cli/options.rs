@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::gpu::GpuOptions;
 use crate::config;
 use crate::error::{Error, Fault, Result as Outcome};
-use crate::units::{Auto, DeviceChoice, InputPolicy, Precision, Resume, TableFormats, Tokens, UnknownLetters, Uracil};
+use crate::units::{
+    AttentionChoice, Auto, DeviceChoice, InputPolicy, Precision, Resume, TableFormats, Tokens, UnknownLetters, Uracil,
+};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -135,6 +138,10 @@ pub struct DeviceOptions {
     /// Threads of a computation; auto: the processors this job may use
     #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
     threads: Auto<usize>,
+    /// Kernel for attention on a GPU: auto (the first that serves), flash, efficient or math; one that does not serve is an
+    /// error
+    #[arg(long, value_name = "KERNEL", default_value = "auto", env = "VIRNUCPRO_ATTENTION")]
+    attention: AttentionChoice,
 }
 
 impl DeviceOptions {
@@ -144,6 +151,7 @@ impl DeviceOptions {
             device: self.device.clone(),
             dtype: self.dtype,
             threads: self.threads,
+            gpu: config::Gpu { attention: self.attention, ..config::Gpu::default() },
             ..config::Compute::default()
         }
     }
@@ -173,6 +181,8 @@ pub struct ComputeOptions {
     /// Embed identical sequences again each time instead of copying their vectors
     #[arg(long, env = "VIRNUCPRO_NO_DEDUP", value_parser = switch)]
     no_dedup: bool,
+    #[command(flatten)]
+    gpu: GpuOptions,
 }
 
 impl ComputeOptions {
@@ -185,6 +195,7 @@ impl ComputeOptions {
             dataloader_workers: self.dataloader_workers,
             timeout: self.timeout,
             dedup: !self.no_dedup,
+            gpu: self.gpu.settings(self.place.attention),
             ..self.place.settings()
         }
     }
@@ -294,7 +305,7 @@ pub fn yes_or_no(word: &str) -> Option<bool> {
     }
 }
 
-fn switch(text: &str) -> Result<bool, String> {
+pub(super) fn switch(text: &str) -> Result<bool, String> {
     yes_or_no(text).ok_or_else(|| "true, yes, on or 1 is expected, or false, no, off or 0".to_owned())
 }
 
@@ -329,7 +340,7 @@ fn at_least_one(text: &str) -> Result<Auto<usize>, String> {
     }
 }
 
-fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {
+pub(super) fn in_range(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("a whole number from {least} to {most} is expected")),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::units::{
-    Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
+    AttentionChoice, Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
 };
 
 pub use inputs::{STDIN, inputs, refuse_addresses_and_lists, stem};
@@ -131,6 +131,38 @@ pub struct Compute {
     pub timeout: u64,
     /// Whether identical sequences are embedded once.
     pub dedup: bool,
+    /// How a GPU is used.
+    pub gpu: Gpu,
+}
+
+/// How a GPU is used; without effect on a CPU, but for a kernel that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// Kernel for attention.
+    pub attention: AttentionChoice,
+    /// Whether host memory is pinned.
+    pub pin_memory: Auto<bool>,
+    /// Whether batches are copied while others are computed.
+    pub streams: bool,
+    /// Whether segments of the allocator grow.
+    pub expandable_segments: bool,
+    /// Batches after which cached memory is given back; 0: only when memory has run out.
+    pub cache_clear_interval: usize,
+}
+
+/// Batches after which cached memory of a GPU is given back, where the user gives no other number.
+pub const DEFAULT_CACHE_CLEAR_INTERVAL: usize = 100;
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Self {
+            attention: AttentionChoice::Auto,
+            pin_memory: Auto::Auto,
+            streams: true,
+            expandable_segments: false,
+            cache_clear_interval: DEFAULT_CACHE_CLEAR_INTERVAL,
+        }
+    }
 }
 
 /// Batches ready per device, where the user gives no other number.
@@ -152,6 +184,7 @@ impl Default for Compute {
             dataloader_workers: Auto::Auto,
             timeout: DEFAULT_TIMEOUT,
             dedup: true,
+            gpu: Gpu::default(),
         }
     }
 }

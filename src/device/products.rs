@@ -139,7 +139,7 @@ pub fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32
 }
 
 /// What the shim says: nothing, or the message of an exception.
-fn check(said: *const c_char) -> Result<()> {
+pub(super) fn check(said: *const c_char) -> Result<()> {
     if said.is_null() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
 use crate::config::{self, Side};
+use crate::device::pinning::Pinning;
 use crate::embed::lane::{EncoderLane, Lane};
 use crate::embed::{Batching, Session};
 use crate::error::{Error, Fault, Result};
@@ -11,7 +12,7 @@ use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory};
 use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
-use crate::units::{Precision, Tokens};
+use crate::units::{Auto, Precision, Tokens};
 use std::time::Duration;
 
 /// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
@@ -78,6 +79,9 @@ pub fn session(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result
         }
         _ => Box::new(EsmTokenizer),
     };
+    // A kernel that does not serve is told before weights are read.
+    let attention = attention(bundle, side, compute)?;
+    log::debug!("attention: {attention}");
     let devices = devices(component, bundle, compute)?;
     memory::work_in_batches(true);
     let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
@@ -108,8 +112,6 @@ pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> Tokens {
 pub struct DeviceSummary {
     /// The devices.
     pub describe: String,
-    /// How attention is computed there.
-    pub attention: String,
     /// Number format.
     pub precision: Precision,
     /// GPUs among the devices.
@@ -122,6 +124,22 @@ pub struct DeviceSummary {
 /// A device is missing, or this build has no libtorch.
 pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
     torch::places(compute)
+}
+
+/// The kernel that computes attention of one encoder, and why.
+///
+/// # Errors
+/// The one asked for does not serve; a device is missing, the bundle is damaged, or this build has no libtorch.
+pub fn attention(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<String> {
+    match bundle.spec().family(component(side)) {
+        Family::Mock => Ok("none (mock)".to_owned()),
+        _ => torch::attention(bundle, side, compute),
+    }
+}
+
+/// Whether host memory is pinned for so many GPUs with so many bytes free, and why.
+pub fn pinning(choice: Auto<bool>, gpus: usize, free: u64) -> String {
+    Pinning::decide(choice, gpus, free).to_string()
 }
 
 /// The version of libtorch this build wants, or that it has none.
@@ -177,6 +195,7 @@ pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>>
 mod torch {
     use super::*;
     use crate::bundle::CONFIG_JSON;
+    use crate::device::attention::{Attends, choose};
     use crate::device::{Placement, set_threads};
     use crate::embed::lane::layout::{HeadLanes, Layout};
     use crate::model::classifier::Classifier;
@@ -184,7 +203,6 @@ mod torch {
     use crate::model::esm2::{self, Esm2};
     use crate::model::schema::Configuration;
     use crate::runtime::threads;
-    use crate::units::Auto;
     use crate::weights::{Safetensors, bytes};
     use std::thread;
 
@@ -193,17 +211,25 @@ mod torch {
     pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
         let places = Placement::resolve(&compute.device, compute.dtype)?;
         let gpus = places.iter().filter(|place| place.is_gpu()).count();
-        let attention = if gpus > 0 {
-            "scaled dot product, kernel chosen by libtorch; exact-length batches, no mask"
-        } else {
-            "scaled dot product, CPU flash kernel of libtorch; exact-length batches, no mask"
+        Ok(DeviceSummary { describe: names(&places), precision: first(&places)?.precision(), gpus })
+    }
+
+    pub fn attention(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<String> {
+        let places = Placement::resolve(&compute.device, compute.dtype)?;
+        let place = first(&places)?;
+        let file = component(side).file(CONFIG_JSON);
+        let (json, path) = (bundle.file(&file)?, bundle.path_of(&file));
+        let json = bytes::text(&json, &path)?;
+        let in_config = |error: Error| error.file(&path);
+        let (bias, head_width) = match side {
+            Side::Dnabert => {
+                let config = dnabert::Config::from_json(json).map_err(in_config)?;
+                (true, config.hidden_size / config.num_attention_heads.max(1))
+            }
+            Side::Esm => (false, esm2::Config::from_json(json).map_err(in_config)?.head_width()),
         };
-        Ok(DeviceSummary {
-            describe: names(&places),
-            attention: attention.to_owned(),
-            precision: first(&places)?.precision(),
-            gpus,
-        })
+        let attends = Attends { bias, head_width, precision: place.precision() };
+        Ok(choose(compute.gpu.attention, attends, place.processor())?.to_string())
     }
 
     fn names(places: &[Placement]) -> String {
@@ -327,6 +353,10 @@ mod torch {
     }
 
     pub fn precision(_: &config::Compute) -> Result<Precision> {
+        Err(absent())
+    }
+
+    pub fn attention(_: &Bundle, _: Side, _: &config::Compute) -> Result<String> {
         Err(absent())
     }
 

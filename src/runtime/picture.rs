@@ -3,21 +3,23 @@
 use std::fmt;
 use std::fs;
 
-use crate::runtime::{machine, memory};
-use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
 
-/// Memory of a device or of this machine, in bytes, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use crate::runtime::{machine, memory};
+use crate::units::{Bytes, Share};
+
+/// Memory of a device or of this machine at one moment, in bytes; `None` where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPicture {
-    /// In use by this process.
+    /// Held by tensors; on this machine, by the process.
     pub allocated: Option<u64>,
-    /// Held by this process, whether in use or not.
+    /// Held by the allocator: for tensors, or kept for the next ones.
     pub reserved: Option<u64>,
-    /// Still to be had.
+    /// Left.
     pub free: Option<u64>,
     /// All of it.
     pub total: Option<u64>,
-    /// The most that this process has had.
+    /// The most that was held.
     pub peak: Option<u64>,
 }
 
@@ -40,10 +42,39 @@ impl MemoryPicture {
         }
     }
 
-    /// The share of what is held that is not in use, from 0 to 1: pieces too small for what was asked for.
-    pub fn fragmentation(&self) -> Option<f64> {
-        let (allocated, reserved) = (self.allocated?, self.reserved.filter(|&reserved| reserved > 0)?);
-        Some(reserved.saturating_sub(allocated) as f64 / reserved as f64)
+    /// Share of the reserved memory that no tensor holds. A large one where memory runs out means gaps that are too small.
+    pub fn fragmentation(&self) -> Option<Share> {
+        let (allocated, reserved) = (self.allocated?, self.reserved?);
+        Share::of(reserved.saturating_sub(allocated), reserved)
+    }
+
+    /// What tensors can still get: what is left on the device, and what the allocator keeps.
+    pub fn available(&self) -> Option<u64> {
+        let kept = self.reserved.unwrap_or(0).saturating_sub(self.allocated.unwrap_or(0));
+        Some(self.free?.saturating_add(kept))
+    }
+}
+
+impl fmt::Display for MemoryPicture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        match (self.allocated, self.peak) {
+            (Some(now), Some(peak)) => parts.push(format!("{} allocated (peak {})", Bytes(now), Bytes(peak))),
+            (Some(now), None) => parts.push(format!("{} allocated", Bytes(now))),
+            (None, Some(peak)) => parts.push(format!("peak {}", Bytes(peak))),
+            (None, None) => {}
+        }
+        if let Some(reserved) = self.reserved {
+            let unused = self.fragmentation().map(|share| format!(" ({:.0} % of it unused)", 100.0 * share.value()));
+            parts.push(format!("{} reserved{}", Bytes(reserved), unused.unwrap_or_default()));
+        }
+        match (self.free, self.total) {
+            (Some(free), Some(total)) => parts.push(format!("{} of {} free", Bytes(free), Bytes(total))),
+            (Some(free), None) => parts.push(format!("{} free", Bytes(free))),
+            (None, Some(total)) => parts.push(format!("{} in all", Bytes(total))),
+            (None, None) => {}
+        }
+        if parts.is_empty() { f.write_str("not known") } else { f.write_str(&parts.join(", ")) }
     }
 }
 
@@ -53,45 +84,63 @@ fn status_bytes(status: &str, field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-impl fmt::Display for MemoryPicture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes = [
-            (self.free, "free"),
-            (self.total, "in all"),
-            (self.allocated, "in use by this process"),
-            (self.reserved, "held by it"),
-            (self.peak, "at its peak"),
-        ];
-        let known = sizes.iter().filter_map(|(size, what)| size.map(|size| format!("{} {what}", Bytes(size))));
-        let mut parts: Vec<String> = known.collect();
-        parts.extend(self.fragmentation().map(|share| format!("{:.0} % of what it holds in pieces", 100.0 * share)));
-        if parts.is_empty() { f.write_str("memory unknown") } else { write!(f, "memory: {}", parts.join(", ")) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const GB: u64 = 1_000_000_000;
+
+    fn picture(free: u64) -> MemoryPicture {
+        MemoryPicture { free: Some(free), ..MemoryPicture::default() }
+    }
 
     #[test]
     fn the_machine_is_told_in_words() {
         let host = MemoryPicture::host();
         assert!(host.free <= host.total && host.allocated <= host.peak && host.peak > Some(1 << 20), "{host:?}");
-        for part in ["free", "in all", "at its peak"] {
+        for part in ["free", "allocated", "peak"] {
             assert!(host.to_string().contains(part), "{host}");
         }
         assert_eq!(host.fragmentation(), None);
     }
 
     #[test]
-    fn what_is_held_and_not_in_use_is_fragmentation() {
-        let gpu = MemoryPicture { allocated: Some(6 << 30), reserved: Some(8 << 30), ..MemoryPicture::default() };
-        assert_eq!(gpu.fragmentation(), Some(0.25));
+    fn a_picture_is_told_in_words_and_leaves_out_what_is_not_known() {
+        let whole = MemoryPicture {
+            allocated: Some(6 * GB),
+            reserved: Some(8 * GB),
+            free: Some(15 * GB),
+            total: Some(24 * GB),
+            peak: Some(7 * GB),
+        };
         assert_eq!(
-            gpu.to_string(),
-            "memory: 6.4 GB in use by this process, 8.6 GB held by it, 25 % of what it holds in pieces"
+            whole.to_string(),
+            "6.0 GB allocated (peak 7.0 GB), 8.0 GB reserved (25 % of it unused), 15.0 GB of 24.0 GB free"
         );
-        assert_eq!(MemoryPicture { reserved: Some(0), ..gpu }.fragmentation(), None);
-        assert_eq!(MemoryPicture::default().to_string(), "memory unknown");
+        assert_eq!(picture(15 * GB).to_string(), "15.0 GB free");
+        assert_eq!(MemoryPicture::default().to_string(), "not known");
+        let of_a_process = MemoryPicture { allocated: Some(GB), total: Some(4 * GB), ..MemoryPicture::default() };
+        assert_eq!(of_a_process.to_string(), "1.0 GB allocated, 4.0 GB in all");
+    }
+
+    #[test]
+    fn fragmentation_is_the_unused_share_of_what_is_reserved() {
+        let of = |allocated, reserved| {
+            MemoryPicture { allocated, reserved, ..MemoryPicture::default() }.fragmentation().map(Share::value)
+        };
+        assert_eq!(of(Some(6), Some(8)), Some(0.25));
+        assert_eq!(of(Some(8), Some(8)), Some(0.0));
+        // Both numbers are read one after the other.
+        assert_eq!(of(Some(9), Some(8)), Some(0.0));
+        assert_eq!(of(Some(0), Some(0)), None);
+        assert_eq!(of(None, Some(8)), None);
+    }
+
+    #[test]
+    fn what_the_allocator_keeps_is_available_too() {
+        let kept = MemoryPicture { allocated: Some(2 * GB), reserved: Some(5 * GB), ..picture(GB) };
+        assert_eq!(kept.available(), Some(4 * GB));
+        assert_eq!(picture(GB).available(), Some(GB));
+        assert_eq!(MemoryPicture::default().available(), None);
     }
 }

@@ -79,7 +79,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("memmap2", &["weights/bytes.rs"]),
     ("flate2", &["seq/decompress.rs", "weights/torch/zip.rs"]),
     ("safetensors", &["weights/", "model/parameters.rs", "model/random.rs", "model/schema/", "bundle/import/"]),
-    ("half", &["bundle/import/convert.rs", "model/attention/"]),
+    ("half", &["bundle/import/convert.rs", "model/kernels/"]),
     ("parquet", &["store/"]),
     ("arrow_array", &["store/"]),
     ("arrow_schema", &["store/"]),
@@ -396,7 +396,7 @@ mod planted {
             ["q.matmul(&k)", "x.softmax(-1, Kind::Float)", "x\n  .to_device(d)", "a.outer(&b)", "Tensor::zeros(n)"]
         {
             assert_eq!(check("model/nn.rs", text), 1, "{text}");
-            assert_eq!(check("device/torch.rs", text), 0, "{text}");
+            assert_eq!(check("device/placement.rs", text), 0, "{text}");
         }
         for text in ["q.f_matmul(&k)?", "a.min(b)", "matmul(x)", "Tensor::f_zeros(n)?", "-> Tensor {}", "Tensor::new"] {
             assert_eq!(check("model/nn.rs", text), usize::from(text == "Tensor::new"), "{text}");

@@ -53,6 +53,10 @@ fn each_layer_wins_over_the_one_below_it() {
         ("model", "mini", "one", "two", "three"),
         ("log-level", "info", "warn", "error", "debug"),
         ("resume", "true", "false", "true", "false"),
+        ("attention", "auto", "math", "flash", "efficient"),
+        ("pin-memory", "auto", "off", "on", "auto"),
+        ("cuda-streams", "true", "false", "true", "false"),
+        ("cache-clear-interval", "100", "0", "7", "8"),
     ] {
         let command = match option {
             "window" | "shard-frames" | "duplicates" => ["chunk", "x.fa", "-o", "out"],
@@ -455,6 +459,7 @@ fn what_cannot_stand_in_the_file_is_told_as_such() {
         ("name", "--name is an option of models import"),
         ("url", "--url is an option of models fetch"),
         ("no-resume", "write `resume: false`"),
+        ("no-cuda-streams", "write `cuda-streams: false`"),
         ("gpu", "did you mean device?"),
         ("window_size", "did you mean window?"),
     ] {

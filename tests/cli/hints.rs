@@ -236,6 +236,9 @@ fn a_number_below_zero_is_a_wrong_value_and_not_an_option() {
 fn bounds_are_told_in_the_same_words_everywhere() {
     hints("run x.fa -o o --attempt 0", &["a whole number from 1 to 20 is expected"]);
     hints("run x.fa -o o --prefetch 0", &["a whole number from 1 to 1024 is expected"]);
+    hints("run x.fa -o o --cache-clear-interval -1", &["a whole number from 0 to 1000000 is expected"]);
+    hints("run x.fa -o o --attention fast", &["'fast' is not an attention kernel; use auto, flash, efficient or math"]);
+    hints("run x.fa -o o --pin-memory some", &["'some' is not a choice; use auto, on or off"]);
     hints("run x.fa -o o --shard-frames 0", &["a whole number from 1 to 10000000 is expected"]);
     for tokens in ["0", "k", "many", "2000M"] {
         hints(

@@ -8,6 +8,8 @@ mod encodings;
 mod examples;
 mod failures;
 mod fasta_faults;
+#[cfg(feature = "torch")]
+mod gpu;
 mod handover;
 mod help;
 mod hints;
