@@ -23,6 +23,10 @@ const OUT_OF_MEMORY: &[&str] = &[
     "std::bad_alloc",
 ];
 
+/// The whole of what oneDNN says where it gets no memory for a tensor or for the code it makes. What it cannot compute at all
+/// fails earlier, with a "primitive descriptor".
+const OUT_OF_MEMORY_OF_ONEDNN: &[&str] = &["could not create a primitive", "could not create a memory object"];
+
 /// Beginnings of the messages for a GPU that cannot be used at all.
 const UNAVAILABLE: &[&str] = &[
     "CUDA error: no kernel image is available",
@@ -65,7 +69,7 @@ fn meaning(message: &str) -> Fault {
         None => message,
     };
     let begins = |texts: &[&str]| texts.iter().any(|text| start.starts_with(text));
-    if begins(OUT_OF_MEMORY) {
+    if begins(OUT_OF_MEMORY) || OUT_OF_MEMORY_OF_ONEDNN.contains(&start) {
         Fault::OutOfMemory
     } else if begins(UNAVAILABLE) {
         Fault::DeviceUnavailable
@@ -161,6 +165,7 @@ mod tests {
             "[enforce fail at alloc_cpu.cpp:75] data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
             "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
             "std::bad_alloc",
+            "could not create a primitive",
         ] {
             assert_eq!(fault(message), Fault::OutOfMemory, "{message}");
         }
@@ -172,6 +177,7 @@ mod tests {
             "",
             "cannot open /data/room/zoom.fa",
             "bloom filter oom",
+            "could not create a primitive descriptor for a matmul primitive",
             "Expected all tensors to be on the same device",
             "open file '/data/CUDA out of memory. Tried to allocate/model.safetensors'",
             "[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/0",

@@ -174,7 +174,7 @@ fn too_large(error: Error) -> Error {
         return error;
     }
     Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
-        .found(MemoryPicture::host().to_string())
+        .found(format!("memory: {}", MemoryPicture::host()))
         .advice("use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)")
         .caused_by(error)
 }

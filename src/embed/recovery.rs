@@ -201,7 +201,7 @@ impl Driver<'_> {
     }
 
     fn picture(&self) -> String {
-        self.lane.memory().unwrap_or_default().to_string()
+        format!("memory: {}", self.lane.memory().unwrap_or_default())
     }
 
     /// Gives everything back that has no vectors: another lane does it, if one is left.
