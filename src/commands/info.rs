@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
-use crate::embed::load;
+use crate::embed::load::{self, Model};
 use crate::error::Result;
 use crate::runtime::machine;
 use crate::units::Auto;
@@ -61,8 +61,9 @@ pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<S
 
 /// Kernels of both encoders.
 fn attention(bundle: &Bundle, compute: &config::Compute) -> String {
-    let [dnabert, esm] = [Side::Dnabert, Side::Esm]
-        .map(|side| load::attention(bundle, side, compute).unwrap_or_else(|error| format!("none: {error}")));
+    let [dnabert, esm] = [Side::Dnabert, Side::Esm].map(|side| {
+        load::attention(&Model::Bundled(bundle, side), compute).unwrap_or_else(|error| format!("none: {error}"))
+    });
     if dnabert == esm { dnabert } else { format!("DNABERT-S {dnabert}; ESM-2 {esm}") }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::bundle::{Bundle, Differences, SEQUENCES, StoredVector, VECTORS_JSON};
 use crate::config::{self, Side};
-use crate::embed::load;
+use crate::embed::load::{self, Model};
 use crate::embed::{Input, Sequence};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
@@ -110,7 +110,7 @@ fn vectors(bundle: &Bundle, pairs: &[(&str, &str)], compute: &config::Compute) -
 
 /// One vector per sequence.
 fn embed(bundle: &Bundle, side: Side, sequences: Vec<&str>, compute: &config::Compute) -> Result<Vec<Vec<f32>>> {
-    let mut session = load::session(bundle, side, compute)?;
+    let mut session = load::session(&Model::Bundled(bundle, side), compute)?;
     let (dim, expected) = (session.dim(), sequences.len());
     let named = (1..).zip(sequences).map(|(number, letters)| {
         let (id, letters) = (format!("stored sequence {number}"), letters.as_bytes().to_vec());

@@ -55,7 +55,7 @@ pub enum Kernel {
     Efficient,
     /// Matrix products and a softmax.
     Math,
-    /// libtorch's own kernel of the CPU.
+    /// Our own on a CPU (`model/kernels`).
     Cpu,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Kernel {
             Self::Flash => "flash attention, packed sequences",
             Self::Efficient => "memory-efficient attention, batches of one length",
             Self::Math => "matrix products and softmax",
-            Self::Cpu => "CPU kernel of libtorch, batches of one length",
+            Self::Cpu => "own kernel, each sequence by itself",
         })
     }
 }

@@ -46,10 +46,11 @@ pub struct Batching {
 /// ```no_run
 /// use virnucpro::bundle::Bundle;
 /// use virnucpro::config::{Compute, Side};
-/// use virnucpro::embed::{Input, Sequence, load};
+/// use virnucpro::embed::load::{self, Model};
+/// use virnucpro::embed::{Input, Sequence};
 /// use virnucpro::store::VectorBlock;
 ///
-/// let mut session = load::session(&Bundle::mini()?, Side::Esm, &Compute::default())?;
+/// let mut session = load::session(&Model::Bundled(&Bundle::mini()?, Side::Esm), &Compute::default())?;
 /// let protein = Sequence { id: "p1".to_owned(), letters: b"MKVLAA".to_vec(), protein: None };
 /// let input = [Ok(Input::Sequence(protein)), Ok(Input::End(()))];
 /// session.embed(input.into_iter(), &mut |vectors: VectorBlock| {

@@ -73,6 +73,20 @@ pub fn dataloader_workers(gpus: usize) -> Derived {
     Derived { value, reason: format!("processors per GPU, at most 8: {processors}, {gpus}") }
 }
 
+/// The widest vectors of the processor, which decide how libtorch and our own kernels compute.
+pub fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "AVX2";
+        }
+    }
+    env::consts::ARCH
+}
+
 /// Memory this process may use, in bytes: the smaller of the machine's and the cgroup's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {

@@ -11,7 +11,7 @@ use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_nu
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::Sink;
-use crate::embed::load;
+use crate::embed::load::{self, Model};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
@@ -68,7 +68,7 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     }
     let kept = names.len() - left.len();
     if !left.is_empty() {
-        let mut session = load::session(&bundle, settings.side, &settings.compute)?;
+        let mut session = load::session(&Model::Bundled(&bundle, settings.side), &settings.compute)?;
         dir.create()?;
         let place = session.place().to_owned();
         let about = About { stage, bundle: &bundle, precision, place, dim: session.dim() };

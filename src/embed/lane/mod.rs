@@ -1,8 +1,10 @@
 //! Lanes: what computes batches. A lane owns its model and what it runs on; `recovery` drives it.
 
+#[cfg(feature = "torch")]
+pub mod cpu;
 mod encoder;
 #[cfg(feature = "torch")]
-pub mod layout;
+pub mod head;
 pub mod mock;
 
 pub use encoder::EncoderLane;

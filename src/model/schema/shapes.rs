@@ -1,7 +1,7 @@
 //! Published encoders by name, and the arithmetic of any: what a machine would do with a model can be told before the model
 //! is there.
 
-use super::{dnabert, esm2};
+use super::{Configuration, Schema, dnabert, esm2};
 
 /// Names that [`published`] knows, with layers, width and heads; ESM-2 (Lin et al. 2023), DNABERT-S (Zhou et al. 2024).
 const PUBLISHED: &[(&str, [usize; 3])] = &[
@@ -73,6 +73,14 @@ impl Shape {
         self
     }
 
+    /// The tensors it is made of.
+    pub fn tensors(&self) -> Schema {
+        match self {
+            Self::Esm2(config) => config.tensors(),
+            Self::Dnabert(config) => config.tensors(),
+        }
+    }
+
     /// What a pass through it computes.
     pub fn arithmetic(&self) -> Arithmetic {
         let (d, f, layers, gated) = match self {
@@ -110,18 +118,18 @@ impl Arithmetic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::schema::Configuration as _;
 
     #[test]
     fn published_shapes_are_accepted_and_have_their_published_sizes() {
         // Millions of parameters, without pooler, language head and contact head.
         for (name, millions) in [("esm2-8m", 7.4), ("esm2-650m", 649.8), ("esm2-3b", 2835.0), ("dnabert-s", 116.5)] {
             let shape = Shape::published(name).unwrap();
-            let schema = match &shape {
-                Shape::Esm2(config) => config.check().map(|()| config.tensors()),
-                Shape::Dnabert(config) => config.check().map(|()| config.tensors()),
-            };
-            let schema = schema.unwrap();
+            match &shape {
+                Shape::Esm2(config) => config.check(),
+                Shape::Dnabert(config) => config.check(),
+            }
+            .unwrap();
+            let schema = shape.tensors();
             let count: usize = schema.shapes().map(|(_, shape)| shape.iter().product::<usize>()).sum();
             assert!((count as f64 / 1e6 / millions - 1.0).abs() < 0.01, "{name}: {count}");
         }

@@ -1,0 +1,36 @@
+//! A build without libtorch: it runs mock bundles only.
+
+use super::{DeviceSummary, Devices, Model};
+use crate::bundle::Bundle;
+use crate::config;
+use crate::device::attention::Chosen;
+use crate::error::{Error, Fault, Result};
+use crate::model::Head;
+use crate::units::Precision;
+
+fn absent() -> Error {
+    Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
+        .advice("install the full build: cargo build --release with the default features")
+}
+
+pub const VERSION: &str = "none: this build runs mock bundles only";
+
+pub fn places(_: &config::Compute) -> Result<DeviceSummary> {
+    Err(absent())
+}
+
+pub fn precision(_: &config::Compute) -> Result<Precision> {
+    Err(absent())
+}
+
+pub fn attention(_: &Model<'_>, _: &config::Compute) -> Result<Chosen> {
+    Err(absent())
+}
+
+pub fn lanes(_: &Model<'_>, _: &config::Compute) -> Result<Devices> {
+    Err(absent())
+}
+
+pub fn head(_: &Bundle, _: &config::Compute) -> Result<Box<dyn Head>> {
+    Err(absent())
+}

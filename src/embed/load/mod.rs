@@ -1,0 +1,240 @@
+//! From a bundle to running models: which file feeds which part. `torch` has them on their devices; a build without libtorch
+//! has `absent` in its place.
+
+#[cfg(not(feature = "torch"))]
+mod absent;
+#[cfg(feature = "torch")]
+mod torch;
+
+#[cfg(not(feature = "torch"))]
+use absent as torch;
+
+use std::time::Duration;
+
+use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
+use crate::config::{self, Side};
+use crate::device::pinning::Pinning;
+use crate::embed::lane::{EncoderLane, Lane};
+use crate::embed::{Batching, Session};
+use crate::error::{Error, Fault, Result};
+use crate::model::Head;
+use crate::model::mock::{MockEncoder, MockHead};
+use crate::model::schema::shapes::Shape;
+use crate::runtime::picture::MemoryPicture;
+use crate::runtime::{interrupt, machine, memory};
+use crate::store::ModelStamp;
+use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
+use crate::units::{Auto, Precision, Tokens};
+
+/// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
+const CPU_BATCH_TOKENS: usize = 1024;
+/// Tokens of an automatic batch on a GPU.
+const GPU_BATCH_TOKENS: usize = 16_384;
+
+/// Opens the bundle a command names.
+///
+/// # Errors
+/// No such bundle exists, or it is damaged.
+pub fn bundle(model: &config::BundleChoice) -> Result<Bundle> {
+    Bundle::open(&model.name, &SearchPath::standard(model.search.clone()))
+}
+
+/// Proves digests of a bundle's files before any work is done: of all, or of all but the weights of the encoders, which a
+/// stage proves while it loads them.
+///
+/// # Errors
+/// A file is missing or has another digest than recorded; a signal has arrived.
+pub fn prove(bundle: &Bundle, all: bool) -> Result<()> {
+    let large = [Component::Dnabert.weights(), Component::Esm.weights()];
+    let files = bundle.spec().files.keys().filter(|name| all || !large.contains(name));
+    files.into_iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check))
+}
+
+/// How manifests and tables name a bundle.
+pub fn stamp(bundle: &Bundle) -> ModelStamp {
+    let spec = bundle.spec();
+    ModelStamp { bundle: spec.name.clone(), digest: bundle.digest().to_string(), trained: spec.trained }
+}
+
+/// The number format that an encoder of a bundle computes in, without loading it.
+///
+/// # Errors
+/// As for [`session`].
+pub fn precision(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Precision> {
+    if bundle.spec().family(component(side)) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+}
+
+/// Whether this build can run the models of a bundle.
+pub fn computes(bundle: &Bundle) -> bool {
+    cfg!(feature = "torch") || Component::ALL.iter().all(|&model| bundle.spec().family(model) == Family::Mock)
+}
+
+fn component(side: Side) -> Component {
+    match side {
+        Side::Dnabert => Component::Dnabert,
+        Side::Esm => Component::Esm,
+    }
+}
+
+/// An encoder.
+#[derive(Clone, Debug)]
+pub enum Model<'a> {
+    /// One side of a bundle.
+    Bundled(&'a Bundle, Side),
+    /// One of this shape, with random weights: for measurements.
+    Random(Shape),
+}
+
+impl Model<'_> {
+    /// Which sequences it reads.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Bundled(_, side) => *side,
+            Self::Random(Shape::Esm2(_)) => Side::Esm,
+            Self::Random(Shape::Dnabert(_)) => Side::Dnabert,
+        }
+    }
+
+    fn family(&self) -> Family {
+        match self {
+            Self::Bundled(bundle, side) => bundle.spec().family(component(*side)),
+            Self::Random(Shape::Esm2(_)) => Family::Esm2,
+            Self::Random(Shape::Dnabert(_)) => Family::Dnabert,
+        }
+    }
+
+    /// For the log.
+    pub fn title(&self) -> String {
+        let title = component(self.side()).title();
+        match self {
+            Self::Bundled(bundle, _) => format!("{title} of {}", stamp(bundle).cell()),
+            Self::Random(shape) => format!("{title}, random weights, layers: {}", shape.arithmetic().layers),
+        }
+    }
+
+    fn tokenizer(&self) -> Result<Box<dyn Tokenize>> {
+        let embedded;
+        let bundle = match (self, self.family()) {
+            (Self::Bundled(bundle, _), Family::Dnabert) => *bundle,
+            (Self::Random(_), Family::Dnabert) => {
+                embedded = Bundle::mini()?;
+                &embedded
+            }
+            _ => return Ok(Box::new(EsmTokenizer)),
+        };
+        let name = Component::Dnabert.file(TOKENIZER_JSON);
+        bundle.verify_file(&name, &interrupt::check)?;
+        Ok(Box::new(DnabertTokenizer::from_bytes(&bundle.file(&name)?, &bundle.path_of(&name))?))
+    }
+}
+
+/// A session for one encoder, on every device asked for.
+///
+/// # Errors
+/// A device is missing, the bundle is damaged, or this build has no libtorch.
+pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> {
+    let tokenizer = model.tokenizer()?;
+    // A kernel that does not serve is told before weights are read.
+    log::debug!("attention: {}", attention(model, compute)?);
+    let devices = devices(model, compute)?;
+    memory::work_in_batches(true);
+    let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
+    let batching = Batching {
+        batch_tokens: batch_tokens(compute, devices.on_gpu),
+        prefetch: compute.prefetch,
+        workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
+        timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
+        dedup: compute.dedup,
+    };
+    log::info!("{} on {}, {} tokens per batch", model.title(), devices.name, batching.batch_tokens);
+    Ok(Session::new(tokenizer, devices.lanes, batching).at(devices.computed))
+}
+
+/// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> Tokens {
+    let automatic = if on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
+    compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt.max(1) - 1).min(20)).max(1)))
+}
+
+/// Where models would run, for `info`.
+pub struct DeviceSummary {
+    /// The devices.
+    pub describe: String,
+    /// Number format.
+    pub precision: Precision,
+    /// GPUs among the devices.
+    pub gpus: usize,
+}
+
+/// Where models would run.
+///
+/// # Errors
+/// A device is missing, or this build has no libtorch.
+pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
+    torch::places(compute)
+}
+
+/// The kernel that computes attention of an encoder, and why.
+///
+/// # Errors
+/// The one asked for does not serve; a device is missing, the bundle is damaged, or this build has no libtorch.
+pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<String> {
+    match model.family() {
+        Family::Mock => Ok("none (mock)".to_owned()),
+        _ => Ok(torch::attention(model, compute)?.to_string()),
+    }
+}
+
+/// Whether host memory is pinned for so many GPUs with so many bytes free, and why.
+pub fn pinning(choice: Auto<bool>, gpus: usize, free: u64) -> String {
+    Pinning::decide(choice, gpus, free).to_string()
+}
+
+/// The version of libtorch this build wants, or that it has none.
+pub fn libtorch() -> String {
+    torch::VERSION.to_owned()
+}
+
+/// Lanes of one encoder on all devices.
+struct Devices {
+    lanes: Vec<Box<dyn Lane>>,
+    on_gpu: bool,
+    /// For the log.
+    name: String,
+    /// For manifests: what the last digits depend on.
+    computed: String,
+}
+
+fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
+    let (Model::Bundled(bundle, side), Family::Mock) = (model, model.family()) else {
+        return torch::lanes(model, compute);
+    };
+    let spec = bundle.spec();
+    let dim = if *side == Side::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
+    let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)));
+    let mock = "no device (mock)".to_owned();
+    Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, name: mock.clone(), computed: mock })
+}
+
+/// A model that does not fit is no smaller at the next attempt.
+fn too_large(error: Error) -> Error {
+    if error.fault() != Fault::OutOfMemory {
+        return error;
+    }
+    Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
+        .found(format!("memory: {}", MemoryPicture::host()))
+        .advice("use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)")
+        .caused_by(error)
+}
+
+/// The head of a bundle, on the first device asked for, in f32.
+///
+/// # Errors
+/// As for [`session`].
+pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+    let spec = bundle.spec().head;
+    if spec.family == Family::Mock {
+        return Ok(Box::new(MockHead::new(spec.dim as usize)));
+    }
+    torch::head(bundle, compute).map_err(too_large)
+}
