@@ -89,6 +89,8 @@ faults! {
 
     /// No such device on this machine, or this build cannot use it.
     DeviceUnavailable = "VN-DEVICE-NONE", 69;
+    /// A device that stopped working.
+    DeviceLost = "VN-DEVICE-LOST", 69;
 
     /// A bundle or model file that is not there.
     ModelMissing = "VN-MODEL-MISSING", 78;
@@ -142,6 +144,8 @@ faults! {
     Network = "VN-NET", 1;
     /// A download with another size or digest than announced.
     DownloadDigest = "VN-NET-HASH", 1;
+    /// An input that gave nothing for too long.
+    Stalled = "VN-IN-STALLED", 1;
     /// A sequence that does not fit even alone.
     TooLong = "VN-IN-TOOLONG", 1;
     /// A model that does not fit the device.

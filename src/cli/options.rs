@@ -167,6 +167,12 @@ pub struct ComputeOptions {
     /// Threads that tokenise; auto: processors per GPU, at most 8
     #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_DATALOADER_WORKERS", value_parser = at_least_one)]
     dataloader_workers: Auto<usize>,
+    /// Longest wait for the input, such as a pipe, that gives nothing; 0: no limit
+    #[arg(long, value_name = "SECONDS", default_value_t = config::DEFAULT_TIMEOUT, env = "VIRNUCPRO_TIMEOUT", value_parser = seconds)]
+    timeout: u64,
+    /// Embed identical sequences again each time instead of copying their vectors
+    #[arg(long, env = "VIRNUCPRO_NO_DEDUP", value_parser = switch)]
+    no_dedup: bool,
 }
 
 impl ComputeOptions {
@@ -177,6 +183,8 @@ impl ComputeOptions {
             attempt: self.attempt,
             prefetch: self.prefetch,
             dataloader_workers: self.dataloader_workers,
+            timeout: self.timeout,
+            dedup: !self.no_dedup,
             ..self.place.settings()
         }
     }
@@ -304,6 +312,10 @@ fn shard_frames(text: &str) -> Result<usize, String> {
 
 fn small_count(text: &str) -> Result<usize, String> {
     in_range(text, 1, 1024)
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    in_range(text, 0, 1_000_000).map(|number| number as u64)
 }
 
 fn attempt(text: &str) -> Result<u32, String> {

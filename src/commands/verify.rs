@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::bundle::{Bundle, Differences, SEQUENCES, StoredVector, VECTORS_JSON};
 use crate::config::{self, Side};
-use crate::embed::Sequence;
 use crate::embed::load;
+use crate::embed::{Input, Sequence};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
 use crate::store::VectorBlock;
@@ -110,20 +110,22 @@ fn vectors(bundle: &Bundle, pairs: &[(&str, &str)], compute: &config::Compute) -
 
 /// One vector per sequence.
 fn embed(bundle: &Bundle, side: Side, sequences: Vec<&str>, compute: &config::Compute) -> Result<Vec<Vec<f32>>> {
-    let mut engine = load::engine(bundle, side, compute)?;
-    let (dim, expected) = (engine.dim(), sequences.len());
+    let mut session = load::session(bundle, side, compute)?;
+    let (dim, expected) = (session.dim(), sequences.len());
     let named = (1..).zip(sequences).map(|(number, letters)| {
-        Ok(Sequence { id: format!("stored sequence {number}"), letters: letters.as_bytes().to_vec() })
+        let (id, letters) = (format!("stored sequence {number}"), letters.as_bytes().to_vec());
+        Ok(Input::<()>::Sequence(Sequence { id, letters, protein: None }))
     });
+    let named: Vec<_> = named.collect();
     let mut vectors: Vec<Vec<f32>> = Vec::new();
-    engine.embed(named, &mut |block: VectorBlock| {
+    session.embed(named.into_iter(), &mut |block: VectorBlock| {
         vectors.extend(block.values.chunks_exact(dim.max(1)).map(<[f32]>::to_vec));
         Ok(())
     })?;
     if vectors.len() == expected {
         return Ok(vectors);
     }
-    Err(Error::new(Fault::Count, "the engine gave another number of vectors than sequences went in")
+    Err(Error::new(Fault::Count, "the session gave another number of vectors than sequences went in")
         .expected(expected.to_string())
         .found(vectors.len().to_string()))
 }

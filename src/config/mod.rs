@@ -127,10 +127,17 @@ pub struct Compute {
     pub prefetch: usize,
     /// Threads that tokenise.
     pub dataloader_workers: Auto<usize>,
+    /// Seconds that a run waits for its input; 0 for as long as it takes.
+    pub timeout: u64,
+    /// Whether identical sequences are embedded once.
+    pub dedup: bool,
 }
 
 /// Batches ready per device, where the user gives no other number.
 pub const DEFAULT_PREFETCH: usize = 4;
+
+/// Seconds that a run waits for its input, where the user gives no other number.
+pub const DEFAULT_TIMEOUT: u64 = 600;
 
 impl Default for Compute {
     /// Everything automatic.
@@ -143,6 +150,8 @@ impl Default for Compute {
             attempt: 1,
             prefetch: DEFAULT_PREFETCH,
             dataloader_workers: Auto::Auto,
+            timeout: DEFAULT_TIMEOUT,
+            dedup: true,
         }
     }
 }

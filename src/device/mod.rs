@@ -5,6 +5,8 @@
 pub mod products;
 #[cfg(feature = "torch")]
 mod torch;
+#[cfg(feature = "torch")]
+pub mod yardstick;
 
 #[cfg(feature = "torch")]
-pub use torch::{Placement, cuda_devices, multiplies_bf16, set_threads};
+pub use torch::{Placement, caught, cuda_devices, multiplies_bf16, set_threads};

@@ -4,9 +4,12 @@
 //! before libtorch is asked its first question about CUDA: it decides then, once for the process,
 //! whether there is CUDA. So call [`Placement::resolve`] before anything else that needs libtorch.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
@@ -183,6 +186,27 @@ const UNAVAILABLE: &[&str] = &[
     "The NVIDIA driver on your system is too old",
 ];
 
+/// Beginnings of the messages for a GPU that stopped working: every later call to it fails as well.
+const LOST: &[&str] = &[
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: an illegal instruction was encountered",
+    "CUDA error: misaligned address",
+    "CUDA error: invalid address space",
+    "CUDA error: invalid program counter",
+    "CUDA error: hardware stack error",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: the launch timed out and was terminated",
+    "CUDA error: uncorrectable ECC error encountered",
+    "CUDA error: uncorrectable NVLink error detected",
+    "CUDA error: device-side assert triggered",
+    "CUDA error: context is destroyed",
+    "CUDA error: an exception occurred on the device",
+    "CUDA error: unknown error",
+    "CUDA driver error: an illegal memory access was encountered",
+    "CUDA driver error: unspecified launch failure",
+    "CUDA driver error: unknown error",
+];
+
 /// What a message of libtorch means. Only its beginning counts: names of files and tensors come later.
 fn meaning(message: &str) -> Fault {
     let assertion = message.strip_prefix("[enforce fail at ").and_then(|rest| rest.split_once("] "));
@@ -196,6 +220,8 @@ fn meaning(message: &str) -> Fault {
         Fault::OutOfMemory
     } else if begins(UNAVAILABLE) {
         Fault::DeviceUnavailable
+    } else if begins(LOST) {
+        Fault::DeviceLost
     } else {
         Fault::Torch
     }
@@ -219,9 +245,50 @@ impl From<TchError> for Error {
                 error.advice("give a smaller --batch-tokens, --dtype f16 on a GPU, or a device with more memory")
             }
             Fault::DeviceUnavailable => error.advice("check nvidia-smi; --device cpu runs without a GPU"),
+            Fault::DeviceLost => error.advice(
+                "check nvidia-smi and the kernel's log (dmesg, Xid), then run the same command again, on other GPUs \
+                 (--device cuda:1) if it comes back",
+            ),
             _ => error,
         }
     }
+}
+
+thread_local! {
+    /// Whether a panic of tch is on its way to be an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Computes, and makes an error of a panic inside tch. Its calls that take a number free that number before they ask how the
+/// call went; a failure, such as out of memory, is then found where tch can only panic.
+///
+/// # Errors
+/// Those of `compute`; what libtorch reported where tch panicked. Any other panic goes on.
+pub fn caught<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !CAUGHT.get() || reported(info.payload()).is_none() {
+                before(info);
+            }
+        }));
+    });
+    let outer = CAUGHT.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(compute));
+    CAUGHT.set(outer);
+    outcome.unwrap_or_else(|payload| match reported(payload.as_ref()) {
+        Some(error) => Err(error.into()),
+        None => panic::resume_unwind(payload),
+    })
+}
+
+/// What libtorch reported, in a panic of tch over it.
+fn reported(payload: &(dyn Any + Send)) -> Option<TchError> {
+    let (_, report) = payload.downcast_ref::<String>()?.split_once("on an `Err` value: Torch(\"")?;
+    // As Rust shows a text: its line breaks are escaped.
+    let line = report.split("\\n").next().unwrap_or(report);
+    Some(TchError::Torch(line.trim_end_matches("\")").to_owned()))
 }
 
 fn chosen(wanted: &[usize], count: usize) -> Result<Vec<Device>> {
@@ -307,6 +374,7 @@ fn loaded_library(maps: &str, file_name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Tensor;
 
     fn fault(message: &str) -> Fault {
         Error::from(TchError::Torch(message.to_owned())).fault()
@@ -336,7 +404,6 @@ mod tests {
             "cannot open /data/room/zoom.fa",
             "bloom filter oom",
             "Expected all tensors to be on the same device",
-            "CUDA error: an illegal memory access was encountered",
             "open file '/data/CUDA out of memory. Tried to allocate/model.safetensors'",
             "[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/0",
             "first line\nCUDA out of memory. Tried to allocate 20.00 MiB",
@@ -353,9 +420,38 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_stopped_working_is_told_from_a_failed_computation_and_never_seen_on_a_cpu() {
+        for message in [
+            "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later",
+            "CUDA error: unspecified launch failure",
+            "CUDA error: uncorrectable ECC error encountered",
+            "CUDA error: the launch timed out and was terminated",
+            "CUDA error: device-side assert triggered",
+            "CUDA error: unknown error",
+        ] {
+            assert_eq!(fault(message), Fault::DeviceLost, "{message}");
+        }
+        for message in
+            ["unknown error", "misaligned address", "CUDA error: invalid argument", "an illegal memory access"]
+        {
+            assert_eq!(fault(message), Fault::Torch, "{message}");
+        }
+    }
+
+    #[test]
     fn a_real_allocation_that_cannot_succeed_is_out_of_memory() {
         let error: Error = tch::Tensor::f_empty([1 << 46], (Kind::Float, Device::Cpu)).unwrap_err().into();
         assert_eq!(error.fault(), Fault::OutOfMemory, "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_tch_over_a_failed_call_is_that_failure_and_any_other_panic_goes_on() {
+        // What tch itself does with an error that it does not pass on.
+        let failing = || -> Result<Tensor> { Ok(Tensor::empty([1 << 46], (Kind::Float, Device::Cpu))) };
+        assert_eq!(caught(failing).unwrap_err().fault(), Fault::OutOfMemory);
+        assert_eq!(caught(|| Ok(7)).unwrap(), 7);
+        let other = panic::catch_unwind(|| caught(|| -> Result<()> { panic!("another") }));
+        assert_eq!(other.unwrap_err().downcast_ref::<&str>(), Some(&"another"));
     }
 
     #[test]

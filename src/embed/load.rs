@@ -2,14 +2,17 @@
 
 use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
 use crate::config::{self, Side};
-use crate::embed::{Batching, Engine};
+use crate::embed::lane::{EncoderLane, Lane};
+use crate::embed::{Batching, Session};
 use crate::error::{Error, Fault, Result};
+use crate::model::Head;
 use crate::model::mock::{MockEncoder, MockHead};
-use crate::model::{Encoder, Head};
+use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory};
 use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Precision, Tokens};
+use std::time::Duration;
 
 /// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
 const CPU_BATCH_TOKENS: usize = 1024;
@@ -44,7 +47,7 @@ pub fn stamp(bundle: &Bundle) -> ModelStamp {
 /// The number format that an encoder of a bundle computes in, without loading it.
 ///
 /// # Errors
-/// As for [`engine`].
+/// As for [`session`].
 pub fn precision(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Precision> {
     if bundle.spec().family(component(side)) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
 }
@@ -61,11 +64,11 @@ fn component(side: Side) -> Component {
     }
 }
 
-/// An engine for one encoder of a bundle, on every device asked for.
+/// A session for one encoder of a bundle, on every device asked for.
 ///
 /// # Errors
 /// A device is missing, the bundle is damaged, or this build has no libtorch.
-pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Engine> {
+pub fn session(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Session> {
     let component = component(side);
     let tokenizer: Box<dyn Tokenize> = match bundle.spec().family(component) {
         Family::Dnabert => {
@@ -75,13 +78,15 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         }
         _ => Box::new(EsmTokenizer),
     };
-    memory::work_in_batches(true);
     let devices = devices(component, bundle, compute)?;
-    let gpus = if devices.on_gpu { devices.encoders.len() } else { 0 };
+    memory::work_in_batches(true);
+    let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
     let batching = Batching {
         batch_tokens: batch_tokens(compute, devices.on_gpu),
         prefetch: compute.prefetch,
         workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
+        timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
+        dedup: compute.dedup,
     };
     log::info!(
         "{} of {} on {}, {} tokens per batch",
@@ -90,7 +95,7 @@ pub fn engine(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<
         devices.name,
         batching.batch_tokens
     );
-    Ok(Engine::new(tokenizer, devices.encoders, batching).at(devices.computed))
+    Ok(Session::new(tokenizer, devices.lanes, batching).at(devices.computed))
 }
 
 /// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
@@ -124,9 +129,9 @@ pub fn libtorch() -> String {
     torch::VERSION.to_owned()
 }
 
-/// Encoders, one per device.
+/// Lanes of one encoder on all devices.
 struct Devices {
-    encoders: Vec<Box<dyn Encoder>>,
+    lanes: Vec<Box<dyn Lane>>,
     on_gpu: bool,
     /// For the log.
     name: String,
@@ -138,23 +143,34 @@ fn devices(component: Component, bundle: &Bundle, compute: &config::Compute) -> 
     let spec = bundle.spec();
     if spec.family(component) == Family::Mock {
         let dim = if component == Component::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
-        let encoders: Vec<Box<dyn Encoder>> = vec![Box::new(MockEncoder::new(dim as usize))];
+        let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)));
         let mock = "no device (mock)".to_owned();
-        return Ok(Devices { encoders, on_gpu: false, name: mock.clone(), computed: mock });
+        return Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, name: mock.clone(), computed: mock });
     }
-    torch::encoders(component, bundle, compute)
+    torch::lanes(component, bundle, compute).map_err(too_large)
+}
+
+/// A model that does not fit is no smaller at the next attempt.
+fn too_large(error: Error) -> Error {
+    if error.fault() != Fault::OutOfMemory {
+        return error;
+    }
+    Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
+        .found(MemoryPicture::host().to_string())
+        .advice("use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)")
+        .caused_by(error)
 }
 
 /// The head of a bundle, on the first device asked for, in f32.
 ///
 /// # Errors
-/// As for [`engine`].
+/// As for [`session`].
 pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
     let spec = bundle.spec().head;
     if spec.family == Family::Mock {
         return Ok(Box::new(MockHead::new(spec.dim as usize)));
     }
-    torch::head(bundle, compute)
+    torch::head(bundle, compute).map_err(too_large)
 }
 
 #[cfg(feature = "torch")]
@@ -162,7 +178,7 @@ mod torch {
     use super::*;
     use crate::bundle::CONFIG_JSON;
     use crate::device::{Placement, set_threads};
-    use crate::embed::lanes::{HeadLanes, Layout};
+    use crate::embed::lane::layout::{HeadLanes, Layout};
     use crate::model::classifier::Classifier;
     use crate::model::dnabert::{self, Dnabert};
     use crate::model::esm2::{self, Esm2};
@@ -202,16 +218,16 @@ mod torch {
         places.first().ok_or_else(|| Error::new(Fault::DeviceUnavailable, "no device is left to run on"))
     }
 
-    pub fn encoders(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
+    pub fn lanes(component: Component, bundle: &Bundle, compute: &config::Compute) -> Result<Devices> {
         let places = Placement::resolve(&compute.device, compute.dtype)?;
         let on_gpu = first(&places)?.is_gpu();
         let threads = if on_gpu { 1 } else { compute.threads.or_else(|| machine::cpus().value) };
         let bytes = bundle.spec().files.get(&component.weights()).map_or(0, |file| file.bytes);
         let layout = Layout::of(bytes, threads);
         set_threads(1);
-        let encoders = verified(bundle, &[component.file(CONFIG_JSON), component.weights()], || {
-            let encoders = places.iter().map(|place| encoders_at(component, bundle, place, layout));
-            Ok(encoders.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let lanes = verified(bundle, &[component.file(CONFIG_JSON), component.weights()], || {
+            let lanes = places.iter().map(|place| lanes_at(component, bundle, place, layout));
+            Ok(lanes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         })?;
         let name = names(&places);
         let computed = match layout {
@@ -220,7 +236,7 @@ mod torch {
             Layout::Together(n) => format!("{name} {} on {n} threads, libtorch {VERSION}", instructions()),
         };
         let name = if on_gpu { name } else { format!("{name}, {}", layout.words()) };
-        Ok(Devices { encoders, on_gpu, name, computed })
+        Ok(Devices { lanes, on_gpu, name, computed })
     }
 
     /// The widest vectors of the processor, which decide how libtorch computes.
@@ -249,26 +265,30 @@ mod torch {
         })
     }
 
-    fn encoders_at(
+    fn lanes_at(
         component: Component,
         bundle: &Bundle,
         place: &Placement,
         layout: Layout,
-    ) -> Result<Vec<Box<dyn Encoder>>> {
+    ) -> Result<Vec<Box<dyn Lane>>> {
+        let name = place.to_string();
         let file = component.file(CONFIG_JSON);
         let (json, path) = (bundle.file(&file)?, bundle.path_of(&file));
         let json = bytes::text(&json, &path)?;
         let in_config = |error: Error| error.file(&path);
         let weights = weights(component, bundle)?;
-        let in_weights = |error: Error| error.file(weights.path());
+        // A signal or the device says nothing of the file.
+        let of_model = |error: &Error| error.fault().id().starts_with("VN-MODEL");
+        let in_weights = |error: Error| if of_model(&error) { error.file(weights.path()) } else { error };
         match component {
             Component::Dnabert => {
                 let config = dnabert::Config::from_json(json).map_err(in_config)?;
-                layout.encoders(Dnabert::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?)
+                let dnabert = Dnabert::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?;
+                layout.lanes(&name, dnabert)
             }
             _ => {
                 let config = esm2::Config::from_json(json).map_err(in_config)?;
-                layout.encoders(Esm2::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?)
+                layout.lanes(&name, Esm2::load(&weights, &config, place, &interrupt::check).map_err(in_weights)?)
             }
         }
     }
@@ -310,7 +330,7 @@ mod torch {
         Err(absent())
     }
 
-    pub fn encoders(_: Component, _: &Bundle, _: &config::Compute) -> Result<Devices> {
+    pub fn lanes(_: Component, _: &Bundle, _: &config::Compute) -> Result<Devices> {
         Err(absent())
     }
 

@@ -1,5 +1,7 @@
 //! A batch of tokenised sequences as flat arrays.
 
+use std::ops::Range;
+
 /// Tokenised sequences, one behind the other, without padding.
 ///
 /// Sequence `i` is `ids[offsets[i]..offsets[i + 1]]`; `rows[i]` is its place in the block it was taken
@@ -74,8 +76,39 @@ impl TokenBatch {
         &self.ids[self.offsets[i]..self.offsets[i + 1]]
     }
 
-    /// Stretches of neighbouring sequences of one length: what a model runs without padding or mask.
-    /// The planner makes batches of a single run.
+    /// Two batches of about as many tokens each, in order; none where there are no two sequences.
+    pub fn halves(&self) -> Option<(Self, Self)> {
+        if self.len() < 2 {
+            return None;
+        }
+        let before = self.offsets.partition_point(|&end| end < self.tokens().div_ceil(2));
+        let cut = before.clamp(1, self.len() - 1);
+        Some((self.part(0..cut), self.part(cut..self.len())))
+    }
+
+    /// The same sequences in batches of at most `budget` tokens, in order: halved until they fit. A longer sequence stands
+    /// alone.
+    pub fn split(self, budget: usize) -> Vec<Self> {
+        match self.halves() {
+            Some((first, second)) if self.tokens() > budget => {
+                first.split(budget).into_iter().chain(second.split(budget)).collect()
+            }
+            _ => vec![self],
+        }
+    }
+
+    /// The sequences in `range` of the batch; they keep their rows.
+    fn part(&self, range: Range<usize>) -> Self {
+        let (start, end) = (self.offsets[range.start], self.offsets[range.end]);
+        Self {
+            ids: self.ids[start..end].to_vec(),
+            offsets: self.offsets[range.start..=range.end].iter().map(|offset| offset - start).collect(),
+            rows: self.rows[range].to_vec(),
+        }
+    }
+
+    /// Stretches of neighbouring sequences of one length: what attention runs without padding or mask. The planner sorts by
+    /// length, so that a batch has few of them.
     pub fn groups(&self) -> impl Iterator<Item = LengthGroup<'_>> {
         let mut next = 0;
         std::iter::from_fn(move || {
@@ -103,6 +136,7 @@ impl Default for TokenBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn groups_cover_the_batch_in_order() {
@@ -111,5 +145,34 @@ mod tests {
         assert_eq!(runs, [(vec![1, 2, 3, 4], 2, 2), (vec![5], 1, 1), (vec![6, 7], 1, 2)]);
         assert_eq!((batch.tokens(), batch.len(), batch.sequence(2)), (7, 4, &[5][..]));
         assert_eq!(TokenBatch::new().groups().count(), 0);
+    }
+
+    #[test]
+    fn halves_have_about_as_many_tokens_and_keep_rows() {
+        let mut batch = TokenBatch::new();
+        for (row, length) in [(7, 6), (3, 2), (9, 2), (1, 2)] {
+            batch.push(row, &vec![row as u32; length]);
+        }
+        let (first, second) = batch.halves().unwrap();
+        assert_eq!((first.rows(), second.rows()), (&[7][..], &[3, 9, 1][..]));
+        assert_eq!((first.sequence(0), second.sequence(2)), (&[7; 6][..], &[1; 2][..]));
+        assert_eq!(TokenBatch::of([[1]]).halves(), None);
+        assert_eq!(TokenBatch::new().halves(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_batch_holds_the_same_sequences_in_order_within_the_budget(
+            lengths in prop::collection::vec(1usize..30, 0..60), budget in 1usize..100
+        ) {
+            let batch = TokenBatch::of(lengths.iter().enumerate().map(|(i, &length)| vec![i as u32; length]));
+            let parts = batch.clone().split(budget);
+            let mut joined = TokenBatch::new();
+            for part in &parts {
+                prop_assert!(part.tokens() <= budget || part.len() == 1);
+                (0..part.len()).for_each(|i| joined.push(part.rows()[i], part.sequence(i)));
+            }
+            prop_assert_eq!(joined, batch);
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Fault};
+use crate::units::Bytes;
 
 /// The system's allocator; out of memory ends the process with a message and an exit code of the contract.
 pub struct Reporting;
@@ -24,10 +25,17 @@ pub fn prepare(tell: impl Fn(&Error) -> String, clean_up: fn()) {
     let _ = CLEAN_UP.set(clean_up);
     spare_address_space();
     let limits = "raise the memory of this job (ulimit -v, the scheduler's limit)";
-    let fixed = Error::new(Fault::HostMemory, "the system does not give this process more memory").advice(limits);
-    let batches = Error::new(Fault::OutOfMemory, "the system does not give this process more memory")
-        .advice(format!("give a smaller --batch-tokens, fewer --threads, or {limits}"));
-    let _ = REPORTS.set([fixed, batches].map(|error| (tell(&error) + "\n", error.fault().exit_code())));
+    let smaller =
+        format!("run again with --attempt one higher or a smaller --batch-tokens, with fewer --threads, or {limits}");
+    let refused = |fault| {
+        let error = Error::new(fault, "the system does not give this process more memory");
+        match address_space_limit() {
+            Some(limit) => error.found(format!("an address space of at most {} (ulimit -v)", Bytes(limit))),
+            None => error,
+        }
+    };
+    let reports = [refused(Fault::HostMemory).advice(limits), refused(Fault::OutOfMemory).advice(smaller)];
+    let _ = REPORTS.set(reports.map(|error| (tell(&error) + "\n", error.fault().exit_code())));
 }
 
 /// Says whether smaller batches can help from here on.
@@ -35,10 +43,24 @@ pub fn work_in_batches(can_be_smaller: bool) {
     IN_BATCHES.store(can_be_smaller, Ordering::Relaxed);
 }
 
+/// The limit on the address space of this process (`ulimit -v`), in bytes.
+pub fn address_space_limit() -> Option<u64> {
+    getrlimit(Resource::As).current
+}
+
+/// Gives memory that the allocator keeps for later back to the system.
+pub fn release() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code)]
+    // SAFETY: malloc_trim may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Where the address space is limited, all threads share one of the allocator's areas: each would take 64 MB of it.
 fn spare_address_space() {
-    let limits = getrlimit(Resource::As);
-    if limits.current.is_some() {
+    if address_space_limit().is_some() {
         #[cfg(target_env = "gnu")]
         #[allow(unsafe_code)]
         // SAFETY: mallopt takes two numbers; a value that it does not know is ignored.

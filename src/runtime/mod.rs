@@ -4,5 +4,6 @@ pub mod interrupt;
 pub mod logging;
 pub mod machine;
 pub mod memory;
+pub mod picture;
 pub mod progress;
 pub mod threads;

@@ -1,27 +1,22 @@
-//! `embed-dnabert` and `embed-esm`: one stage over one engine. FASTA in, vectors out, file by file.
+//! `embed-dnabert` and `embed-esm`: one stage over one session. FASTA in, vectors out, file by file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver};
 
 use serde_json::json;
 
+use super::shard_sequences::{self, ReadShard, ShardSequences};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
 use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
+use crate::embed::Sink;
 use crate::embed::load;
-use crate::embed::{Engine, Sequence, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
-use crate::seq::codon::readable_protein;
-use crate::seq::{Alphabet, FrameId, Limits, Names, Reader, Record, Source, Summary};
-use crate::store::{Fingerprint, Manifest, ProteinDigest, ShardEntry, StageDir, VectorBlock, VectorWriter};
-use crate::units::{Duplicates, Precision, counted};
-
-/// Ids of frames are longer than those of the sequences they come from.
-const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, ..Limits::DEFAULT };
+use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
+use crate::units::{Precision, counted};
 
 /// Runs the stage.
 ///
@@ -56,43 +51,31 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     dir.claim(upstream::origin(&shards)?)?;
     // A wrong file of the user's own should not cost the time of loading a model.
     let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream);
-    own.into_iter().try_for_each(|shard| open(shard, settings.side).map(drop))?;
+    own.into_iter().try_for_each(|shard| shard_sequences::open(shard, settings.side).map(drop))?;
     let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
-    let mut engine = None; // loaded for the first shard that is left to do
-    let (mut names, mut frames, mut kept) = (Vec::new(), 0, 0);
-    for shard in &shards {
-        let name = format!("{}.parquet", shard.stem);
-        let known = if shard.is_stream { None } else { dir.done(&name, || shard.source())? };
-        let entry = match known {
+    let (mut names, mut frames, mut left) = (Vec::new(), 0, Vec::new());
+    for shard in shards {
+        let name = vector_file(&shard);
+        match if shard.is_stream { None } else { dir.done(&name, || shard.source())? } {
             Some(entry) => {
-                kept += 1;
+                frames += entry.rows;
                 task.add(entry.rows);
-                entry
             }
-            None => {
-                let engine = match &mut engine {
-                    Some(engine) => engine,
-                    None => engine.insert(load::engine(&bundle, settings.side, &settings.compute)?),
-                };
-                dir.create()?;
-                let writer = VectorWriter::create(&dir.path(&name), engine.dim())?;
-                let (writer, read) =
-                    embed_shard(engine, shard, settings.side, writer, &task).map_err(|error| shard.explain(error))?;
-                shard.prove(&read)?;
-                let source = shard.source_of(&read);
-                dir.allow(&name, &source)?;
-                dir.begin()?;
-                let rows = writer.rows();
-                let file = writer.commit(&stage.metadata(&bundle, precision, &read))?;
-                let entry = ShardEntry { computed: Some(engine.place().to_owned()), ..source.entry(rows, file) };
-                log::debug!("{} is written: {}", dir.path(&name).display(), counted(rows, "vector"));
-                dir.record(&name, entry.clone())?;
-                entry
-            }
-        };
-        frames += entry.rows;
+            None => left.push(shard),
+        }
         names.push(name);
+    }
+    let kept = names.len() - left.len();
+    if !left.is_empty() {
+        let mut session = load::session(&bundle, settings.side, &settings.compute)?;
+        dir.create()?;
+        let place = session.place().to_owned();
+        let about = About { stage, bundle: &bundle, precision, place, dim: session.dim() };
+        let mut vectors = ShardVectors { about, shards: &left, finished: 0, dir: &mut dir, open: None, rows: 0, task };
+        session.embed(ShardSequences::new(left.clone(), settings.side), &mut vectors)?;
+        frames += vectors.rows;
+        session.log();
     }
     if is_whole_stage(&settings.shards) {
         dir.remove_unrecorded(&names, is_numbered_shard)?;
@@ -129,6 +112,7 @@ pub fn vectors(bundle: &Bundle, side: Side, precision: Precision) -> Vectors {
 }
 
 /// What distinguishes the two stages.
+#[derive(Clone, Copy)]
 struct EmbedStage {
     stage: &'static str,
     extension: &'static str,
@@ -164,97 +148,93 @@ impl EmbedStage {
     }
 }
 
-/// Vectors of one shard on their way to its file.
-struct ShardVectors<'a> {
-    writer: VectorWriter,
-    /// Proteins of the sequences, sent as they are read: those of a block are all here when its vectors come.
-    proteins: Receiver<Option<ProteinDigest>>,
-    task: &'a TaskProgress,
+/// What is the same for all files of a run.
+struct About<'a> {
+    stage: EmbedStage,
+    bundle: &'a Bundle,
+    precision: Precision,
+    /// Where it is computed.
+    place: String,
+    dim: usize,
 }
 
-impl Sink for ShardVectors<'_> {
-    fn block(&mut self, mut vectors: VectorBlock) -> Result<()> {
-        vectors.proteins = self.proteins.try_iter().take(vectors.ids.len()).collect();
-        self.writer.push(vectors)
+/// Vectors on their way to their files, one file after the other.
+struct ShardVectors<'a> {
+    about: About<'a>,
+    shards: &'a [UpstreamFile],
+    /// Shards whose vectors are written.
+    finished: usize,
+    dir: &'a mut StageDir,
+    /// The file of the shard that comes next, once it has rows.
+    open: Option<VectorWriter>,
+    /// Rows of all finished shards.
+    rows: u64,
+    task: TaskProgress,
+}
+
+impl Sink<ReadShard> for ShardVectors<'_> {
+    fn rows(&mut self, vectors: VectorBlock) -> Result<()> {
+        let mut writer = self.writer()?;
+        writer.push(vectors)?;
+        self.open = Some(writer);
+        Ok(())
+    }
+
+    /// Gives the file its name once it is proved that the shard is what its manifest records, and all of it is there.
+    fn end(&mut self, read: ReadShard) -> Result<()> {
+        let writer = self.writer()?;
+        let shard = self.shard()?;
+        let (rows, name) = (writer.rows(), vector_file(shard));
+        let expected = shard.rows().unwrap_or(read.records);
+        if [read.records, rows] != [expected; 2] {
+            return Err(shard.explain(miscounted(expected, &read, rows)));
+        }
+        shard.prove(&read.digest)?;
+        let source = shard.source_of(&read.digest);
+        self.dir.allow(&name, &source)?;
+        self.dir.begin()?;
+        let About { stage, bundle, precision, place, .. } = &self.about;
+        let file = writer.commit(&stage.metadata(bundle, *precision, &read.digest))?;
+        let entry = ShardEntry { computed: Some(place.clone()), ..source.entry(rows, file) };
+        log::debug!("{} is written: {}", self.dir.path(&name).display(), counted(rows, "vector"));
+        self.dir.record(&name, entry)?;
+        self.rows += rows;
+        self.finished += 1;
+        Ok(())
     }
 
     fn embedded(&mut self, sequences: u64) {
         self.task.add(sequences);
     }
-}
 
-/// Embeds one file; the number of vectors is that of its records. Gives the digest of what was read.
-fn embed_shard(
-    engine: &mut Engine,
-    shard: &UpstreamFile,
-    side: Side,
-    writer: VectorWriter,
-    task: &TaskProgress,
-) -> Result<(VectorWriter, FileDigest)> {
-    let (proteins, sent) = mpsc::channel();
-    let mut vectors = ShardVectors { writer, proteins: sent, task };
-    let (source, mut reader) = open(shard, side)?;
-    let mut names = Names::new(Duplicates::Error);
-    let sequences = std::iter::from_fn(|| {
-        let record = reader.next(&mut names)?;
-        let sequence = |record: Record<'_>| {
-            // Lower case is soft masking; the tokenisers know upper case only.
-            let (id, letters) = (record.id.to_owned(), record.bases().to_ascii_uppercase());
-            let _ = proteins.send(protein_of(side, &id, &letters)); // the receiver lives as long as the engine runs
-            Sequence { id, letters }
-        };
-        Some(record.map(sequence))
-    });
-    let embedded = engine.embed(sequences, &mut vectors)?;
-    let summary = reader.summary().ok_or_else(|| Error::new(Fault::Bug, "a shard was not read to its end"))?;
-    if shard.rows().is_none() {
-        warn_of_own_file(&source, summary);
-    }
-    let expected = shard.rows().unwrap_or(summary.records);
-    let written = vectors.writer.rows();
-    if [summary.records, embedded, written] != [expected; 3] {
-        return Err(Error::new(Fault::Count, "the numbers of frames in and vectors out differ")
-            .expected(expected.to_string())
-            .found(format!("{} records, {embedded} vectors, {written} rows", summary.records)));
-    }
-    let read = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
-    Ok((vectors.writer, read))
-}
-
-/// The protein of a frame that `chunk` named, where it can be told: not from nucleotides with a codon that cannot be read.
-fn protein_of(side: Side, id: &str, letters: &[u8]) -> Option<ProteinDigest> {
-    FrameId::parse(id)?;
-    match side {
-        Side::Dnabert => readable_protein(letters).map(|protein| ProteinDigest::of(&protein)),
-        Side::Esm => Some(ProteinDigest::of(letters)),
+    fn explain(&self, file: usize, error: Error) -> Error {
+        match self.shards.get(file) {
+            Some(shard) => shard.explain(error),
+            None => error,
+        }
     }
 }
 
-/// A file and its reader, once its beginning is found to be what the side takes.
-fn open(shard: &UpstreamFile, side: Side) -> Result<(Source, Reader)> {
-    let source = Source::from(shard.path.clone());
-    let alphabet = if side == Side::Dnabert { Alphabet::Nucleotide } else { Alphabet::Protein };
-    let reader = match held(shard) {
-        Some(held) => Reader::open_shard(&source, alphabet, FRAME_LIMITS, held)?,
-        None => Reader::open(&source, alphabet, FRAME_LIMITS)?,
-    };
-    Ok((source, reader))
-}
+impl ShardVectors<'_> {
+    fn shard(&self) -> Result<&UpstreamFile> {
+        self.shards.get(self.finished).ok_or_else(|| Error::new(Fault::Bug, "vectors of no shard"))
+    }
 
-/// What a shard holds that its manifest lists.
-fn held(shard: &UpstreamFile) -> Option<Alphabet> {
-    shard.rows()?;
-    match shard.path.extension()?.to_str()? {
-        "fna" => Some(Alphabet::Nucleotide),
-        "faa" => Some(Alphabet::Protein),
-        _ => None,
+    /// The file that is open, else a new one.
+    fn writer(&mut self) -> Result<VectorWriter> {
+        match self.open.take() {
+            Some(writer) => Ok(writer),
+            None => VectorWriter::create(&self.dir.path(&vector_file(self.shard()?)), self.about.dim),
+        }
     }
 }
 
-/// Tells what is peculiar of a file that no stage wrote.
-fn warn_of_own_file(source: &Source, summary: &Summary) {
-    summary.notes.iter().for_each(|note| log::warn!("{source}: {note}"));
-    if summary.uracil > 0 {
-        log::warn!("{source}: RNA: {} U left as U, which DNABERT-S does not know", summary.uracil);
-    }
+fn vector_file(shard: &UpstreamFile) -> String {
+    format!("{}.parquet", shard.stem)
+}
+
+fn miscounted(expected: u64, read: &ReadShard, rows: u64) -> Error {
+    Error::new(Fault::Count, "the numbers of frames in and vectors out differ")
+        .expected(expected.to_string())
+        .found(format!("{} records, {rows} rows", read.records))
 }

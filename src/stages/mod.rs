@@ -13,6 +13,7 @@ mod frame_scores;
 mod input_digest;
 mod join;
 mod legacy;
+mod shard_sequences;
 mod shards;
 mod upstream;
 mod vector_files;

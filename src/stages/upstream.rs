@@ -79,11 +79,19 @@ impl UpstreamFile {
     /// What made reading fail: a file that is not what its manifest records explains any other error.
     pub fn explain(&self, error: Error) -> Error {
         // What the system refuses says nothing about the file.
-        let system = [Fault::Threads, Fault::OpenFiles, Fault::HostMemory, Fault::OutOfMemory].contains(&error.fault());
-        if system {
+        let system = [
+            Fault::Threads,
+            Fault::OpenFiles,
+            Fault::HostMemory,
+            Fault::OutOfMemory,
+            Fault::DeviceLost,
+            Fault::TooLong,
+        ];
+        if system.contains(&error.fault()) {
             return error;
         }
-        let suspect = self.recorded.is_some() && !error.fault().is_retryable();
+        // A file that gave nothing would give nothing again.
+        let suspect = self.recorded.is_some() && !error.fault().is_retryable() && error.fault() != Fault::Stalled;
         match suspect.then(|| FileDigest::of(&self.path).and_then(|found| self.prove(&found))) {
             Some(Err(damaged)) => damaged,
             _ if error.path().is_none() => error.file(&self.path),

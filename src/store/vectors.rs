@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::iter;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -74,6 +73,8 @@ pub struct VectorWriter {
     schema: SchemaRef,
     dim: usize,
     writer: ArrowWriter<AtomicFile>,
+    /// Rows of a row group that is not full yet: the bytes of a file do not depend on the pieces that its rows came in.
+    waiting: VectorBlock,
     rows: u64,
 }
 
@@ -91,7 +92,7 @@ impl VectorWriter {
             .set_statistics_enabled(EnabledStatistics::None)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
         let writer = parquet_file::start(path, &schema, properties)?;
-        Ok(Self { path: path.to_owned(), schema, dim, writer, rows: 0 })
+        Ok(Self { path: path.to_owned(), schema, dim, writer, waiting: VectorBlock::default(), rows: 0 })
     }
 
     /// Appends rows: `values` is row-major f32 [ids, dim].
@@ -106,19 +107,41 @@ impl VectorWriter {
                 .expected(format!("{rows} x {} values", self.dim))
                 .found(format!("{} values", block.values.len())));
         }
-        let values: ArrayRef = Arc::new(Float32Array::from(block.values));
+        self.waiting.proteins.extend(block.proteins);
+        self.waiting.ids.extend(block.ids);
+        self.waiting.proteins.resize(self.waiting.ids.len(), None);
+        self.waiting.values.extend(block.values);
+        self.rows += rows as u64;
+        let full = self.waiting.ids.len() / ROW_GROUP_ROWS * ROW_GROUP_ROWS;
+        self.write_first(full)
+    }
+
+    /// Writes the first of the waiting rows.
+    fn write_first(&mut self, rows: usize) -> Result<()> {
+        for start in (0..rows).step_by(ROW_GROUP_ROWS) {
+            self.write(start..rows.min(start + ROW_GROUP_ROWS))?;
+        }
+        self.waiting.ids.drain(..rows);
+        self.waiting.proteins.drain(..rows);
+        self.waiting.values.drain(..rows * self.dim);
+        Ok(())
+    }
+
+    /// Writes some of the waiting rows as a row group.
+    fn write(&mut self, rows: Range<usize>) -> Result<()> {
+        let VectorBlock { ids, values, proteins } = &self.waiting;
+        let values = values[rows.start * self.dim..rows.end * self.dim].to_vec();
+        let values: ArrayRef = Arc::new(Float32Array::from(values));
         let lists = FixedSizeListArray::try_new(item_field(), self.width(), values, None);
         let batch = lists.and_then(|lists| {
-            let known = block.proteins.iter().map(|protein| protein.map(|digest| digest.to_string()));
-            let proteins: StringArray = known.chain(iter::repeat_n(None, rows - block.proteins.len())).collect();
-            let columns: Vec<ArrayRef> =
-                vec![Arc::new(StringArray::from(block.ids)), Arc::new(lists), Arc::new(proteins)];
+            let proteins = proteins[rows.clone()].iter().map(|protein| protein.map(|digest| digest.to_string()));
+            let proteins: StringArray = proteins.collect();
+            let ids = StringArray::from_iter_values(&ids[rows]);
+            let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(lists), Arc::new(proteins)];
             RecordBatch::try_new(self.schema.clone(), columns)
         });
         let batch = batch.map_err(|error| unwritten(&self.path, error.into()))?;
-        self.writer.write(&batch).map_err(|error| unwritten(&self.path, error))?;
-        self.rows += rows as u64;
-        Ok(())
+        self.writer.write(&batch).map_err(|error| unwritten(&self.path, error))
     }
 
     /// Rows so far.
@@ -130,7 +153,8 @@ impl VectorWriter {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn commit(self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
+    pub fn commit(mut self, metadata: &BTreeMap<String, String>) -> Result<FileDigest> {
+        self.write_first(self.waiting.ids.len())?;
         parquet_file::finish(self.writer, &self.schema, metadata)?.commit()
     }
 
@@ -558,6 +582,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let digest = |name: &str, blocks| write(&folder.path().join(name), blocks, 2);
         assert_eq!(digest("a", vec![block(0, 50, 2)]), digest("b", vec![block(0, 50, 2)]));
+        let pieces = (0..50).map(|i| block(i * 70, 70, 2)).collect();
+        assert_eq!(digest("whole", vec![block(0, 3500, 2)]), digest("in pieces", pieces));
     }
 
     #[test]

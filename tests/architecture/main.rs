@@ -313,7 +313,7 @@ mod planted {
             "use crate::{error::Error, stages};",
             "use crate::{error::{Error, Result}, stages::{run::run}};",
             "fn f() { let x: crate::cli::Cli = y; }",
-            "pub use crate :: embed :: Engine as E;",
+            "pub use crate :: embed :: Session as S;",
             "use super::super::cli::Cli;",
             "mod inner { use super::super::super::cli::Cli; }",
             "fn f() -> Result<crate::config::Run> {}",
@@ -358,12 +358,12 @@ mod planted {
     #[test]
     fn a_library_out_of_its_place() {
         for text in ["use tch::Tensor;", "fn f() { tch::no_grad() }", "use tch as t;", "use {tch, log};"] {
-            finds("embed/engine.rs", text, wrong_libraries, 1);
+            finds("embed/session.rs", text, wrong_libraries, 1);
         }
         finds("cli/layers.rs", "use serde_yaml::Value;", wrong_libraries, 1);
         finds("runtime/logging.rs", "use tch::Device;", wrong_libraries, 1);
         finds("model/esm2.rs", "use tch::Tensor;", wrong_libraries, 0);
-        finds("embed/engine.rs", "let tch = crate::model::tch::x(); batch::y();", wrong_libraries, 0);
+        finds("embed/session.rs", "let tch = crate::model::tch::x(); batch::y();", wrong_libraries, 0);
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn each_layer_wins_over_the_one_below_it() {
         ("dtype", "auto", "f32", "bf16", "f16"),
         ("batch-tokens", "auto", "1k", "2k", "4096"),
         ("dataloader-workers", "auto", "2", "3", "4"),
+        ("timeout", "600", "0", "20", "30"),
         ("viral-share", "0.5", "0.6", "0.7", "0.8"),
         ("model", "mini", "one", "two", "three"),
         ("log-level", "info", "warn", "error", "debug"),

@@ -105,3 +105,50 @@ fn a_limit_on_memory_is_an_error_in_words() {
     assert!(refused >= 2, "the limit was met {refused} times only");
     limited(&sandbox, &format!("exec {chunk}")).unwrap().ok();
 }
+
+/// A batch of 64k tokens takes 300 MB or more with the embedded bundle.
+#[cfg(feature = "torch")]
+#[test]
+fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_the_same_vectors() {
+    use virnucpro::store::VectorReader;
+
+    let sandbox = Sandbox::new();
+    let mut random = Random::new(32);
+    let mut protein = || (0..500).map(|_| char::from(b"ACDEFGHIKLMNPQRSTVWY"[random.below(20)])).collect::<String>();
+    let proteins: String = (0..150).map(|n| format!(">p{n}\n{}\n", protein())).collect();
+    sandbox.write("x.faa", proteins);
+    let embed = "embed-esm x.faa -m mini --device cpu --threads 2 --dataloader-workers 2";
+    sandbox.run(&[&embed.split(' ').collect::<Vec<_>>()[..], &["-q", "-o", "unlimited"]].concat()).ok();
+    let vectors = |folder: &str| {
+        let reader = VectorReader::open(&sandbox.path(folder).join("x.parquet")).unwrap();
+        let rows: Vec<usize> = (0..reader.rows()).collect();
+        (reader.ids().unwrap(), reader.take(&rows).unwrap().values)
+    };
+    let (ids, expected) = vectors("unlimited");
+    let mut short = 0;
+    for megabytes in [560, 600, 650, 700, 800] {
+        let limit = 1024 * megabytes;
+        let first = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --batch-tokens 64k -o out-{megabytes}");
+        let Some(ran) = limited(&sandbox, &first) else { return };
+        match ran.code {
+            0 => short += usize::from(ran.stderr.contains("not enough memory for a batch")),
+            4 => {
+                short += 1;
+                ran.says(&["VN-OOM", "--attempt", "to do:", "found:"]);
+                let second = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --attempt 2 -o out-{megabytes}");
+                limited(&sandbox, &second).unwrap().ok();
+            }
+            // There is not even room for the model, or for one sequence.
+            _ => {
+                assert!(megabytes < 650, "{}", ran.told());
+                ran.says(&["to do:", "memory"]);
+                continue;
+            }
+        }
+        let (found_ids, found) = vectors(&format!("out-{megabytes}"));
+        assert_eq!(found_ids, ids);
+        let largest = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-4, "{megabytes} MB: vectors differ by {largest}");
+    }
+    assert!(short >= 1, "memory was never short");
+}

@@ -15,6 +15,8 @@ mod inputs;
 mod limits;
 mod reader_memory;
 mod resume;
+mod schedules;
+mod session_memory;
 mod sheets;
 mod signals;
 mod streams;

@@ -149,3 +149,23 @@ fn a_read_only_file_system_is_an_error_that_names_the_folder() {
     assert!(json["file"].as_str().unwrap().starts_with("small/out"), "{}", ran.told());
     ran.says(&["can write to"]);
 }
+
+#[test]
+fn a_pipe_that_stays_open_and_gives_nothing_ends_the_wait_in_words() {
+    let sandbox = Sandbox::new();
+    let some = "printf '>a\\nACGTACGTAC\\n>b\\nACG'";
+    for (what, writes) in [("nothing", "sleep 20"), ("something", &*format!("{{ {some}; sleep 20; }}"))] {
+        let script = format!(
+            "mkfifo {what}; {writes} > {what} & writer=$!; \
+             timeout 15 $VIRNUCPRO embed-dnabert {what} -m $MOCK --timeout 1 -q -o out; code=$?; kill $writer; exit $code"
+        );
+        let ran = shell(&sandbox, &script);
+        let json = ran.fails(1, "VN-IN-STALLED");
+        assert!(json["file"].as_str().unwrap().ends_with(what), "{json}");
+        ran.says(&["for 1 s", "--timeout"]);
+        assert!(!sandbox.path("out/manifest.json").exists());
+    }
+    // The user may wait for ever.
+    let slow = "{ printf '>a\\nACGTACGTAC\\n'; sleep 1.5; printf '>b\\nACG\\n'; }";
+    shell(&sandbox, &format!("{slow} | $VIRNUCPRO embed-dnabert - -m $MOCK --timeout 0 -q -o slow")).ok();
+}

@@ -4,6 +4,7 @@
 pub mod dnabert;
 pub mod esm2;
 pub mod head;
+pub mod shapes;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::device::set_threads;
+use super::{EncoderLane, Lane};
+use crate::device::{caught, set_threads};
 use crate::error::{Error, Fault, Result};
 use crate::model::{Encoder, Head, Score};
 use crate::pack::TokenBatch;
@@ -33,11 +34,11 @@ impl Layout {
         if bytes < LARGE || threads == 1 { Self::Lanes(threads) } else { Self::Together(threads) }
     }
 
-    /// Encoders for this layout: `encoder`, and others that share its weights.
+    /// Lanes of this layout in the memory of `name`: around `encoder`, and around others that share its weights.
     ///
     /// # Errors
     /// [`Fault::Threads`] where the system does not allow so many threads.
-    pub fn encoders<E: Encoder + Clone + 'static>(self, encoder: E) -> Result<Vec<Box<dyn Encoder>>> {
+    pub fn lanes<E: Encoder + Clone + 'static>(self, name: &str, encoder: E) -> Result<Vec<Box<dyn Lane>>> {
         let (lanes, threads) = match self {
             Self::Lanes(lanes) => (lanes, 1),
             Self::Together(threads) => {
@@ -46,8 +47,8 @@ impl Layout {
                 (1, threads)
             }
         };
-        let lane = |encoder| Box::new(OnThreads { encoder, threads }) as Box<dyn Encoder>;
-        Ok(vec![encoder; lanes].into_iter().map(lane).collect())
+        let lane = |encoder| EncoderLane::new(name, Box::new(OnThreads { encoder, threads }));
+        Ok(vec![encoder; lanes].into_iter().map(|encoder| Box::new(lane(encoder)) as Box<dyn Lane>).collect())
     }
 
     /// For the log.
@@ -93,7 +94,7 @@ impl<E: Encoder> Encoder for OnThreads<E> {
 
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         use_threads(self.threads);
-        self.encoder.embed(batch)
+        caught(|| self.encoder.embed(batch))
     }
 }
 
@@ -145,8 +146,8 @@ mod tests {
         assert_eq!(Layout::of(100 << 20, 8), Layout::Lanes(8));
         assert_eq!(Layout::of(11 << 30, 8), Layout::Together(8));
         assert_eq!(Layout::of(11 << 30, 1), Layout::Lanes(1));
-        assert_eq!(Layout::Lanes(3).encoders(MockEncoder::new(5)).unwrap().len(), 3);
-        assert_eq!(Layout::Together(3).encoders(MockEncoder::new(5)).unwrap().len(), 1);
+        assert_eq!(Layout::Lanes(3).lanes("cpu", MockEncoder::new(5)).unwrap().len(), 3);
+        assert_eq!(Layout::Together(3).lanes("cpu", MockEncoder::new(5)).unwrap().len(), 1);
     }
 
     #[test]
