@@ -194,9 +194,9 @@ mod torch {
         let places = Placement::resolve(&compute.device, compute.dtype)?;
         let gpus = places.iter().filter(|place| place.is_gpu()).count();
         let attention = if gpus > 0 {
-            "scaled dot product, kernel chosen by libtorch; exact-length batches, no mask"
+            "scaled dot product, kernel chosen by libtorch; each sequence alone, no padding or mask"
         } else {
-            "scaled dot product, CPU flash kernel of libtorch; exact-length batches, no mask"
+            "scaled dot product, a kernel of this program; each sequence alone, no padding or mask"
         };
         Ok(DeviceSummary {
             describe: names(&places),
