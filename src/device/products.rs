@@ -1,8 +1,9 @@
-//! Matrix products of the CPU beyond what tch binds: oneDNN's over weights that are laid out beforehand, and its micro-kernel
-//! for small matrices (`shim/products.cpp`).
+//! Matrix products of the CPU beyond what tch binds: oneDNN's over weights that are laid out beforehand
+//! (`shim/products.cpp`).
 //!
 //! Against libtorch's own f32 product the prepared one does the same work in half the time on processors of AMD
-//! (`docs/performance.md`). Its rows do not depend on each other, nor on how many there are.
+//! (`docs/performance.md`). With AVX-512, a row does not depend on the others, nor on how many there
+//! are; with AVX2 alone it may, in the last digits.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -10,7 +11,7 @@ use std::ptr;
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
-use crate::error::{Error, Fault, Result};
+use crate::error::Result;
 
 #[allow(unsafe_code)]
 unsafe extern "C" {
@@ -28,17 +29,6 @@ unsafe extern "C" {
         bias: *const C_tensor,
         other: *const C_tensor,
         y: *mut *mut C_tensor,
-    ) -> *const c_char;
-    fn virnucpro_product(
-        m: i64,
-        n: i64,
-        k: i64,
-        lda: i64,
-        ldb: i64,
-        ldc: i64,
-        a: *const f32,
-        b: *const f32,
-        c: *mut f32,
     ) -> *const c_char;
 }
 
@@ -106,38 +96,6 @@ impl PackedLinear {
     }
 }
 
-/// A row-major matrix of f32 whose rows start `stride` values apart.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a> {
-    /// Values; the last row may end with its last column.
-    pub values: &'a [f32],
-    /// Values from one row to the next.
-    pub stride: usize,
-}
-
-/// `c` = `a` `b` with `a` [m, k], `b` [k, n] and `c` [m, n], on the calling thread.
-///
-/// # Errors
-/// [`Fault::Bug`] for matrices that are too small; what libtorch refuses.
-pub fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], c_stride: usize) -> Result<()> {
-    let holds = |length: usize, stride: usize, rows: usize, columns: usize| {
-        stride >= columns && rows > 0 && length >= (rows - 1) * stride + columns
-    };
-    if !holds(a.values.len(), a.stride, m, k)
-        || !holds(b.values.len(), b.stride, k, n)
-        || !holds(c.len(), c_stride, m, n)
-    {
-        return Err(Error::new(Fault::Bug, "a matrix is smaller than its product needs"));
-    }
-    let sizes = [m, n, k, a.stride, b.stride, c_stride].map(|size| size as i64);
-    let [m, n, k, lda, ldb, ldc] = sizes;
-    #[allow(unsafe_code)]
-    // SAFETY: all three slices hold what their sizes and strides say, as was just checked.
-    let said =
-        unsafe { virnucpro_product(m, n, k, lda, ldb, ldc, a.values.as_ptr(), b.values.as_ptr(), c.as_mut_ptr()) };
-    check(said)
-}
-
 /// What the shim says: nothing, or the message of an exception.
 pub(super) fn check(said: *const c_char) -> Result<()> {
     if said.is_null() {
@@ -180,18 +138,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_small_product_is_the_product() {
-        let (a, b) = (random(&[7, 64], Kind::Float), random(&[64, 33], Kind::Float));
-        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).unwrap();
-        let (left, right, mut c) = (values(&a), values(&b), vec![0.0; 7 * 40]);
-        let (left, right) = (Matrix { values: &left, stride: 64 }, Matrix { values: &right, stride: 33 });
-        product([7, 33, 64], left, right, &mut c, 40).unwrap();
-        let found = Tensor::from_slice(&c).reshape([7, 40]).narrow(1, 0, 33);
-        assert!((found - a.matmul(&b)).abs().max().double_value(&[]) < 1e-4);
-        let too_small = product([8, 33, 64], left, right, &mut c, 40).unwrap_err();
-        assert_eq!(too_small.fault(), Fault::Bug);
     }
 }

@@ -1,10 +1,9 @@
-// Matrix products of the CPU that tch has no binding for: oneDNN's with weights laid out beforehand, and the micro-kernel
-// of its ukernel interface. Both are part of libtorch_cpu.
+// Matrix products of the CPU that tch has no binding for: oneDNN's, which is part of libtorch_cpu, with weights laid out
+// beforehand.
 
 #include "shim.hpp"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/native/CPUBlas.h>
 #include <c10/core/InferenceMode.h>
 
 #include <cstdint>
@@ -60,12 +59,6 @@ virnucpro_linear_times(const Tensor *x, const Tensor *packed, const Tensor *bias
             "mkldnn::_linear_pointwise", "binary");
         *y = new Tensor(linear.call(*x, *other, *packed, maybe(bias), "mul"));
     });
-}
-
-// c = a b for row-major a [m, k], b [k, n], c [m, n] with rows that start lda, ldb, ldc values apart.
-const char *virnucpro_product(
-    int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, const float *a, const float *b, float *c) {
-    return virnucpro::guarded([&] { at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, false, a, b, c); });
 }
 
 } // extern "C"

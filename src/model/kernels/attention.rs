@@ -6,17 +6,15 @@ use std::ops::Range;
 use half::bf16;
 use tch::{Device, Kind, Tensor};
 
+use super::product::{Matrix, product};
 use super::softmax::exponentials;
-use super::{Element, Kernel, on_widest_vectors, values, values_mut};
-use crate::device::products::{Matrix, product};
+use super::{Element, Kernel, LANES, on_widest_vectors, values, values_mut};
 use crate::error::{Error, Fault, Result};
 use crate::model::attention::{Attention, Places};
 use crate::pack::TokenBatch;
 
 /// Values of scores that are computed at a time: 128 kB, of which the caches of all processors hold several.
 const SCORES: usize = 32 << 10;
-/// Rows start at multiples of this many values.
-const ALIGNMENT: usize = 16;
 
 /// As [`Attention::forward`], for f32 and bf16.
 pub fn attention(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
@@ -48,13 +46,12 @@ fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, pla
                 let (mixed, other) = std::mem::take(&mut outputs).split_at_mut(stretch.length * width);
                 for head in 0..attention.heads {
                     let (shape, tables) = (&shape, &tables);
-                    on_widest_vectors(Head { shape, index: head, tables, scratch, qkv: sequence, out: mixed })?;
+                    on_widest_vectors(Head { shape, index: head, tables, scratch, qkv: sequence, out: mixed });
                 }
                 (inputs, outputs) = (rest, other);
             }
         }
-        Ok::<(), Error>(())
-    })?;
+    });
     Ok(out)
 }
 
@@ -93,15 +90,18 @@ struct Scratch {
     queries: Vec<f32>,
     /// [K, T], rows `stride` apart
     keys: Vec<f32>,
-    /// [T, K]
+    /// [T, K], rows `width` apart
     values: Vec<f32>,
     /// [rows, T], rows `stride` apart
     scores: Vec<f32>,
     /// Of the exponentials of a row, [rows]
     sums: Vec<f32>,
-    /// [rows, K]
+    /// [rows, K], rows `width` apart
     mixed: Vec<f32>,
+    /// T, filled up to whole vectors. What fills it up is never read as a result.
     stride: usize,
+    /// K, likewise.
+    width: usize,
     /// Queries at a time.
     rows: usize,
 }
@@ -109,14 +109,15 @@ struct Scratch {
 impl Scratch {
     fn fit(&mut self, length: usize, head: usize) {
         self.length = length;
-        self.stride = length.next_multiple_of(ALIGNMENT);
-        self.rows = (SCORES / self.stride).clamp(ALIGNMENT, length.max(ALIGNMENT));
+        self.stride = length.next_multiple_of(LANES);
+        self.width = head.next_multiple_of(LANES);
+        self.rows = (SCORES / self.stride).clamp(LANES, length.max(LANES));
         self.queries.resize(length * head, 0.0);
         self.keys.resize(head * self.stride, 0.0);
-        self.values.resize(length * head, 0.0);
+        self.values.resize(length * self.width, 0.0);
         self.scores.resize(self.rows * self.stride, 0.0);
         self.sums.resize(self.rows, 0.0);
-        self.mixed.resize(self.rows * head, 0.0);
+        self.mixed.resize(self.rows * self.width, 0.0);
     }
 }
 
@@ -131,16 +132,15 @@ struct Head<'a, E> {
 }
 
 impl<E: Element> Kernel for Head<'_, E> {
-    type Output = Result<()>;
+    type Output = ();
 
     #[inline(always)]
-    fn run(mut self) -> Result<()> {
+    fn run<const V: usize>(mut self) {
         self.take_apart();
         for first in (0..self.scratch.length).step_by(self.scratch.rows) {
             let count = self.scratch.rows.min(self.scratch.length - first);
-            self.mix(first, count)?;
+            self.mix::<V>(first, count);
         }
-        Ok(())
     }
 }
 
@@ -153,10 +153,10 @@ impl<E: Element> Head<'_, E> {
     #[inline(always)]
     fn take_apart(&mut self) {
         let (k, width, columns) = (self.shape.head, self.shape.width, self.columns());
-        let Scratch { stride, queries, keys, values, mixed, .. } = &mut *self.scratch;
+        let Scratch { stride, width: apart, queries, keys, values, mixed, .. } = &mut *self.scratch;
         let tokens = self.qkv.chunks_exact(3 * width).enumerate();
-        for ((place, token), (query, value)) in tokens.zip(queries.chunks_exact_mut(k).zip(values.chunks_exact_mut(k)))
-        {
+        let rows = queries.chunks_exact_mut(k).zip(values.chunks_exact_mut(*apart));
+        for ((place, token), (query, value)) in tokens.zip(rows) {
             let [q, keyed, v] = [0, 1, 2].map(|part| &token[part * width..][columns.clone()]);
             let key = &mut mixed[..k]; // free as yet
             read(q, query, self.shape.scale);
@@ -175,12 +175,12 @@ impl<E: Element> Head<'_, E> {
 
     /// Mixes the values for `count` queries from `first` on.
     #[inline(always)]
-    fn mix(&mut self, first: usize, count: usize) -> Result<()> {
-        let (k, width, columns) = (self.shape.head, self.shape.width, self.columns());
-        let Scratch { length, stride, queries, keys, values, scores, sums, mixed, .. } = &mut *self.scratch;
-        let (length, stride) = (*length, *stride);
+    fn mix<const V: usize>(&mut self, first: usize, count: usize) {
+        let (k, columns) = (self.shape.head, self.columns());
+        let Scratch { length, stride, width, queries, keys, values, scores, sums, mixed, .. } = &mut *self.scratch;
+        let (length, stride, width) = (*length, *stride, *width);
         let own = Matrix { values: &queries[first * k..(first + count) * k], stride: k };
-        product([count, length, k], own, Matrix { values: keys, stride }, scores, stride)?;
+        product::<V>(count, k, own, Matrix { values: keys, stride }, scores, stride);
         for ((row, sum), from) in scores.chunks_exact_mut(stride).zip(sums.iter_mut()).take(count).zip(first..) {
             let row = &mut row[..length];
             if let Tables::Lowered(slopes) = self.tables {
@@ -189,12 +189,11 @@ impl<E: Element> Head<'_, E> {
             *sum = exponentials(row);
         }
         let weights = Matrix { values: scores, stride };
-        product([count, k, length], weights, Matrix { values, stride: k }, mixed, k)?;
-        let tokens = self.out.chunks_exact_mut(width).skip(first).take(count);
-        for (token, (row, sum)) in tokens.zip(mixed.chunks_exact(k).zip(sums.iter())) {
-            write(row, &mut token[columns.clone()], 1.0 / sum);
+        product::<V>(count, length, weights, Matrix { values, stride: width }, mixed, width);
+        let tokens = self.out.chunks_exact_mut(self.shape.width).skip(first).take(count);
+        for (token, (row, sum)) in tokens.zip(mixed.chunks_exact(width).zip(sums.iter())) {
+            write(&row[..k], &mut token[columns.clone()], 1.0 / sum);
         }
-        Ok(())
     }
 }
 

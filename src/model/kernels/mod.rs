@@ -5,6 +5,7 @@
 
 pub(super) mod attention;
 pub(super) mod norm;
+mod product;
 mod softmax;
 
 use half::bf16;
@@ -19,7 +20,8 @@ const LANES: usize = 16;
 trait Kernel {
     type Output;
 
-    fn run(self) -> Self::Output;
+    /// `V` is the number of vectors of [`LANES`] values that a block of a product is wide: as many as there are registers for.
+    fn run<const V: usize>(self) -> Self::Output;
 }
 
 /// Runs a kernel with the widest vectors of this processor.
@@ -29,11 +31,11 @@ fn on_widest_vectors<K: Kernel>(kernel: K) -> K::Output {
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
         fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run()
+            kernel.run::<2>()
         }
         #[target_feature(enable = "avx2,fma")]
         fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run()
+            kernel.run::<1>()
         }
         let fused = is_x86_feature_detected!("fma");
         let avx512 = is_x86_feature_detected!("avx512f")
@@ -49,7 +51,7 @@ fn on_widest_vectors<K: Kernel>(kernel: K) -> K::Output {
             return unsafe { with_avx2(kernel) };
         }
     }
-    kernel.run()
+    kernel.run::<1>()
 }
 
 /// Whether the kernels take tensors like this one.

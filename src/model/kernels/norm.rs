@@ -71,7 +71,7 @@ impl<A: Element, E: Element> Kernel for Rows<'_, A, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<const V: usize>(self) {
         let width = self.weight.len().max(1);
         let rows = self.sums.chunks_exact_mut(width).zip(self.added.chunks_exact(width));
         for ((row, added), out) in rows.zip(self.out.chunks_exact_mut(width)) {
