@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
-use virnucpro::commands::{fetch, import, info, models, verdict_table, verify};
+use virnucpro::commands::{bench, fetch, import, info, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
@@ -108,6 +108,7 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
         Task::Embed(settings) => embed::embed(&settings, progress).map(drop),
         Task::Merge(settings) => merge::merge(&settings, progress).map(drop),
         Task::Predict(settings) => predict::predict(&settings, progress).map(drop),
+        Task::Bench(settings) => stdout.answer(&bench::bench(&settings)?),
         Task::Info(model, compute) => stdout.answer(&info::info(&model, &compute)?),
         Task::ListModels(folders) => stdout.answer(&models::list(folders)),
         Task::FetchModels(settings) => fetch::fetch(&settings, progress, &mut |line| stdout.answer(line)),

@@ -2,6 +2,7 @@
 """Checkpoints of random weights, as Hugging Face publishes them, and bundles of them.
 
     random_weights.py --shape esm2-650m --layers 6 [--folder target/compare] [--binary target/release/virnucpro]
+    random_weights.py --shape esm2-8m --beside dnabert-s --beside-layers 4
 
 A checkpoint is model.safetensors (f32), config.json and, for DNABERT-S, tokenizer.json. Same shape, same numbers.
 Weights are scaled by the width of their inputs, so that hidden states keep their size through any number of layers.
@@ -152,16 +153,18 @@ def checkpoint(shape, folder):
     return partial.rename(place)
 
 
-def bundle(shape, folder, binary):
-    """Folder of a bundle with a checkpoint as one encoder and the small one of `mini` as the other."""
-    place = folder / f"{shape.name}.bundle"
+def bundle(shape, folder, binary, *beside):
+    """Folder of a bundle with a checkpoint as one encoder, and as the other the one `beside` it or the small one of `mini`."""
+    name = "-".join(each.name for each in (shape, *beside))
+    place = folder / f"{name}.bundle"
     if place.is_dir():
         return place
-    parts = {"esm": MINI / "esm", "dnabert": MINI / "dnabert"} | {shape.family: checkpoint(shape, folder)}
+    parts = {"esm": MINI / "esm", "dnabert": MINI / "dnabert"}
+    parts |= {each.family: checkpoint(each, folder) for each in (shape, *beside)}
     width = sum(json.loads((part / "config.json").read_text())["hidden_size"] for part in parts.values())
-    head_file = folder / f"{shape.name}.head.safetensors"
+    head_file = folder / f"{name}.head.safetensors"
     head(width, head_file)
-    command = [binary, "models", "import", "--name", shape.name, "--untrained", "--window", "500", "-o", place]
+    command = [binary, "models", "import", "--name", name, "--untrained", "--window", "500", "-o", place]
     command += ["--licence", "MIT", "--source", "random weights", "--head", head_file]
     command += ["--esm", parts["esm"], "--dnabert", parts["dnabert"]]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -172,12 +175,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, required=True)
     parser.add_argument("--layers", type=int, help="as many as this instead of all")
+    parser.add_argument("--beside", choices=SHAPES, help="the bundle's other encoder; if not given, that of mini")
+    parser.add_argument("--beside-layers", type=int)
     parser.add_argument("--folder", type=Path, default=CACHE)
     parser.add_argument("--binary", type=Path, default=BINARY)
     options = parser.parse_args()
     shape = SHAPES[options.shape].cut(options.layers)
+    beside = [SHAPES[options.beside].cut(options.beside_layers)] if options.beside else []
     print(checkpoint(shape, options.folder))
-    print(bundle(shape, options.folder, options.binary))
+    print(bundle(shape, options.folder, options.binary, *beside))
 
 
 if __name__ == "__main__":

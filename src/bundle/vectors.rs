@@ -43,9 +43,7 @@ pub struct StoredVector {
     pub scores: [f32; 2],
 }
 
-/// An open frame of a random sequence, of 30 codons, and its translation: with its special tokens just as long as it takes
-/// for bf16 to be used, and a moment's work with the largest model. Each length more would be another pass over all
-/// weights.
+/// An open frame of a random sequence, of 30 codons, and its translation: a moment's work with the largest model.
 pub const SEQUENCES: [(&str, &str); 1] = [(
     "CGCTCTTCATATCCGATCGGGAATCGGCGCCTTTGGCCGAAGGGCAGACATCATCGATCCAAGACTGCAGATATACGTTCCCTTACGCTAT",
     "RSSYPIGNRRLWPKGRHHRSKTADIRSLTL",

@@ -152,7 +152,9 @@ impl<'a> Hints<'a> {
         let near = nearest(word, names(self.command));
         let below = self.command.get_subcommands().filter(|command| names(command).contains(&word));
         let mut meant: Vec<String> = below.map(|above| format!("{} {} {word}", self.name, above.get_name())).collect();
-        meant.extend(near.iter().map(|near| format!("{} {near}", self.name)));
+        if meant.is_empty() {
+            meant.extend(near.iter().map(|near| format!("{} {near}", self.name)));
+        }
         match meant.is_empty() {
             true => refused(format!("the commands are {}", all_of(&names(self.command)))),
             false => refused(format!("did you mean `{}`?", meant.join("` or `"))),

@@ -1,5 +1,6 @@
 //! What a user types, turned into settings. No work is done here.
 
+mod bench;
 mod gpu;
 mod hints;
 mod layers;
@@ -70,6 +71,8 @@ pub enum Command {
     Models(models::ModelsArgs),
     /// What this machine and this build offer, and what is derived from it
     Info(stages::InfoArgs),
+    /// How fast this machine embeds, and what share that is of what it could do
+    Bench(bench::BenchArgs),
 }
 
 /// A command with its final settings.
@@ -97,6 +100,8 @@ pub enum Task {
     ModelPath(config::BundleChoice),
     /// `info`.
     Info(config::BundleChoice, config::Compute),
+    /// `bench`.
+    Bench(Box<config::Bench>),
 }
 
 impl Command {
@@ -114,6 +119,7 @@ impl Command {
             Self::Predict(args) => Task::Predict(args.settings()?),
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),
+            Self::Bench(args) => Task::Bench(Box::new(args.settings())),
         })
     }
 }

@@ -132,7 +132,8 @@ pub struct DeviceOptions {
     /// auto, cpu, cuda, cuda:1 or cuda:0,2
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE")]
     device: DeviceChoice,
-    /// Number format of the encoders: auto (f32 on a CPU, f16 on a GPU), f32, bf16 or f16
+    /// Number format of the encoders' matrix products: auto (f32 on a CPU, f16 on a GPU), f32, bf16 (on a CPU: with
+    /// AVX512-BF16 or AMX) or f16 (on a GPU)
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE")]
     dtype: Auto<Precision>,
     /// Threads of a computation; auto: the processors this job may use

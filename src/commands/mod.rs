@@ -1,5 +1,6 @@
 //! The commands around the pipeline, and what commands say on stdout.
 
+pub mod bench;
 pub mod fetch;
 pub mod import;
 pub mod info;

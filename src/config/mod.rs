@@ -303,6 +303,27 @@ pub struct Import {
     pub search: Vec<PathBuf>,
 }
 
+/// `bench`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bench {
+    /// A published encoder by name; none: those of the bundle.
+    pub shape: Option<String>,
+    /// So many of its layers.
+    pub layers: Option<usize>,
+    /// Tokens of each sequence; none: what windows of 500 bases have.
+    pub tokens: Option<usize>,
+    /// Rounds.
+    pub rounds: usize,
+    /// About how long a round takes.
+    pub duration: Duration,
+    /// Whether the answer is JSON.
+    pub json: bool,
+    /// The bundle.
+    pub model: BundleChoice,
+    /// Where and how it runs.
+    pub compute: Compute,
+}
+
 /// `models verify`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verify {

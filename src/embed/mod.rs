@@ -18,12 +18,14 @@
 //! A block is planned as a whole and written as a whole, so the composition of a batch depends on the input and
 //! `--batch-tokens` alone. Sequences that repeat are in no batch: the planner finds them and the writer copies their vectors
 //! (`repeats.rs`). `session.rs` starts the threads; the first failure stops everybody and is what the caller gets;
-//! `meter.rs` counts what they do. `load.rs` makes a session from a bundle.
+//! `meter.rs` counts what they do. `load` makes a session from a bundle, `measure.rs`
+//! says how fast it is.
 
 mod block;
 mod budget;
 pub mod lane;
 pub mod load;
+pub mod measure;
 mod meter;
 mod planner;
 mod queue;

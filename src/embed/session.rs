@@ -93,6 +93,24 @@ impl Session {
         if self.batching.dedup { repeats::reach(self.dim()) } else { 0 }
     }
 
+    /// Batches that are computed at a time.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Most tokens of a batch of several sequences.
+    pub fn batch_tokens(&self) -> usize {
+        self.batching.batch_tokens.0
+    }
+
+    /// Number of tokens of a sequence.
+    ///
+    /// # Errors
+    /// The tokeniser cannot read it.
+    pub fn tokens(&self, letters: &[u8]) -> Result<usize> {
+        Ok(self.tokenizer.encode(letters)?.len())
+    }
+
     /// What it has done, and with which time.
     pub fn meter(&self) -> &Meter {
         &self.meter

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::sync::Once;
 use std::thread;
 
@@ -73,10 +74,20 @@ pub fn dataloader_workers(gpus: usize) -> Derived {
     Derived { value, reason: format!("processors per GPU, at most 8: {processors}, {gpus}") }
 }
 
+/// The processor's name, as the system gives it.
+pub fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    name.map_or(env::consts::ARCH.to_owned(), |(_, name)| printable(name.trim(), 100))
+}
+
 /// The widest vectors of the processor, which decide how libtorch and our own kernels compute.
 pub fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
+        if is_x86_feature_detected!("avx512bf16") {
+            return "AVX-512 with BF16";
+        }
         if is_x86_feature_detected!("avx512f") {
             return "AVX-512";
         }

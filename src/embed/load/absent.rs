@@ -1,11 +1,12 @@
 //! A build without libtorch: it runs mock bundles only.
 
-use super::{DeviceSummary, Devices, Model};
+use super::{BareProducts, DeviceSummary, Devices, Model};
 use crate::bundle::Bundle;
 use crate::config;
 use crate::device::attention::Chosen;
 use crate::error::{Error, Fault, Result};
 use crate::model::Head;
+use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::units::Precision;
 
 fn absent() -> Error {
@@ -32,5 +33,13 @@ pub fn lanes(_: &Model<'_>, _: &config::Compute) -> Result<Devices> {
 }
 
 pub fn head(_: &Bundle, _: &config::Compute) -> Result<Box<dyn Head>> {
+    Err(absent())
+}
+
+pub fn shape(_: &Model<'_>) -> Result<Shape> {
+    Err(absent())
+}
+
+pub fn bare_products(_: &Arithmetic, _: usize, _: &config::Compute) -> Result<BareProducts> {
     Err(absent())
 }

@@ -19,7 +19,7 @@ use crate::embed::{Batching, Session};
 use crate::error::{Error, Fault, Result};
 use crate::model::Head;
 use crate::model::mock::{MockEncoder, MockHead};
-use crate::model::schema::shapes::Shape;
+use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory};
 use crate::store::ModelStamp;
@@ -183,6 +183,38 @@ pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<String>
         Family::Mock => Ok("none (mock)".to_owned()),
         _ => Ok(torch::attention(model, compute)?.to_string()),
     }
+}
+
+/// The shape of a published encoder, with so many of its layers.
+///
+/// # Errors
+/// [`Fault::Usage`] for another name.
+pub fn published(name: &str, layers: Option<usize>) -> Result<Shape> {
+    let shape = Shape::published(name).ok_or_else(|| {
+        Error::new(Fault::Usage, format!("'{name}' is not a shape that is known"))
+            .expected(Shape::names().collect::<Vec<_>>().join(", "))
+            .found(name)
+    })?;
+    Ok(layers.map_or(shape.clone(), |layers| shape.cut(layers)))
+}
+
+/// What an encoder computes; none for one without weights.
+///
+/// # Errors
+/// The bundle is damaged, or this build has no libtorch.
+pub fn arithmetic(model: &Model<'_>) -> Result<Option<Arithmetic>> {
+    if model.family() == Family::Mock { Ok(None) } else { Ok(Some(torch::shape(model)?.arithmetic())) }
+}
+
+/// Measures bare products: on so many threads, for so long. Gives floating-point operations per second.
+pub type BareProducts = Box<dyn Fn(usize, Duration) -> Result<f64>>;
+
+/// The matrix products of an encoder over so many rows, where a session of it would run.
+///
+/// # Errors
+/// A device is missing, or this build has no libtorch.
+pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Compute) -> Result<BareProducts> {
+    torch::bare_products(arithmetic, rows, compute)
 }
 
 /// Whether host memory is pinned for so many GPUs with so many bytes free, and why.

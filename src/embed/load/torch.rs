@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{DeviceSummary, Devices, Model, component, too_large};
+use super::{BareProducts, DeviceSummary, Devices, Model, component, too_large};
 use crate::bundle::{Bundle, CONFIG_JSON, Component};
 use crate::config::{self, Side};
 use crate::device::attention::{Attends, Chosen, choose};
@@ -17,7 +17,7 @@ use crate::model::dnabert::{self, Dnabert};
 use crate::model::esm2::{self, Esm2};
 use crate::model::random::RandomWeights;
 use crate::model::schema::Configuration;
-use crate::model::schema::shapes::Shape;
+use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::runtime::{interrupt, machine, memory, threads};
 use crate::units::{Auto, Precision};
 use crate::weights::{Safetensors, TensorSource, bytes};
@@ -107,10 +107,10 @@ fn lanes_at(
     })
 }
 
-/// The bare products of an encoder over so many rows, where a session of it would run.
-pub fn yardstick(shape: &Shape, rows: usize, compute: &config::Compute) -> Result<Yardstick> {
+pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Compute) -> Result<BareProducts> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
-    Yardstick::new(first(&places)?, &shape.arithmetic().products, rows)
+    let yardstick = Yardstick::new(first(&places)?, &arithmetic.products, rows)?;
+    Ok(Box::new(move |threads, duration| yardstick.rate(threads, duration)))
 }
 
 pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
