@@ -176,6 +176,7 @@ mod at_once {
 
     use super::*;
 
+    /// A transport to the processor's own memory.
     #[derive(Default)]
     pub struct AtOnce {
         emptied: Cell<usize>,

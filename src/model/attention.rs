@@ -132,13 +132,7 @@ impl Attention {
     }
 
     /// The whole batch in one call.
-    fn at_once(
-        &self,
-        qkv: &Tensor,
-        batch: &Placed<'_>,
-        places: &Places<'_>,
-        kernel: OfAnyLength,
-    ) -> Result<Tensor> {
+    fn at_once(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfAnyLength) -> Result<Tensor> {
         if let Places::Lowered(_) = places {
             return Err(Error::new(Fault::Bug, "flash attention takes no bias"));
         }
@@ -148,13 +142,7 @@ impl Attention {
     }
 
     /// A call for each stretch of sequences of one length.
-    fn by_stretch(
-        &self,
-        qkv: &Tensor,
-        batch: &Placed<'_>,
-        places: &Places<'_>,
-        kernel: OfOneLength,
-    ) -> Result<Tensor> {
+    fn by_stretch(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfOneLength) -> Result<Tensor> {
         let qkv = self.split(qkv, places)?;
         let (mut mixed, mut first) = (Vec::new(), 0);
         for stretch in batch.batch.groups() {

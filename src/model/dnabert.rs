@@ -146,7 +146,9 @@ impl Dnabert {
             token_type: Embedding::load(&first.sub("token_type_embeddings"))?.row(0)?,
             norm: LayerNorm::load(&first.sub("LayerNorm").in_f32(), config.layer_norm_eps)?,
             layers: layers.collect::<Result<_>>()?,
-            slopes: Tensor::f_from_slice(&alibi_slopes(config.num_attention_heads))?.f_to_device(placement.device)?.into(),
+            slopes: Tensor::f_from_slice(&alibi_slopes(config.num_attention_heads))?
+                .f_to_device(placement.device)?
+                .into(),
             config: config.clone(),
             device: placement.device,
             kind: placement.kind,

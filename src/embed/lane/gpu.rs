@@ -126,7 +126,8 @@ mod tests {
         fn pool(&self, batch: &Placed<'_>) -> Result<<AtOnce as crate::device::staging::Transport>::Pooled> {
             if batch.tokens() > self.most {
                 // As tch does where it cannot pass an error on.
-                panic!("called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 1 MiB\\n\")");
+                let report = "CUDA out of memory. Tried to allocate 1 MiB";
+                panic!("called `Result::unwrap()` on an `Err` value: Torch(\"{report}\\n\")");
             }
             self.encoder.pool(batch)
         }
@@ -150,7 +151,9 @@ mod tests {
     }
 
     fn batches() -> Vec<TokenBatch> {
-        (3..11).map(|length| TokenBatch::of(vec![vec![0, 5, 9, 7, 4, 6, 8, 3, 5, 2][..length].to_vec(); length])).collect()
+        (3..11)
+            .map(|length| TokenBatch::of(vec![vec![0, 5, 9, 7, 4, 6, 8, 3, 5, 2][..length].to_vec(); length]))
+            .collect()
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Lanes on GPUs, and what is decided for them.
 
 use crate::config::{self, Compute};
+use crate::device::Placement;
 use crate::device::attention::Kernel;
 use crate::device::gpu::{Gpu, use_expandable_segments};
 use crate::device::memory::{self, Shape as Sizes};
 use crate::device::pinning::Pinning;
 use crate::device::transfer::{BUFFERS, Transfer};
-use crate::device::Placement;
 use crate::embed::lane::Lane;
 use crate::embed::lane::gpu::{GpuLane, Usage};
 use crate::error::Result;
@@ -51,9 +51,13 @@ impl Gpus {
     }
 }
 
+/// What a token needs on a GPU.
+pub fn bytes_per_token(shape: &Shape, precision: Precision, kernel: Kernel) -> u64 {
+    sizes(shape).bytes_per_token(precision, (kernel == Kernel::Math).then_some(SCORES_OF))
+}
+
 /// Tokens of an automatic batch: what the fullest of the GPUs can take beside the model, which it holds by now.
-pub fn batch_tokens(shape: &Shape, precision: Precision, kernel: Kernel, lanes: &[Box<dyn Lane>], attempt: u32) -> Derived {
-    let per_token = sizes(shape).bytes_per_token(precision, (kernel == Kernel::Math).then_some(SCORES_OF));
+pub fn batch_tokens(per_token: u64, lanes: &[Box<dyn Lane>], attempt: u32) -> Derived {
     let pictures = lanes.iter().map(|lane| lane.memory().unwrap_or_default());
     let picture = pictures.min_by_key(MemoryPicture::available).unwrap_or_default();
     memory::batch_tokens(&picture, 0, per_token, attempt)
@@ -78,16 +82,16 @@ mod tests {
     fn published_shapes_need_what_is_written_about_them() {
         for (name, bytes) in [("esm2-3b", 87_040), ("esm2-650m", 43_520), ("dnabert-s", 32_256)] {
             let shape = Shape::published(name).unwrap();
-            assert_eq!(sizes(&shape).bytes_per_token(Precision::F16, None), bytes, "{name}");
+            assert_eq!(bytes_per_token(&shape, Precision::F16, Kernel::Flash), bytes, "{name}");
+            assert!(bytes_per_token(&shape, Precision::F16, Kernel::Math) > bytes, "{name}");
         }
     }
 
     #[test]
     fn without_numbers_of_the_device_a_batch_is_of_medium_size() {
-        let shape = Shape::published("esm2-8m").unwrap();
         let lane = MockLane::new("cuda:0", 3, Script::default(), MockMemory::default());
         let lanes: [Box<dyn Lane>; 1] = [Box::new(lane)];
-        let of = |attempt| batch_tokens(&shape, Precision::F16, Kernel::Flash, &lanes, attempt);
+        let of = |attempt| batch_tokens(1000, &lanes, attempt);
         assert_eq!(of(1).value, 16_384, "{}", of(1));
         assert_eq!(of(2).value, 8192);
     }
