@@ -18,6 +18,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 using at::Tensor;
@@ -100,7 +101,15 @@ const char *virnucpro_event_new(c10::Event **event) {
     return virnucpro::guarded([&] { *event = new c10::Event(DeviceType::CUDA); });
 }
 
-void virnucpro_event_free(c10::Event *event) { delete event; }
+void virnucpro_event_free(c10::Event *event) {
+    std::unique_ptr<c10::Event> own(event);
+    (void)virnucpro::guarded([&] {
+        if (own->device_index() >= 0) {
+            OnDevice current(own->device_index());
+            own.reset();
+        }
+    });
+}
 
 // Marks what has been given to the stream up to now.
 const char *virnucpro_event_record(c10::Event *event, int32_t device, int64_t stream) {
