@@ -208,3 +208,34 @@ fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<
         loaded
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::TokenBatch;
+
+    #[test]
+    fn several_devices_load_at_the_same_time_and_their_lanes_compute_the_same() {
+        let shape = Shape::published("esm2-8m").unwrap().cut(1);
+        let compute = config::Compute::default();
+        let gpus = Gpus::open(&[Placement::CPU; 3], &compute).unwrap();
+        let loading = Loading { shape: &shape, compute: &compute, gpus, threads: 2 };
+        let mut lanes = loading.everywhere(&[Placement::CPU; 3], &RandomWeights::of(&shape.tensors())).unwrap();
+        assert_eq!(lanes.iter().map(|lane| lane.name()).collect::<Vec<_>>(), ["cpu"; 6]);
+        let batch = TokenBatch::of([[0, 5, 9, 7, 2], [0, 6, 4, 8, 2]]);
+        let vectors = lanes.iter_mut().map(|lane| lane.submit(&batch).and_then(|()| lane.collect()).unwrap());
+        let vectors: Vec<Vec<f32>> = vectors.collect();
+        assert!(vectors.iter().all(|own| *own == vectors[0] && own.len() == 640));
+    }
+
+    #[test]
+    fn what_stops_one_device_from_loading_is_told() {
+        let shapes = [1, 2].map(|layers| Shape::published("esm2-8m").unwrap().cut(layers));
+        let compute = config::Compute::default();
+        let gpus = Gpus::open(&[Placement::CPU; 2], &compute).unwrap();
+        let loading = Loading { shape: &shapes[1], compute: &compute, gpus, threads: 1 };
+        let weights = RandomWeights::of(&shapes[0].tensors());
+        let error = loading.everywhere(&[Placement::CPU; 2], &weights).err().unwrap();
+        assert_eq!(error.fault(), Fault::ModelTensors);
+    }
+}
