@@ -20,7 +20,9 @@ def measure(program, report):
             report.note("not measured: this build has no libtorch")
             return
         try:
-            report.judge(name, True, _told(json.loads(ran.stdout)["encoders"][0]))
+            said = json.loads(ran.stdout)
+            report.judge(name, True, _told(said["encoders"][0]))
+            report.note(json.dumps(said))
         except (ValueError, KeyError, IndexError):
             report.judge(name, False, f"exit {ran.returncode}: {ran.stderr.strip() or ran.stdout.strip()}")
 

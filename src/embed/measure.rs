@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::load::{self, Model};
 use super::{Count, Input, Sequence, Session, Work};
 use crate::config::{self, Side};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::schema::shapes::Arithmetic;
 use crate::store::{VectorBlock, VectorWriter};
 
@@ -139,7 +139,7 @@ fn bare_rate(
 
 /// One pass over `sequences`, whose vectors are written to a file that is removed.
 fn once(session: &mut Session, sequences: Vec<Sequence>) -> Result<Round> {
-    let folder = tempfile::tempdir().map_err(|error| crate::error::Error::writing(&std::env::temp_dir(), error))?;
+    let folder = tempfile::tempdir().map_err(|error| Error::writing(&std::env::temp_dir(), error))?;
     let mut writer = VectorWriter::create(&folder.path().join("vectors.parquet"), session.dim())?;
     let before = Counters::of(session);
     let started = Instant::now();
@@ -218,11 +218,21 @@ impl Sequences {
     }
 }
 
-#[cfg(all(test, feature = "torch"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::bundle::Bundle;
 
+    #[cfg(not(feature = "torch"))]
+    #[test]
+    fn a_build_without_libtorch_measures_mock_bundles_only() {
+        let rounds = Rounds { tokens: None, count: 1, duration: Duration::from_millis(1) };
+        let model = Model::Bundled(&Bundle::mini().unwrap(), Side::Esm);
+        let error = measure(&model, &config::Compute::default(), &rounds).unwrap_err();
+        assert_eq!(error.fault(), crate::error::Fault::DeviceUnavailable);
+    }
+
+    #[cfg(feature = "torch")]
     #[test]
     fn both_encoders_of_a_bundle_are_measured_at_the_tokens_asked_for() {
         let bundle = Bundle::mini().unwrap();

@@ -4,7 +4,7 @@
 //! input ─► reader ─► planner ─► queue ─► lane, lane, ... ─► writer ─► sink
 //!  files   blocks   ╱ tokens ╲  batches   vectors            rows of a block, ends of files: in input order
 //!            ▲      workers                                    │
-//!            └──────────── at most 4 blocks are open ◄─────────┘
+//!            └─────────────── few blocks are open ◄────────────┘
 //! ```
 //!
 //! | thread | file | hands over |

@@ -22,9 +22,12 @@ use crate::runtime::{memory, threads};
 use crate::tokenize::Tokenize;
 use crate::units::Tokens;
 
-/// Blocks that are read and not written: one that is written, one that is computed, one that is planned, one that is read. A
-/// slow lane must not make memory grow.
-const OPEN_BLOCKS: usize = 4;
+/// Blocks that may be read and not written: one that is written, one that is computed, one that is planned, one that is read;
+/// and for many lanes more, since the batches of a block are few where several letters make a token. A slow lane must not make
+/// memory grow.
+fn open_blocks(lanes: usize) -> usize {
+    4 + lanes / 2
+}
 
 /// How much runs at once. None of it changes results beyond the stated tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl Session {
         I: Iterator<Item = Result<Input<E>>> + Send + 'static,
         E: Send + 'static,
     {
-        let (open, opened) = bounded(OPEN_BLOCKS);
+        let (open, opened) = bounded(open_blocks(self.lanes.len()));
         let size = BlockSize::of(self.batching.batch_tokens);
         let pieces = reader::start(input, size, open, Arc::clone(&self.meter))?;
         let lanes = self.lanes.len().max(1);

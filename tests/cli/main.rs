@@ -17,6 +17,7 @@ mod hints;
 mod inputs;
 mod limits;
 mod reader_memory;
+mod repeats;
 mod resume;
 mod schedules;
 mod session_memory;

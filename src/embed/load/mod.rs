@@ -136,7 +136,8 @@ impl Model<'_> {
 pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> {
     let tokenizer = model.tokenizer()?;
     // A kernel that does not serve is told before weights are read.
-    log::debug!("attention: {}", attention(model, compute)?);
+    let attention = attention(model, compute)?;
+    log::debug!("attention: {attention}");
     let devices = devices(model, compute)?;
     memory::work_in_batches(true);
     let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
