@@ -136,14 +136,14 @@ impl Attention {
         if let Places::Lowered(_) = places {
             return Err(Error::new(Fault::Bug, "flash attention takes no bias"));
         }
-        let [q, k, v] = self.split(qkv, places)?;
+        let [q, k, v] = self.parts(qkv, places)?;
         let mixed = kernel([&q, &k, &v], &batch.bounds, batch.longest(), self.scale)?;
         Ok(mixed.f_reshape([qkv.size2()?.0, -1])?)
     }
 
     /// A call for each stretch of sequences of one length.
     fn by_stretch(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfOneLength) -> Result<Tensor> {
-        let qkv = self.split(qkv, places)?;
+        let qkv = self.parts(qkv, places)?;
         let (mut mixed, mut first) = (Vec::new(), 0);
         for stretch in batch.batch.groups() {
             let (sequences, length) = (stretch.sequences as i64, stretch.length as i64);
@@ -165,7 +165,7 @@ impl Attention {
     }
 
     /// [N, 3D] to queries, keys and values [N, H, K], the first two turned where the model does that.
-    fn split(&self, qkv: &Tensor, places: &Places<'_>) -> Result<[Tensor; 3]> {
+    fn parts(&self, qkv: &Tensor, places: &Places<'_>) -> Result<[Tensor; 3]> {
         let (tokens, columns) = qkv.size2()?;
         let heads = self.heads as i64;
         let qkv = qkv.f_view([tokens, 3, heads, columns / 3 / heads])?;
