@@ -97,10 +97,15 @@ mod tests {
     use crate::device::Placement;
     use crate::device::attention::Kernel;
     use crate::device::transfer::AtOnce;
+    use crate::embed::lane::EncoderLane;
+    use crate::embed::{Batching, Count, Input, Sequence, Session};
     use crate::model::Encoder;
     use crate::model::esm2::Esm2;
     use crate::model::random::RandomWeights;
     use crate::model::schema::shapes::Shape;
+    use crate::store::VectorBlock;
+    use crate::tokenize::EsmTokenizer;
+    use crate::units::Tokens;
 
     /// An encoder that has memory for so many tokens.
     struct Limited {
@@ -181,6 +186,36 @@ mod tests {
         assert_eq!(lane.staging.transport().emptied(), 1);
         lane.submit(&batches[2]).unwrap();
         assert_eq!(lane.collect().unwrap(), encoder.embed(&batches[2]).unwrap());
+    }
+
+    /// Vectors of 200 sequences of many lengths, in a session over these lanes.
+    fn session(lanes: Vec<Box<dyn Lane>>) -> (Vec<f32>, u64) {
+        let batching = Batching { batch_tokens: Tokens(400), prefetch: 2, workers: 1, timeout: None, dedup: false };
+        let mut session = Session::new(Box::new(EsmTokenizer), lanes, batching);
+        let letters = |i: usize| b"ACDEFGHIKLMNPQRSTVWY".iter().cycle().skip(i % 20).step_by(1 + i % 7).copied();
+        let sequence = move |i| {
+            let letters = letters(i).take(1 + (i * 31) % 60).collect();
+            Ok(Input::Sequence(Sequence { id: i.to_string(), letters, protein: None }))
+        };
+        let input = (0..200).map(sequence).chain([Ok(Input::End(()))]);
+        let mut values = Vec::new();
+        session
+            .embed(input, &mut |vectors: VectorBlock| {
+                values.extend(vectors.values);
+                Ok(())
+            })
+            .unwrap();
+        (values, session.meter().count(Count::Retries))
+    }
+
+    #[test]
+    fn two_gpus_short_of_memory_end_with_the_vectors_of_a_processor() {
+        let (expected, retries) = session(vec![Box::new(EncoderLane::new("cpu", Box::new(encoder())))]);
+        assert_eq!((expected.len(), retries), (200 * 320, 0));
+        let gpus = [90, 250].map(|most| Box::new(lane(most, 5)) as Box<dyn Lane>);
+        let (found, retries) = session(gpus.into());
+        assert!(retries > 0 && found.len() == expected.len());
+        assert!(found.iter().zip(&expected).all(|(one, other)| (one - other).abs() < 1e-5));
     }
 
     #[test]
