@@ -26,6 +26,9 @@ use crate::weights::{Safetensors, TensorSource, bytes};
 
 pub const VERSION: &str = "2.11.0";
 
+/// Rows that keep any GPU busy with one product: more would only take memory from the session that is measured beside it.
+const GPU_ROWS: usize = 16 << 10;
+
 pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
     let gpus = places.iter().filter(|place| place.is_gpu()).count();
@@ -152,13 +155,13 @@ impl Loading<'_> {
 
 pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Compute) -> Result<BareProducts> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
-    let on = |place| Yardstick::new(place, &arithmetic.products, rows);
+    let on = |place, rows| Yardstick::new(place, &arithmetic.products, rows);
     if !first(&places)?.is_gpu() {
-        let yardstick = on(first(&places)?)?;
+        let yardstick = on(first(&places)?, rows)?;
         return Ok(Box::new(move |threads, duration| yardstick.rate(threads, duration)));
     }
     // A GPU has one lane; they do not share anything.
-    let yardsticks = places.iter().map(on).collect::<Result<Vec<_>>>()?;
+    let yardsticks = places.iter().map(|place| on(place, rows.min(GPU_ROWS))).collect::<Result<Vec<_>>>()?;
     Ok(Box::new(move |_, duration| yardsticks.iter().map(|yardstick| yardstick.rate(1, duration)).sum()))
 }
 
