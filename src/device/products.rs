@@ -45,7 +45,7 @@ unsafe extern "C" {
 /// Rows that the layout of a weight is chosen for; others are computed as well.
 const TYPICAL_ROWS: i64 = 1024;
 
-/// Weights [outputs, inputs] and a bias [outputs], in the layout of oneDNN.
+/// Weights [outputs, inputs] and a bias `[outputs]`, in the layout of oneDNN.
 pub struct PackedLinear {
     weight: Tensor,
     bias: Option<Tensor>,

@@ -9,9 +9,9 @@
 //!
 //! | thread | file | hands over |
 //! |---|---|---|
-//! | reader | `reader.rs` | [blocks](block::Block) of sequences of one file, ends of files |
+//! | reader | `reader.rs` | blocks of sequences of one file, ends of files |
 //! | tokens, `--dataloader-workers` of them | `tokens.rs` | token ids of a part of a block |
-//! | planner | `planner.rs` | batches, through the [queue](queue::Queue), which holds `--prefetch` per lane; blocks to the writer |
+//! | planner | `planner.rs` | batches, through the queue, which holds `--prefetch` per lane; blocks to the writer |
 //! | one per lane | `recovery.rs` drives a [`lane::Lane`] | vectors of a batch |
 //! | the caller's | `writer.rs` | rows and ends to the [`Sink`] |
 //!
