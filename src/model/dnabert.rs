@@ -207,7 +207,7 @@ impl TensorEncoder for Dnabert {
         input::words(batch, self.config.vocab_size)
     }
 
-    /// Mean over all tokens, [CLS] and [SEP] included, f32 [sequences, D].
+    /// Mean over all tokens, `[CLS]` and `[SEP]` included, f32 [sequences, D].
     fn pool(&self, batch: &Placed<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let x = self.forward(batch, &mut |_, _| ())?;

@@ -19,7 +19,7 @@ pub struct Placed<'a> {
 }
 
 impl<'a> Placed<'a> {
-    /// `words` are those of [`words`] for `batch`, on the device.
+    /// `words` are those that [`TensorEncoder::words`] gives for `batch`, on the device.
     ///
     /// # Errors
     /// What libtorch refuses.
