@@ -164,7 +164,7 @@ impl DeviceOptions {
 pub struct ComputeOptions {
     #[command(flatten)]
     place: DeviceOptions,
-    /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU, 16k on a GPU
+    /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU; on a GPU as many as fit beside the model
     #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
     batch_tokens: Auto<Tokens>,
     /// Nth try of this task: an automatic batch is divided by 2^(N-1)

@@ -34,7 +34,7 @@ pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<S
             line("device", places.describe);
             line("number format", format!("{} ({})", places.precision, given(compute.dtype == Auto::Auto)));
             line("attention", attention(&bundle, compute));
-            line("batch tokens", load::batch_tokens(compute, places.gpus > 0).to_string());
+            line("batch tokens", load::batch_tokens(compute, places.gpus > 0));
             gpu_options(&compute.gpu, places.gpus, memory.available)
                 .into_iter()
                 .for_each(|(name, value)| line(name, value));

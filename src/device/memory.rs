@@ -26,15 +26,15 @@ impl Shape {
     /// Bytes that a token takes at the most crowded place of a layer, b bytes being a value of `precision`:
     ///
     /// - always 8 D: the residual and its LayerNorm, in f32;
-    /// - in the attention half 7 D b: input, q, k, v, q and k once more, and the mixed values; 12 D while q or k is turned in
-    ///   f32; H T (4 + b) for the scores where a kernel keeps them (`scores_of` T tokens);
+    /// - in the attention half 7 D b: input, q, k, v, q and k once more, and the mixed values; 8 D while halves of q and k are
+    ///   turned in f32; H T (4 + b) for the scores where a kernel keeps them (`scores_of` T tokens);
     /// - in the feed-forward half (D + E + 2 F) b: its input, the expanded, the activated and the gated values.
     ///
     /// The larger half counts. Nothing is kept from layer to layer, so their number does not matter.
     pub fn bytes_per_token(&self, precision: Precision, scores_of: Option<u64>) -> u64 {
         let value = bytes_of(precision);
         let scores = scores_of.map_or(0, |length| self.heads * length * (4 + value));
-        let turn = if self.turned { 12 * self.width } else { 0 };
+        let turn = if self.turned { 8 * self.width } else { 0 };
         let attention = 7 * self.width * value + turn + scores;
         let feed_forward = (self.width + self.expanded + 2 * self.inner) * value;
         8 * self.width + attention.max(feed_forward)
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn the_need_of_a_token_is_that_of_the_larger_half_of_a_layer() {
-        // residual 8 x 2560 = 20480; attention 14 x 2560 + 12 x 2560 = 66560; feed-forward 2 (2560 + 3 x 10240) = 66560
+        // residual 8 x 2560 = 20480; attention 14 x 2560 + 8 x 2560 = 56320; feed-forward 2 (2560 + 3 x 10240) = 66560
         assert_eq!(ESM_3B.bytes_per_token(Precision::F16, None), 87_040);
-        // residual 8 x 1280 = 10240; attention 28 x 1280 + 12 x 1280 = 51200; feed-forward 4 (1280 + 3 x 5120) = 66560
+        // residual 8 x 1280 = 10240; attention 28 x 1280 + 8 x 1280 = 46080; feed-forward 4 (1280 + 3 x 5120) = 66560
         assert_eq!(ESM_650M.bytes_per_token(Precision::F32, None), 76_800);
         // residual 8 x 768 = 6144; attention 14 x 768 = 10752; feed-forward 2 (768 + 6144 + 2 x 3072) = 26112
         assert_eq!(DNABERT.bytes_per_token(Precision::Bf16, None), 32_256);

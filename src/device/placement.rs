@@ -6,7 +6,7 @@ use std::sync::Once;
 use tch::{Device, Kind};
 
 use crate::device::attention::Processor;
-use crate::device::gpu::capability_of;
+use crate::device::gpu::{Gpu, capability_of};
 use crate::device::library::{cuda_devices, expects_gpu};
 use crate::error::{Error, Fault, Result};
 use crate::units::{Auto, DeviceChoice, Precision};
@@ -66,6 +66,25 @@ impl Placement {
         self.device != Device::Cpu
     }
 
+    /// The GPU, made ready; none on a CPU.
+    ///
+    /// # Errors
+    /// [`Fault::DeviceUnavailable`].
+    pub fn gpu(&self) -> Result<Option<Gpu>> {
+        match self.device {
+            Device::Cuda(index) => Gpu::open(index).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The device alone, as `cuda:1`.
+    pub fn device_name(&self) -> String {
+        match self.device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            _ => "cpu".to_owned(),
+        }
+    }
+
     /// The device as kernels for attention see it.
     pub fn processor(&self) -> Processor {
         match self.device {
@@ -105,10 +124,7 @@ impl Placement {
 
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.device {
-            Device::Cuda(index) => write!(f, "cuda:{index} {}", self.precision()),
-            _ => write!(f, "cpu {}", self.precision()),
-        }
+        write!(f, "{} {}", self.device_name(), self.precision())
     }
 }
 

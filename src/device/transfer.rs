@@ -6,9 +6,25 @@ use crate::device::gpu::Gpu;
 use crate::device::staging::{Queue, Transport};
 use crate::device::stream::{Event, Stream, copy};
 use crate::error::Result;
+use crate::runtime::picture::MemoryPicture;
 
 /// Buffers of the ring with streams: one that is filled, one on its way, one that is read.
 pub const BUFFERS: usize = 3;
+
+/// A transport of tensors, and the memory at its far end.
+pub trait TensorTransport: Transport<Device = Tensor, Pooled = Tensor> + Send {
+    /// What that memory looks like.
+    ///
+    /// # Errors
+    /// The device has failed.
+    fn memory(&self) -> Result<MemoryPicture>;
+
+    /// Gives memory back that no tensor holds.
+    ///
+    /// # Errors
+    /// A device has failed.
+    fn empty_cache(&self) -> Result<()>;
+}
 
 /// Moves batches to a GPU and vectors back.
 pub struct Transfer {
@@ -28,6 +44,7 @@ impl Transfer {
         let stream = || if streams { Stream::new(gpu) } else { Ok(Stream::default_of(gpu)) };
         let (copies, computation) = (stream()?, stream()?);
         gpu.synchronize()?;
+        gpu.reset_peak()?;
         Ok(Self { gpu, copies, computation, pinned })
     }
 
@@ -69,6 +86,16 @@ fn start(tensor: &Tensor, values: usize) -> Result<Tensor> {
 pub struct Vectors {
     memory: Tensor,
     values: usize,
+}
+
+impl TensorTransport for Transfer {
+    fn memory(&self) -> Result<MemoryPicture> {
+        self.gpu.memory()
+    }
+
+    fn empty_cache(&self) -> Result<()> {
+        self.gpu.empty_cache()
+    }
 }
 
 impl Transport for Transfer {
@@ -136,5 +163,94 @@ impl Transport for Transfer {
         let mut values = vec![0.0; vectors.values];
         start(&vectors.memory, vectors.values)?.f_copy_data(&mut values, vectors.values)?;
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+pub use at_once::AtOnce;
+
+/// The processor in place of a GPU: everything is done when it is given.
+#[cfg(test)]
+mod at_once {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A transport to the processor's own memory.
+    #[derive(Default)]
+    pub struct AtOnce {
+        emptied: Cell<usize>,
+    }
+
+    impl AtOnce {
+        /// How often the cache was emptied.
+        pub fn emptied(&self) -> usize {
+            self.emptied.get()
+        }
+    }
+
+    impl TensorTransport for AtOnce {
+        fn memory(&self) -> Result<MemoryPicture> {
+            Ok(MemoryPicture::host())
+        }
+
+        fn empty_cache(&self) -> Result<()> {
+            self.emptied.set(self.emptied.get() + 1);
+            Ok(())
+        }
+    }
+
+    impl Transport for AtOnce {
+        type Event = ();
+        type Host = Tensor;
+        type Device = Tensor;
+        type Pooled = Tensor;
+        type Vectors = Tensor;
+
+        fn event(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        fn record(&mut self, (): &mut (), _: Queue) -> Result<()> {
+            Ok(())
+        }
+
+        fn hold(&mut self, _: Queue, (): &()) -> Result<()> {
+            Ok(())
+        }
+
+        fn wait(&mut self, (): &()) -> Result<()> {
+            Ok(())
+        }
+
+        fn buffers(&mut self, words: usize) -> Result<(Tensor, Tensor)> {
+            let empty = || Tensor::f_full([words as i64], i64::from(i32::MIN), (Kind::Int, Device::Cpu));
+            Ok((empty()?, empty()?))
+        }
+
+        fn fill(&mut self, host: &mut Tensor, words: &[i32]) -> Result<()> {
+            copy(&mut start(host, words.len())?, &Tensor::f_from_slice(words)?)
+        }
+
+        fn upload(&mut self, host: &Tensor, device: &mut Tensor, words: usize) -> Result<()> {
+            copy(&mut start(device, words)?, &start(host, words)?)
+        }
+
+        fn compute(
+            &mut self,
+            device: &Tensor,
+            words: usize,
+            work: impl FnOnce(&Tensor) -> Result<Tensor>,
+        ) -> Result<Tensor> {
+            work(&start(device, words)?)
+        }
+
+        fn download(&mut self, pooled: Tensor, _: Option<Tensor>) -> Result<Tensor> {
+            Ok(pooled)
+        }
+
+        fn read(&mut self, vectors: &Tensor) -> Result<Vec<f32>> {
+            Ok(Vec::try_from(vectors.f_reshape([-1])?)?)
+        }
     }
 }

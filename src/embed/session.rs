@@ -1,6 +1,6 @@
 //! One session embeds all files of a command: its threads start once, and nothing waits between two files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -194,9 +194,21 @@ impl Session {
         Ok(Threads { lanes, planner: threads::spawn_scoped(scope, "planner", plan)? })
     }
 
+    /// Says what the memories of the lanes look like, each once. That of this machine is of less interest.
+    pub fn log_memory(&self, when: &str) {
+        let mut told = HashSet::new();
+        for lane in self.lanes.iter().filter(|lane| told.insert(lane.name())) {
+            if let Some(picture) = lane.memory() {
+                let level = if picture.reserved.is_some() { log::Level::Info } else { log::Level::Debug };
+                log::log!(level, "memory of {} {when}: {picture}", lane.name());
+            }
+        }
+    }
+
     /// Says what the session did.
     pub fn log(&self) {
         log::debug!("{}", self.meter);
+        self.log_memory("at the end");
         let copies = self.meter.count(Count::Copies);
         if copies > 0 {
             let all = self.meter.count(Count::Sequences);

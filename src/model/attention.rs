@@ -1,16 +1,19 @@
 //! Multi-head self-attention over a batch: softmax(scale q k^T + bias) v, each sequence by itself.
 //!
-//! Two ways with one result: on a CPU our own kernel, f32 inside for weights of f32 and bf16; elsewhere libtorch's
-//! scaled dot product, once per stretch of sequences of one length.
+//! One result by four kernels, of which one was decided on (`device/attention.rs`). On a CPU our own, f32 inside for weights
+//! of f32 and bf16. On a GPU flash attention over the whole batch, or one that is called for each stretch of sequences of one
+//! length: memory-efficient attention, or products and a softmax.
 //!
 //! Letters: N tokens of a batch, B sequences of a stretch, T tokens of each, D width, H heads, K = D / H.
 
 use tch::{Device, Kind, Tensor};
 
+use crate::device::attention::Kernel;
+use crate::device::kernels as libtorch;
 use crate::error::{Error, Fault, Result};
+use crate::model::input::Placed;
 use crate::model::kernels;
 use crate::model::parameters::Parameter;
-use crate::pack::TokenBatch;
 
 /// Rows of a bias start at multiples of this many values, as the CUDA kernels want them.
 const BIAS_ALIGNMENT: i64 = 16;
@@ -22,6 +25,14 @@ pub(super) struct Attention {
     pub heads: usize,
     /// Multiplies the queries.
     pub scale: f64,
+    /// What computes.
+    pub kernel: Kernel,
+}
+
+/// The kernel that serves whatever the model: our own where it takes the format, else products and a softmax.
+pub(super) fn plain_kernel(device: Device, kind: Kind) -> Kernel {
+    let own = device == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16);
+    if own { Kernel::Cpu } else { Kernel::Math }
 }
 
 /// How a layer tells tokens at different places apart.
@@ -32,160 +43,297 @@ pub(super) enum Places<'a> {
     Lowered(&'a Alibi),
 }
 
-/// Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864): cosine and sine, f32 [T, K/2], for the longest
-/// sequence of a batch. Halves of a head are turned against each other.
+/// Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864): cosine and sine, f32. Halves of a head are turned
+/// against each other.
 pub(super) struct Turn {
+    /// For our own kernel [T, K/2], a row for each place of the longest sequence; else [N, 1, 1, K/2], for each token.
     pub cos: Tensor,
     pub sin: Tensor,
 }
 
 impl Turn {
-    /// Of `length` places, for frequencies f32 [K/2].
-    pub(super) fn new(frequencies: &Tensor, length: usize) -> Result<Self> {
-        let places = Tensor::f_arange(length as i64, (Kind::Float, frequencies.device()))?;
-        let angles = places.f_outer(frequencies)?;
+    /// For frequencies f32 [K/2] and the tokens of a batch.
+    pub(super) fn new(frequencies: &Tensor, batch: &Placed<'_>, kernel: Kernel) -> Result<Self> {
+        let angles = match kernel {
+            Kernel::Cpu => {
+                let places = Tensor::f_arange(batch.longest() as i64, (Kind::Float, frequencies.device()))?;
+                places.f_outer(frequencies)?
+            }
+            _ => batch.places.f_to_kind(Kind::Float)?.f_outer(frequencies)?.f_view([-1, 1, 1, frequencies.size1()?])?,
+        };
         Ok(Self { cos: angles.f_cos()?, sin: angles.f_sin()? })
     }
 
-    /// [B, H, T, K], turned in f32, returned in the format it came in.
+    /// Queries and keys of all tokens at once, [N, 2, H, K]: turned in f32, returned in the format they came in.
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let (kind, length) = (x.f_kind()?, x.size()[2]);
-        let (cos, sin) = (self.cos.f_narrow(0, 0, length)?, self.sin.f_narrow(0, 0, length)?);
-        let x = x.f_to_kind(Kind::Float)?;
+        let kind = x.f_kind()?;
         let halves = x.f_chunk(2, -1)?;
         let [first, second] = halves.as_slice() else {
             return Err(Error::new(Fault::Bug, "a head has no two halves"));
         };
-        let turned = [first.f_mul(&cos)?.f_sub(&second.f_mul(&sin)?)?, second.f_mul(&cos)?.f_add(&first.f_mul(&sin)?)?];
-        Ok(Tensor::f_cat(&turned, -1)?.f_to_kind(kind)?)
+        // A product with f32 is f32.
+        let left = first.f_mul(&self.cos)?.f_sub_(&second.f_mul(&self.sin)?)?.f_to_kind(kind)?;
+        let right = second.f_mul(&self.cos)?.f_add_(&first.f_mul(&self.sin)?)?.f_to_kind(kind)?;
+        Ok(Tensor::f_cat(&[left, right], -1)?)
     }
 }
 
-/// Attention with linear biases (Press et al. 2022, arXiv:2108.12409): slopes, f32 [H].
-#[derive(Clone)]
+/// Attention with linear biases (Press et al. 2022, arXiv:2108.12409), for one batch.
 pub(super) struct Alibi {
+    /// f32 [H].
     pub slopes: Parameter,
+    /// Minus slope times distance, [1, H, T, T] for the longest sequence; that of a shorter one is a corner of it. Our own
+    /// kernel does without.
+    bias: Option<Tensor>,
 }
 
 impl Alibi {
-    /// Of a slope for each head.
-    pub(super) fn new(slopes: &[f32], device: Device) -> Result<Self> {
-        Ok(Self { slopes: Tensor::f_from_slice(slopes)?.f_to_device(device)?.into() })
+    /// Of a slope f32 [H] for each head, and scores of the format `kind`.
+    pub(super) fn new(slopes: &Parameter, batch: &Placed<'_>, kernel: Kernel, kind: Kind) -> Result<Self> {
+        let bias = match kernel {
+            Kernel::Cpu => None,
+            _ => Some(bias(slopes, batch.longest() as i64, kind)?),
+        };
+        Ok(Self { slopes: slopes.clone(), bias })
     }
 
-    /// Minus slope times distance, [1, H, T, T].
-    fn bias(&self, length: i64, kind: Kind) -> Result<Tensor> {
-        let stride = (length + BIAS_ALIGNMENT - 1) / BIAS_ALIGNMENT * BIAS_ALIGNMENT;
-        let float = (Kind::Float, self.slopes.device());
-        let to = Tensor::f_arange(stride, float)?.f_unsqueeze(0)?; // [1, stride]
-        let from = Tensor::f_arange(length, float)?.f_unsqueeze(1)?; // [T, 1]
-        let distance = to.f_sub(&from)?.f_abs()?.f_neg()?; // [T, stride]
-        let bias = self.slopes.f_view([1, -1, 1, 1])?.f_mul(&distance)?;
-        Ok(bias.f_to_kind(kind)?.f_narrow(3, 0, length)?)
+    /// [B, H, T, T] for a stretch; all of its sequences share the memory of one.
+    fn over(&self, sequences: i64, length: i64) -> Result<Tensor> {
+        let whole = self.bias.as_ref().ok_or_else(|| Error::new(Fault::Bug, "attention has no bias"))?;
+        let corner = whole.f_narrow(2, 0, length)?.f_narrow(3, 0, length)?;
+        Ok(corner.f_expand([sequences, -1, -1, -1], false)?)
     }
 }
 
+fn bias(slopes: &Tensor, length: i64, kind: Kind) -> Result<Tensor> {
+    let stride = (length + BIAS_ALIGNMENT - 1) / BIAS_ALIGNMENT * BIAS_ALIGNMENT;
+    let float = (Kind::Float, slopes.device());
+    let to = Tensor::f_arange(stride, float)?.f_unsqueeze(0)?; // [1, stride]
+    let from = Tensor::f_arange(length, float)?.f_unsqueeze(1)?; // [T, 1]
+    let distance = to.f_sub(&from)?.f_abs()?.f_neg()?; // [T, stride]
+    let bias = slopes.f_view([1, -1, 1, 1])?.f_mul(&distance)?;
+    Ok(bias.f_to_kind(kind)?.f_narrow(3, 0, length)?)
+}
+
+/// A kernel for sequences of one length: q, k, v [B, H, T, K], bias [B, H, T, T], scale, to [B, H, T, K].
+type OfOneLength = fn([&Tensor; 3], Option<&Tensor>, f64) -> Result<Tensor>;
+/// A kernel for sequences one behind the other: q, k, v [N, H, K], bounds, longest, scale, to [N, H, K].
+type OfAnyLength = fn([&Tensor; 3], &Tensor, usize, f64) -> Result<Tensor>;
+
 impl Attention {
     /// Queries, keys and values side by side, [N, 3D], to the mixed values of all heads side by side, [N, D].
-    pub(super) fn forward(&self, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
-        if kernels::take(qkv)? {
-            return kernels::attention::attention(self, qkv, batch, places);
+    pub(super) fn forward(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>) -> Result<Tensor> {
+        match self.kernel {
+            Kernel::Cpu => kernels::attention::attention(self, qkv, batch.batch, places),
+            Kernel::Flash => self.at_once(qkv, batch, places, libtorch::flash),
+            Kernel::Efficient => self.by_stretch(qkv, batch, places, libtorch::efficient),
+            Kernel::Math => self.by_stretch(qkv, batch, places, libtorch::math),
         }
-        self.by_libtorch(qkv, batch, places)
     }
 
-    fn by_libtorch(&self, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
-        let (heads, width) = (self.heads as i64, qkv.size2()?.1 / 3);
+    /// The whole batch in one call.
+    fn at_once(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfAnyLength) -> Result<Tensor> {
+        if let Places::Lowered(_) = places {
+            return Err(Error::new(Fault::Bug, "flash attention takes no bias"));
+        }
+        let [q, k, v] = self.parts(qkv, places)?;
+        let mixed = kernel([&q, &k, &v], &batch.bounds, batch.longest(), self.scale)?;
+        Ok(mixed.f_reshape([qkv.size2()?.0, -1])?)
+    }
+
+    /// A call for each stretch of sequences of one length.
+    fn by_stretch(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfOneLength) -> Result<Tensor> {
+        let qkv = self.parts(qkv, places)?;
         let (mut mixed, mut first) = (Vec::new(), 0);
-        for stretch in batch.groups() {
+        for stretch in batch.batch.groups() {
             let (sequences, length) = (stretch.sequences as i64, stretch.length as i64);
-            let qkv = qkv.f_narrow(0, first, sequences * length)?;
-            let qkv = qkv.f_view([sequences, length, 3, heads, width / heads])?.f_permute([2, 0, 3, 1, 4])?;
-            let (q, k, v) = (qkv.f_select(0, 0)?, qkv.f_select(0, 1)?, qkv.f_select(0, 2)?); // [B, H, T, K]
-            let outcome = match places {
-                // Scaled before the turn, as upstream does it.
-                Places::Turned(turn) => {
-                    let (q, k) = (turn.apply(&q.f_mul_scalar(self.scale)?)?, turn.apply(&k)?);
-                    scaled_dot_product([&q, &k, &v], None, 1.0)?
-                }
-                Places::Lowered(alibi) => {
-                    let bias = alibi.bias(length, q.f_kind()?)?;
-                    scaled_dot_product([&q, &k, &v], Some(&bias), self.scale)?
-                }
+            let part = |x: &Tensor| -> Result<Tensor> {
+                let own = x.f_narrow(0, first, sequences * length)?;
+                Ok(own.f_unflatten(0, [sequences, length])?.f_transpose(1, 2)?) // [B, H, T, K]
             };
-            mixed.push(outcome.f_transpose(1, 2)?.f_reshape([sequences * length, width])?); // [B, H, T, K] -> [B T, D]
+            let [q, k, v] = &qkv;
+            let (q, k, v) = (part(q)?, part(k)?, part(v)?);
+            let bias = match places {
+                Places::Turned(_) => None,
+                Places::Lowered(alibi) => Some(alibi.over(sequences, length)?),
+            };
+            let outcome = kernel([&q, &k, &v], bias.as_ref(), self.scale)?;
+            mixed.push(outcome.f_transpose(1, 2)?.f_reshape([sequences * length, -1])?); // [B, H, T, K] -> [B T, D]
             first += sequences * length;
         }
         Ok(Tensor::f_cat(&mixed, 0)?)
     }
-}
 
-/// q, k, v and the result [B, H, T, K], bias [1, H, T, T].
-fn scaled_dot_product([q, k, v]: [&Tensor; 3], bias: Option<&Tensor>, scale: f64) -> Result<Tensor> {
-    Ok(Tensor::f_scaled_dot_product_attention(q, k, v, bias, 0.0, false, scale, false)?)
+    /// [N, 3D] to queries, keys and values [N, H, K], the first two turned where the model does that.
+    fn parts(&self, qkv: &Tensor, places: &Places<'_>) -> Result<[Tensor; 3]> {
+        let (tokens, columns) = qkv.size2()?;
+        let heads = self.heads as i64;
+        let qkv = qkv.f_view([tokens, 3, heads, columns / 3 / heads])?;
+        let part = |x: &Tensor, index| x.f_select(1, index);
+        let turned = match places {
+            Places::Turned(turn) => Some(turn.apply(&qkv.f_narrow(1, 0, 2)?)?), // [N, 2, H, K]
+            Places::Lowered(_) => None,
+        };
+        let places_known = turned.as_ref().unwrap_or(&qkv);
+        Ok([part(places_known, 0)?, part(places_known, 1)?, part(&qkv, 2)?])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::input::{to_device, words};
+    use crate::pack::TokenBatch;
 
     const LENGTHS: [usize; 6] = [3, 3, 5, 16, 47, 130];
     const HEADS: usize = 4;
+    const SLOPES: [f32; HEADS] = [0.25, 0.06, 0.015, 0.004];
 
     fn batch(lengths: &[usize]) -> TokenBatch {
         TokenBatch::of(lengths.iter().map(|&length| vec![0; length]))
+    }
+
+    fn on_cpu(batch: &TokenBatch) -> Placed<'_> {
+        Placed::of(batch, &to_device(&words(batch, 1).unwrap(), Device::Cpu).unwrap()).unwrap()
     }
 
     fn random(tokens: usize, columns: i64) -> Tensor {
         Tensor::randn([tokens as i64, columns], (Kind::Float, Device::Cpu)) * 1.5
     }
 
+    fn frequencies(head_width: i64) -> Tensor {
+        Tensor::rand([head_width / 2], (Kind::Float, Device::Cpu))
+    }
+
+    fn alibi(slopes: &[f32], batch: &Placed<'_>, kernel: Kernel) -> Alibi {
+        Alibi::new(&Tensor::from_slice(slopes).into(), batch, kernel, Kind::Float).unwrap()
+    }
+
     fn farthest(one: &Tensor, other: &Tensor) -> f64 {
         (one.to_kind(Kind::Float) - other.to_kind(Kind::Float)).abs().max().double_value(&[])
+    }
+
+    fn heads(head_width: i64, kernel: Kernel) -> Attention {
+        Attention { heads: HEADS, scale: (head_width as f64).powf(-0.5), kernel }
     }
 
     #[test]
     fn the_kernel_of_the_cpu_does_what_libtorch_does() {
         let batch = batch(&LENGTHS);
+        let batch = on_cpu(&batch);
         for head_width in [6, 16, 64] {
-            let attention = Attention { heads: HEADS, scale: (head_width as f64).powf(-0.5) };
-            let qkv = random(batch.tokens(), 3 * HEADS as i64 * head_width);
-            let frequencies = Tensor::rand([head_width / 2], (Kind::Float, Device::Cpu));
-            let turn = Turn::new(&frequencies, 130).unwrap();
-            let alibi = Alibi::new(&[0.25, 0.06, 0.015, 0.004], Device::Cpu).unwrap();
-            for places in [Places::Turned(&turn), Places::Lowered(&alibi)] {
-                let expected = attention.by_libtorch(&qkv, &batch, &places).unwrap();
-                let found = attention.forward(&qkv, &batch, &places).unwrap();
+            let [own, math] = [Kernel::Cpu, Kernel::Math].map(|kernel| heads(head_width, kernel));
+            let qkv = random(batch.batch.tokens(), 3 * HEADS as i64 * head_width);
+            let frequencies = frequencies(head_width);
+            let turns = [Kernel::Cpu, Kernel::Math].map(|kernel| Turn::new(&frequencies, &batch, kernel).unwrap());
+            let alibis = [Kernel::Cpu, Kernel::Math].map(|kernel| alibi(&SLOPES, &batch, kernel));
+            let [turned, lowered] = [turns.each_ref().map(Places::Turned), alibis.each_ref().map(Places::Lowered)];
+            for [places, places_of_math] in [turned, lowered] {
+                let expected = math.forward(&qkv, &batch, &places_of_math).unwrap();
+                let found = own.forward(&qkv, &batch, &places).unwrap();
                 assert!(farthest(&found, &expected) < 5e-6, "{head_width}: {}", farthest(&found, &expected));
-                let found = attention.forward(&qkv.to_kind(Kind::BFloat16), &batch, &places).unwrap();
+                let found = own.forward(&qkv.to_kind(Kind::BFloat16), &batch, &places).unwrap();
                 assert_eq!(found.kind(), Kind::BFloat16);
                 assert!(farthest(&found, &expected) < 5e-2, "{head_width}: {}", farthest(&found, &expected));
             }
         }
     }
 
+    /// Flash attention as a GPU has it, by products: it reads bounds and views as that one does.
+    fn stand_in([q, k, v]: [&Tensor; 3], bounds: &Tensor, longest: usize, scale: f64) -> Result<Tensor> {
+        assert_eq!(bounds.kind(), Kind::Int);
+        assert!([q, k, v].iter().all(|x| x.stride().last() == Some(&1) && x.dim() == 3));
+        let bounds = Vec::<i32>::try_from(bounds).unwrap();
+        let mixed = bounds.windows(2).map(|bound| {
+            let (first, length) = (i64::from(bound[0]), i64::from(bound[1] - bound[0]));
+            assert!(length as usize <= longest);
+            let [q, k, v] = [q, k, v].map(|x| x.narrow(0, first, length).transpose(0, 1)); // [H, T, K]
+            let scores = q.matmul(&k.transpose(1, 2)) * scale;
+            scores.softmax(-1, Kind::Float).matmul(&v).transpose(0, 1)
+        });
+        Ok(Tensor::cat(&mixed.collect::<Vec<_>>(), 0))
+    }
+
+    #[test]
+    fn flash_attention_is_given_the_batch_as_it_reads_it() {
+        let batch = batch(&LENGTHS);
+        let batch = on_cpu(&batch);
+        let (frequencies, qkv) = (frequencies(16), random(batch.batch.tokens(), 3 * HEADS as i64 * 16));
+        let [own, flash] = [Kernel::Cpu, Kernel::Flash].map(|kernel| Turn::new(&frequencies, &batch, kernel).unwrap());
+        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Places::Turned(&own)).unwrap();
+        let attention = heads(16, Kernel::Flash);
+        let found = attention.at_once(&qkv, &batch, &Places::Turned(&flash), stand_in).unwrap();
+        assert_eq!(found.size(), expected.size());
+        assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
+        let alibi = alibi(&SLOPES, &batch, Kernel::Flash);
+        let error = attention.forward(&qkv, &batch, &Places::Lowered(&alibi)).unwrap_err();
+        assert_eq!(error.fault(), Fault::Bug);
+    }
+
+    /// Memory-efficient attention as a GPU has it: what it wants of its tensors.
+    fn particular(qkv: [&Tensor; 3], bias: Option<&Tensor>, scale: f64) -> Result<Tensor> {
+        for x in qkv {
+            assert_eq!((x.dim(), x.stride().last()), (4, Some(&1)));
+        }
+        let (q, bias) = (qkv[0].size(), bias.unwrap());
+        assert_eq!(bias.size(), [q[0], q[1], q[2], q[2]], "expanded to every sequence and head");
+        assert_eq!(bias.stride()[0] * i64::from(q[0] > 1), 0, "sequences share one bias");
+        assert!(bias.stride()[1] % 8 == 0 && bias.stride()[2] % 8 == 0 && bias.stride()[3] == 1);
+        libtorch::math(qkv, Some(bias), scale)
+    }
+
+    #[test]
+    fn memory_efficient_attention_is_given_an_aligned_bias_that_sequences_share() {
+        let batch = batch(&LENGTHS);
+        let batch = on_cpu(&batch);
+        let qkv = random(batch.batch.tokens(), 3 * HEADS as i64 * 16);
+        let [own, efficient] = [Kernel::Cpu, Kernel::Efficient].map(|kernel| alibi(&SLOPES, &batch, kernel));
+        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Places::Lowered(&own)).unwrap();
+        let attention = heads(16, Kernel::Efficient);
+        let found = attention.by_stretch(&qkv, &batch, &Places::Lowered(&efficient), particular).unwrap();
+        assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
+    }
+
+    #[test]
+    fn sixteen_bits_are_turned_in_f32_and_come_back_in_their_format() {
+        let batch = batch(&LENGTHS);
+        let batch = on_cpu(&batch);
+        let turn = Turn::new(&frequencies(16), &batch, Kernel::Flash).unwrap();
+        let x = random(batch.batch.tokens(), 2 * HEADS as i64 * 16).view([-1, 2, HEADS as i64, 16]);
+        for kind in [Kind::Half, Kind::BFloat16] {
+            let (rounded, found) = (x.to_kind(kind), turn.apply(&x.to_kind(kind)).unwrap());
+            assert_eq!(found.kind(), kind);
+            assert_eq!(found, turn.apply(&rounded.to_kind(Kind::Float)).unwrap().to_kind(kind));
+        }
+    }
+
     #[test]
     fn a_sequence_does_not_notice_its_neighbours() {
         let (all, alone) = (batch(&LENGTHS), batch(&LENGTHS[4..5]));
-        let attention = Attention { heads: HEADS, scale: 0.25 };
-        let qkv = random(all.tokens(), 3 * HEADS as i64 * 16);
-        let turn = Turn::new(&Tensor::rand([8], (Kind::Float, Device::Cpu)), 130).unwrap();
+        let (all, alone) = (on_cpu(&all), on_cpu(&alone));
+        let attention = Attention { heads: HEADS, scale: 0.25, kernel: Kernel::Cpu };
+        let (qkv, frequencies) = (random(all.batch.tokens(), 3 * HEADS as i64 * 16), frequencies(16));
+        let [turn, own_turn] = [&all, &alone].map(|batch| Turn::new(&frequencies, batch, Kernel::Cpu).unwrap());
         let first = LENGTHS[..4].iter().sum::<usize>() as i64;
         let found = attention.forward(&qkv, &all, &Places::Turned(&turn)).unwrap().narrow(0, first, 47);
         let own = qkv.narrow(0, first, 47).contiguous();
-        assert_eq!(found, attention.forward(&own, &alone, &Places::Turned(&turn)).unwrap());
+        assert_eq!(found, attention.forward(&own, &alone, &Places::Turned(&own_turn)).unwrap());
     }
 
     #[test]
     fn values_that_are_not_finite_come_out_not_finite() {
-        let (batch, attention) = (batch(&[5]), Attention { heads: 1, scale: 1.0 });
-        let alibi = Alibi::new(&[0.25], Device::Cpu).unwrap();
-        for value in [f64::NAN, f64::INFINITY] {
-            let mut qkv = random(5, 48);
-            let _ = qkv.narrow(0, 2, 1).fill_(value);
-            let found = attention.forward(&qkv, &batch, &Places::Lowered(&alibi)).unwrap();
-            assert_eq!(found.isfinite().all().int64_value(&[]), 0, "{value}");
-            let _ = qkv.zero_();
+        let batch = batch(&[5]);
+        let batch = on_cpu(&batch);
+        for kernel in [Kernel::Cpu, Kernel::Math] {
+            let attention = Attention { heads: 1, scale: 1.0, kernel };
+            let alibi = alibi(&[0.25], &batch, kernel);
+            for value in [f64::NAN, f64::INFINITY] {
+                let mut qkv = random(5, 48);
+                let _ = qkv.narrow(0, 2, 1).fill_(value);
+                let found = attention.forward(&qkv, &batch, &Places::Lowered(&alibi)).unwrap();
+                assert_eq!(found.isfinite().all().int64_value(&[]), 0, "{value}");
+                let _ = qkv.zero_();
+            }
         }
     }
 }

@@ -11,13 +11,15 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::device::Placement;
+use crate::device::attention::Kernel;
 use crate::device::products::Then;
 use crate::error::Result;
-use crate::model::attention::{Alibi, Attention, Places};
+use crate::model::attention::{Alibi, Attention, Places, plain_kernel};
+use crate::model::input::Placed;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
-use crate::model::{Encoder, input};
+use crate::model::{Encoder, TensorEncoder, input};
 use crate::pack::TokenBatch;
 use crate::weights::TensorSource;
 
@@ -53,12 +55,13 @@ impl SelfAttention {
             heads: Attention {
                 heads: config.num_attention_heads,
                 scale: (config.hidden_size as f64 / config.num_attention_heads as f64).powf(-0.5),
+                kernel: plain_kernel(parameters.device(), parameters.kind()),
             },
         })
     }
 
     /// The residual in the format of the products, [N, D], to what is added to it, [N, D].
-    fn forward(&self, x: &Tensor, batch: &TokenBatch, alibi: &Alibi) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, batch: &Placed<'_>, alibi: &Alibi) -> Result<Tensor> {
         let qkv = self.query_key_value.forward(x)?; // [N, 3D]
         self.output.forward(&self.heads.forward(&qkv, batch, &Places::Lowered(alibi))?)
     }
@@ -108,7 +111,8 @@ pub struct Dnabert {
     token_type: Parameter,
     norm: LayerNorm,
     layers: Vec<Layer>,
-    alibi: Alibi,
+    /// f32 [H].
+    slopes: Parameter,
     device: Device,
     kind: Kind,
 }
@@ -142,11 +146,17 @@ impl Dnabert {
             token_type: Embedding::load(&first.sub("token_type_embeddings"))?.row(0)?,
             norm: LayerNorm::load(&first.sub("LayerNorm").in_f32(), config.layer_norm_eps)?,
             layers: layers.collect::<Result<_>>()?,
-            alibi: Alibi::new(&alibi_slopes(config.num_attention_heads), placement.device)?,
+            slopes: Tensor::f_from_slice(&alibi_slopes(config.num_attention_heads))?
+                .f_to_device(placement.device)?
+                .into(),
             config: config.clone(),
             device: placement.device,
             kind: placement.kind,
         })
+    }
+
+    fn kernel(&self) -> Kernel {
+        self.layers.first().map_or(Kernel::Math, |layer| layer.attention.heads.kernel)
     }
 
     /// Hidden states of every token after the last layer, f32 [N, D].
@@ -155,14 +165,19 @@ impl Dnabert {
     /// # Errors
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, batch: &TokenBatch, observer: Observer<'_>) -> Result<Tensor> {
+        let words = input::to_device(&self.words(batch)?, self.device)?;
+        self.forward(&Placed::of(batch, &words)?, observer)
+    }
+
+    fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
-        let ids = input::ids(batch, self.config.vocab_size, self.device)?;
-        let mut x = self.norm.forward(&self.embeddings.forward(&ids)?.f_add(&self.token_type)?)?;
+        let mut x = self.norm.forward(&self.embeddings.forward(&batch.ids)?.f_add(&self.token_type)?)?;
+        let alibi = Alibi::new(&self.slopes, batch, self.kernel(), self.kind)?;
         observer(Point::Embeddings, &x);
         // Each half layer adds to `x` and takes the norm of the sum: `x` in f32, and in the format of the products.
         let mut rounded = x.f_to_kind(self.kind)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let added = layer.attention.forward(&rounded, batch, &self.alibi)?;
+            let added = layer.attention.forward(&rounded, batch, &alibi)?;
             rounded = layer.attention.norm.of_sum(&mut x, &added, Residual::Norm)?;
             observer(Point::Attention(index), &x);
             let added = layer.feed_forward.forward(&rounded)?;
@@ -170,12 +185,6 @@ impl Dnabert {
             observer(Point::Layer(index), &x);
         }
         Ok(x)
-    }
-
-    /// Mean over all tokens, [CLS] and [SEP] included, f32 [sequences, D].
-    fn pool(&self, batch: &TokenBatch) -> Result<Tensor> {
-        let x = self.represent(batch, &mut |_, _| ())?;
-        input::means(&x, batch, |length| (0, length))
     }
 }
 
@@ -185,10 +194,23 @@ impl Encoder for Dnabert {
     }
 
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
+        input::embed(self, batch, self.device)
+    }
+}
+
+impl TensorEncoder for Dnabert {
+    fn set_attention(&mut self, kernel: Kernel) {
+        self.layers.iter_mut().for_each(|layer| layer.attention.heads.kernel = kernel);
+    }
+
+    fn words(&self, batch: &TokenBatch) -> Result<Vec<i32>> {
+        input::words(batch, self.config.vocab_size)
+    }
+
+    /// Mean over all tokens, `[CLS]` and `[SEP]` included, f32 [sequences, D].
+    fn pool(&self, batch: &Placed<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
-        input::numbers(&self.pool(batch)?)
+        let x = self.forward(batch, &mut |_, _| ())?;
+        input::means(&x, batch.batch, |length| (0, length))
     }
 }

@@ -12,13 +12,15 @@
 use tch::{Device, Tensor};
 
 use crate::device::Placement;
+use crate::device::attention::Kernel;
 use crate::device::products::Then;
 use crate::error::{Error, Fault, Result};
-use crate::model::attention::{Attention, Places, Turn};
+use crate::model::attention::{Attention, Places, Turn, plain_kernel};
+use crate::model::input::Placed;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
-use crate::model::{Encoder, input};
+use crate::model::{Encoder, TensorEncoder, input};
 use crate::pack::TokenBatch;
 use crate::weights::TensorSource;
 
@@ -57,18 +59,19 @@ struct SelfAttention {
 
 impl SelfAttention {
     fn load(parameters: &Parameters<'_>, config: &Config, rotary: usize) -> Result<Self> {
+        let (heads, scale) = (config.num_attention_heads, (config.head_width() as f64).powf(-0.5));
         let own = parameters.sub("self");
         Ok(Self {
             norm: LayerNorm::load(&parameters.sub("LayerNorm"), config.layer_norm_eps)?,
             query_key_value: Linear::side_by_side(&[own.sub("query"), own.sub("key"), own.sub("value")])?,
             output: Linear::load(&parameters.sub("output.dense"))?,
-            heads: Attention { heads: config.num_attention_heads, scale: (config.head_width() as f64).powf(-0.5) },
+            heads: Attention { heads, scale, kernel: plain_kernel(parameters.device(), parameters.kind()) },
             rotary,
         })
     }
 
     /// The norm of the residual, [N, D], to what is added to it, [N, D].
-    fn forward(&self, normed: &Tensor, batch: &TokenBatch, turns: &[Turn]) -> Result<Tensor> {
+    fn forward(&self, normed: &Tensor, batch: &Placed<'_>, turns: &[Turn]) -> Result<Tensor> {
         let Some(turn) = turns.get(self.rotary) else {
             return Err(Error::new(Fault::Bug, "a layer has no rotary frequencies"));
         };
@@ -164,17 +167,26 @@ impl Esm2 {
         })
     }
 
+    fn kernel(&self) -> Kernel {
+        self.layers.first().map_or(Kernel::Math, |layer| layer.attention.heads.kernel)
+    }
+
     /// Representations of every token, f32 [N, D]: the last layer after the final LayerNorm.
     /// `observer` is shown the tensors between the layers.
     ///
     /// # Errors
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, batch: &TokenBatch, observer: Observer<'_>) -> Result<Tensor> {
+        let words = input::to_device(&self.words(batch)?, self.device)?;
+        self.forward(&Placed::of(batch, &words)?, observer)
+    }
+
+    fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let mut x = self.embed_tokens(batch)?;
         observer(Point::Embeddings, &x);
-        let longest = batch.groups().map(|stretch| stretch.length).max().unwrap_or(0);
-        let turns = self.rotary.iter().map(|rotary| Turn::new(&rotary.0, longest)).collect::<Result<Vec<_>>>()?;
+        let turn = |rotary: &Rotary| Turn::new(&rotary.0, batch, self.kernel());
+        let turns = self.rotary.iter().map(turn).collect::<Result<Vec<_>>>()?;
         // Each half layer adds to `x`; what the next one takes is the norm of the sum.
         let mut normed = self.norm_before(0).forward(&x)?;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -195,15 +207,9 @@ impl Esm2 {
 
     /// Embeddings f32 [N, D]: `<mask>` is zero, the rest scaled by the share of tokens left in training
     /// over the share left here.
-    fn embed_tokens(&self, batch: &TokenBatch) -> Result<Tensor> {
-        if batch.ids().contains(&self.config.pad_token_id) {
-            return Err(Error::new(Fault::ModelTokenizer, "a sequence holds the padding token")
-                .expected("sequences without padding")
-                .found(format!("id {}", self.config.pad_token_id))
-                .advice("the tokeniser must not pad: import the model again"));
-        }
-        let ids = input::ids(batch, self.config.vocab_size, self.device)?;
-        let x = self.embeddings.forward(&ids)?;
+    fn embed_tokens(&self, batch: &Placed<'_>) -> Result<Tensor> {
+        let (ids, batch) = (&batch.ids, batch.batch);
+        let x = self.embeddings.forward(ids)?;
         let mask = self.config.mask_token_id;
         let x = x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?;
         if !batch.ids().contains(&mask) {
@@ -218,17 +224,6 @@ impl Esm2 {
         let masked = ids.f_eq(i64::from(mask))?.f_unsqueeze(1)?; // [N, 1]
         Ok(x.f_masked_fill(&masked, 0.0)?.f_div(&left)?)
     }
-
-    /// Mean over the residues, f32 [sequences, D]; `<cls>` and `<eos>` stay out.
-    fn pool(&self, batch: &TokenBatch) -> Result<Tensor> {
-        if let Some(short) = batch.groups().find(|stretch| stretch.length < 3) {
-            return Err(Error::new(Fault::Bug, "a protein without residues reached the encoder")
-                .expected("at least 3 tokens: <cls>, one residue, <eos>")
-                .found(format!("{} tokens", short.length)));
-        }
-        let x = self.represent(batch, &mut |_, _| ())?;
-        input::means(&x, batch, |length| (1, (length - 2).min(POOLED_RESIDUES)))
-    }
 }
 
 impl Encoder for Esm2 {
@@ -237,10 +232,34 @@ impl Encoder for Esm2 {
     }
 
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
+        input::embed(self, batch, self.device)
+    }
+}
+
+impl TensorEncoder for Esm2 {
+    fn set_attention(&mut self, kernel: Kernel) {
+        self.layers.iter_mut().for_each(|layer| layer.attention.heads.kernel = kernel);
+    }
+
+    fn words(&self, batch: &TokenBatch) -> Result<Vec<i32>> {
+        if batch.ids().contains(&self.config.pad_token_id) {
+            return Err(Error::new(Fault::ModelTokenizer, "a sequence holds the padding token")
+                .expected("sequences without padding")
+                .found(format!("id {}", self.config.pad_token_id))
+                .advice("the tokeniser must not pad: import the model again"));
+        }
+        input::words(batch, self.config.vocab_size)
+    }
+
+    /// Mean over the residues, f32 [sequences, D]; `<cls>` and `<eos>` stay out.
+    fn pool(&self, batch: &Placed<'_>) -> Result<Tensor> {
+        if let Some(short) = batch.batch.groups().find(|stretch| stretch.length < 3) {
+            return Err(Error::new(Fault::Bug, "a protein without residues reached the encoder")
+                .expected("at least 3 tokens: <cls>, one residue, <eos>")
+                .found(format!("{} tokens", short.length)));
         }
         let _no_grad = tch::no_grad_guard();
-        input::numbers(&self.pool(batch)?)
+        let x = self.forward(batch, &mut |_, _| ())?;
+        input::means(&x, batch.batch, |length| (1, (length - 2).min(POOLED_RESIDUES)))
     }
 }

@@ -1,27 +1,106 @@
-//! Token ids to tensor, tensor to numbers.
+//! A batch on its way to the device, and what comes back.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
+use crate::model::TensorEncoder;
 use crate::pack::TokenBatch;
 
-/// Ids of a batch as an i64 tensor [N], each below `vocabulary`.
+/// A batch, and its numbers on the device of a model.
+pub struct Placed<'a> {
+    /// On the host.
+    pub(super) batch: &'a TokenBatch,
+    /// i32 [N].
+    pub(super) ids: Tensor,
+    /// Where each token stands in its sequence, i32 [N].
+    pub(super) places: Tensor,
+    /// First token of each sequence, and the number of all, i32 [sequences + 1].
+    pub(super) bounds: Tensor,
+}
+
+impl<'a> Placed<'a> {
+    /// `words` are those that [`TensorEncoder::words`] gives for `batch`, on the device.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn of(batch: &'a TokenBatch, words: &Tensor) -> Result<Self> {
+        let (tokens, sequences) = (batch.tokens() as i64, batch.len() as i64);
+        let part = |first, length| words.f_narrow(0, first, length);
+        Ok(Self {
+            batch,
+            ids: part(0, tokens)?,
+            places: part(tokens, tokens)?,
+            bounds: part(2 * tokens, sequences + 1)?,
+        })
+    }
+
+    /// Tokens of all sequences.
+    pub fn tokens(&self) -> usize {
+        self.batch.tokens()
+    }
+
+    /// Tokens of the longest sequence.
+    pub(super) fn longest(&self) -> usize {
+        self.batch.groups().map(|stretch| stretch.length).max().unwrap_or(0)
+    }
+}
+
+/// What a model needs of a batch on its device, one behind the other: the ids, each below `vocabulary`; where each token
+/// stands; the bounds of the sequences. On a GPU an id outside the vocabulary would cost the device.
 ///
 /// # Errors
-/// [`Fault::ModelTokenizer`] for an id outside the vocabulary: on a GPU libtorch would end the process;
-/// [`Fault::Bug`] for sequences without any token.
-pub(super) fn ids(batch: &TokenBatch, vocabulary: usize, device: Device) -> Result<Tensor> {
-    if let Some(id) = batch.ids().iter().find(|&&id| id as usize >= vocabulary) {
-        return Err(Error::new(Fault::ModelTokenizer, "a token has no place in the model's vocabulary")
-            .expected(format!("ids below {vocabulary}"))
-            .found(format!("id {id}"))
-            .advice("the tokeniser belongs to another model: import the model again"));
+/// [`Fault::ModelTokenizer`] for an id outside the vocabulary; [`Fault::Bug`] for sequences without any token.
+pub(super) fn words(batch: &TokenBatch, vocabulary: usize) -> Result<Vec<i32>> {
+    if i32::try_from(batch.tokens()).is_err() {
+        return Err(Error::new(Fault::TooLong, "a batch has more tokens than 32 bits can count"));
     }
-    if batch.groups().any(|stretch| stretch.length == 0) {
-        return Err(Error::new(Fault::Bug, "a sequence without tokens reached the encoder"));
+    let mut words = Vec::with_capacity(2 * batch.tokens() + batch.len() + 1);
+    for &id in batch.ids() {
+        match i32::try_from(id) {
+            Ok(word) if (id as usize) < vocabulary => words.push(word),
+            _ => return Err(unknown(id, vocabulary)),
+        }
     }
-    let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
-    Ok(Tensor::f_from_slice(&ids)?.f_to_device(device)?)
+    let mut bounds = vec![0];
+    for stretch in batch.groups() {
+        let length = stretch.length as i32;
+        if length == 0 {
+            return Err(Error::new(Fault::Bug, "a sequence without tokens reached the encoder"));
+        }
+        for _ in 0..stretch.sequences {
+            words.extend(0..length);
+            bounds.push(bounds.last().unwrap_or(&0) + length);
+        }
+    }
+    words.append(&mut bounds);
+    Ok(words)
+}
+
+fn unknown(id: u32, vocabulary: usize) -> Error {
+    Error::new(Fault::ModelTokenizer, "a token has no place in the model's vocabulary")
+        .expected(format!("ids below {vocabulary}"))
+        .found(format!("id {id}"))
+        .advice("the tokeniser belongs to another model: import the model again")
+}
+
+/// The words of a batch on a device, for as long as the computation takes.
+///
+/// # Errors
+/// Out of memory.
+pub(super) fn to_device(words: &[i32], device: Device) -> Result<Tensor> {
+    Ok(Tensor::f_from_slice(words)?.f_to_device(device)?)
+}
+
+/// Pooled vectors as numbers: what [`Encoder::embed`](super::Encoder::embed) gives.
+///
+/// # Errors
+/// Those of the encoder.
+pub(super) fn embed(encoder: &impl TensorEncoder, batch: &TokenBatch, device: Device) -> Result<Vec<f32>> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let words = to_device(&encoder.words(batch)?, device)?;
+    numbers(&encoder.pool(&Placed::of(batch, &words)?)?)
 }
 
 /// Mean over some tokens of each sequence, f32 [N, D] to [sequences, D]. `pooled` gives the first and the number of those
@@ -44,4 +123,32 @@ pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     let mut numbers = vec![0.0; tensor.numel()];
     tensor.f_copy_data(&mut numbers, tensor.numel())?;
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_to_the_device_as_ids_places_and_bounds() {
+        let batch = TokenBatch::of([vec![7, 8], vec![9, 5], vec![6, 4, 3]]);
+        let words = words(&batch, 10).unwrap();
+        assert_eq!(words, [7, 8, 9, 5, 6, 4, 3, /* places */ 0, 1, 0, 1, 0, 1, 2, /* bounds */ 0, 2, 4, 7]);
+        let tensor = to_device(&words, Device::Cpu).unwrap();
+        let placed = Placed::of(&batch, &tensor).unwrap();
+        let numbers = |tensor: &Tensor| Vec::<i32>::try_from(tensor).unwrap();
+        assert_eq!(numbers(&placed.ids), words[..7]);
+        assert_eq!(numbers(&placed.places), words[7..14]);
+        assert_eq!(numbers(&placed.bounds), words[14..]);
+        assert_eq!(placed.longest(), 3);
+    }
+
+    #[test]
+    fn what_would_cost_a_device_is_refused_on_the_host() {
+        for id in [10, u32::MAX] {
+            let error = words(&TokenBatch::of([vec![1, id]]), 10).unwrap_err();
+            assert_eq!(error.fault(), Fault::ModelTokenizer);
+        }
+        assert_eq!(words(&TokenBatch::of([vec![1], vec![]]), 10).unwrap_err().fault(), Fault::Bug);
+    }
 }

@@ -3,6 +3,8 @@
 //! One model, one file: `esm2`, `dnabert`, `classifier`; what they share is in `nn`, `parameters` and `input`. [`schema`]
 //! says what each is made of and [`mock`] stands in for all of them, both without libtorch.
 
+#[cfg(feature = "torch")]
+use crate::device::attention::Kernel;
 use crate::error::Result;
 use crate::pack::TokenBatch;
 
@@ -15,7 +17,7 @@ pub mod dnabert;
 #[cfg(feature = "torch")]
 pub mod esm2;
 #[cfg(feature = "torch")]
-mod input;
+pub mod input;
 #[cfg(feature = "torch")]
 mod kernels;
 pub mod mock;
@@ -37,6 +39,25 @@ pub trait Encoder: Send {
     /// # Errors
     /// Out of memory, or anything else that libtorch refuses.
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>>;
+}
+
+/// An encoder whose vectors stay on its device until somebody takes them.
+#[cfg(feature = "torch")]
+pub trait TensorEncoder: Encoder {
+    /// Lets another kernel compute attention; at first it is one that serves everywhere on the device.
+    fn set_attention(&mut self, kernel: Kernel);
+
+    /// What the device needs of a batch, proved to be what the model can take.
+    ///
+    /// # Errors
+    /// A batch that the tokeniser of this model would not give.
+    fn words(&self, batch: &TokenBatch) -> Result<Vec<i32>>;
+
+    /// Pooled vectors, f32 [sequences, dim], on the device. A GPU has only been told what to do when this returns.
+    ///
+    /// # Errors
+    /// Out of memory, or anything else that libtorch refuses.
+    fn pool(&self, batch: &input::Placed<'_>) -> Result<tch::Tensor>;
 }
 
 /// Turns merged vectors into scores.

@@ -81,6 +81,11 @@ impl<'a> Parameters<'a> {
         self.kind
     }
 
+    /// Where tensors go.
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     /// The tensor `name`, in the shape of the schema, on the device and in the number format of the computation.
     ///
     /// # Errors

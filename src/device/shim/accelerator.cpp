@@ -18,6 +18,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 using at::Tensor;
@@ -37,7 +38,8 @@ c10::impl::VirtualGuardImpl backend() {
     return c10::impl::VirtualGuardImpl(DeviceType::CUDA);
 }
 
-// Streams are made, and pinned memory is given, for the device that is current in the calling thread.
+// Streams are made, and pinned memory is given, for the device that is current in the calling thread; and what returns to
+// another device makes a context there, which takes its memory.
 struct OnDevice {
     explicit OnDevice(int32_t index) : guard(backend()), before(guard.exchangeDevice(gpu(index))) {}
     ~OnDevice() { guard.uncheckedSetDevice(before); }
@@ -66,6 +68,8 @@ const char *virnucpro_gpu_open() {
         context.lazyInitDevice(DeviceType::CUDA);
         // It makes a plan per shape, and batches have many shapes.
         context.setSDPUseCuDNN(false);
+        // f32 is f32: no TF32, whatever the environment says.
+        context.setAllowTF32CuBLAS(false);
         // Partial sums of 16-bit products stay in f32.
         context.setAllowFP16ReductionCuBLAS(false);
         context.setAllowBF16ReductionCuBLAS(false);
@@ -79,9 +83,14 @@ const char *virnucpro_stream_new(int32_t device, int64_t *stream) {
     });
 }
 
-// Makes a stream that of the calling thread; gives the one before.
+// Makes a stream, and its device, that of the calling thread; gives the stream before. A thread that stays on another device
+// would take memory there for a context that nobody needs.
 const char *virnucpro_stream_use(int32_t device, int64_t stream, int64_t *before) {
-    return virnucpro::guarded([&] { *before = backend().exchangeStream(stream_of(device, stream)).id(); });
+    return virnucpro::guarded([&] {
+        const auto guard = backend();
+        guard.setDevice(gpu(device));
+        *before = guard.exchangeStream(stream_of(device, stream)).id();
+    });
 }
 
 const char *virnucpro_stream_synchronize(int32_t device, int64_t stream) {
@@ -92,7 +101,15 @@ const char *virnucpro_event_new(c10::Event **event) {
     return virnucpro::guarded([&] { *event = new c10::Event(DeviceType::CUDA); });
 }
 
-void virnucpro_event_free(c10::Event *event) { delete event; }
+void virnucpro_event_free(c10::Event *event) {
+    std::unique_ptr<c10::Event> own(event);
+    (void)virnucpro::guarded([&] {
+        if (own->device_index() >= 0) {
+            OnDevice current(own->device_index());
+            own.reset();
+        }
+    });
+}
 
 // Marks what has been given to the stream up to now.
 const char *virnucpro_event_record(c10::Event *event, int32_t device, int64_t stream) {
@@ -115,6 +132,7 @@ const char *virnucpro_event_synchronize(const c10::Event *event) {
 // Bytes: allocated, reserved, peak of allocated, free on the device, all of the device.
 const char *virnucpro_gpu_memory(int32_t device, int64_t *bytes) {
     return virnucpro::guarded([&] {
+        OnDevice current(device);
         auto *allocator = c10::getDeviceAllocator(DeviceType::CUDA);
         const auto index = static_cast<c10::DeviceIndex>(device);
         const auto statistics = allocator->getDeviceStats(index);
@@ -139,7 +157,10 @@ const char *virnucpro_gpu_empty_cache() {
 }
 
 const char *virnucpro_gpu_synchronize(int32_t device) {
-    return virnucpro::guarded([&] { backend().synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
+    return virnucpro::guarded([&] {
+        OnDevice current(device);
+        backend().synchronizeDevice(static_cast<c10::DeviceIndex>(device));
+    });
 }
 
 // Memory of the host that a GPU reads and writes by itself, of the shape and kind of another tensor.

@@ -29,15 +29,15 @@ pub enum Queue {
 /// What moves and computes. Only [`wait`](Self::wait) makes the host wait.
 pub trait Transport {
     /// A place in a queue; past as long as it was never recorded.
-    type Event;
+    type Event: Send;
     /// Words on the host.
-    type Host;
+    type Host: Send;
     /// Words on the device.
-    type Device;
+    type Device: Send;
     /// Vectors on the device.
     type Pooled;
     /// Vectors on the host.
-    type Vectors;
+    type Vectors: Send;
 
     /// An event that was not recorded yet.
     ///
@@ -131,6 +131,11 @@ impl<T: Transport> Staging<T> {
         Ok(Self { transport, slots, next: 0, returning: VecDeque::new(), spare: Vec::new() })
     }
 
+    /// What moves and computes.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
     /// Batches whose vectors were not collected.
     pub fn len(&self) -> usize {
         self.returning.len()
@@ -213,6 +218,9 @@ impl<T: Transport> Drop for Staging<T> {
         for slot in &self.slots {
             let _ = self.transport.wait(&slot.copied);
             let _ = self.transport.wait(&slot.computed);
+        }
+        for returning in &self.returning {
+            let _ = self.transport.wait(&returning.back);
         }
     }
 }

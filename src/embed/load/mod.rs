@@ -4,6 +4,8 @@
 #[cfg(not(feature = "torch"))]
 mod absent;
 #[cfg(feature = "torch")]
+mod gpu;
+#[cfg(feature = "torch")]
 mod torch;
 
 #[cfg(not(feature = "torch"))]
@@ -20,6 +22,7 @@ use crate::error::{Error, Fault, Result};
 use crate::model::Head;
 use crate::model::mock::{MockEncoder, MockHead};
 use crate::model::schema::shapes::{Arithmetic, Shape};
+use crate::runtime::machine::Derived;
 use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory};
 use crate::store::ModelStamp;
@@ -28,8 +31,6 @@ use crate::units::{Auto, Precision, Tokens};
 
 /// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
 const CPU_BATCH_TOKENS: usize = 1024;
-/// Tokens of an automatic batch on a GPU.
-const GPU_BATCH_TOKENS: usize = 16_384;
 
 /// Opens the bundle a command names.
 ///
@@ -140,21 +141,35 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     let devices = devices(model, compute)?;
     memory::work_in_batches(true);
     let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
+    if let Some(fitting) = &devices.fitting {
+        log::debug!("an automatic batch: {fitting} tokens");
+    }
+    let fitting = devices.fitting.map_or(automatic_batch(compute.attempt), |fitting| Tokens(fitting.value));
     let batching = Batching {
-        batch_tokens: batch_tokens(compute, devices.on_gpu),
+        batch_tokens: compute.batch_tokens.or_else(|| fitting),
         prefetch: compute.prefetch,
         workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
         timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
         dedup: compute.dedup,
     };
     log::info!("{} on {}, {} tokens per batch", model.title(), devices.name, batching.batch_tokens);
-    Ok(Session::new(tokenizer, devices.lanes, batching).at(devices.computed))
+    let session = Session::new(tokenizer, devices.lanes, batching).at(devices.computed);
+    session.log_memory("with the model loaded");
+    Ok(session)
 }
 
-/// Tokens of a batch: the user's, or the device's divided by 2^(attempt - 1).
-pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> Tokens {
-    let automatic = if on_gpu { GPU_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
-    compute.batch_tokens.or_else(|| Tokens((automatic >> (compute.attempt.max(1) - 1).min(20)).max(1)))
+/// Tokens of a batch, for `info`: the user's, or the device's divided by 2^(attempt - 1).
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> String {
+    match compute.batch_tokens {
+        Auto::Value(tokens) => tokens.to_string(),
+        Auto::Auto if on_gpu => "as many as fit beside the model".to_owned(),
+        Auto::Auto => automatic_batch(compute.attempt).to_string(),
+    }
+}
+
+/// On a CPU.
+fn automatic_batch(attempt: u32) -> Tokens {
+    Tokens((CPU_BATCH_TOKENS >> (attempt.max(1) - 1).min(20)).max(1))
 }
 
 /// Where models would run, for `info`.
@@ -232,6 +247,8 @@ pub fn libtorch() -> String {
 struct Devices {
     lanes: Vec<Box<dyn Lane>>,
     on_gpu: bool,
+    /// Tokens of an automatic batch on GPUs.
+    fitting: Option<Derived>,
     /// For the log.
     name: String,
     /// For manifests: what the last digits depend on.
@@ -246,7 +263,7 @@ fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     let dim = if *side == Side::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
     let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)));
     let mock = "no device (mock)".to_owned();
-    Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, name: mock.clone(), computed: mock })
+    Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, fitting: None, name: mock.clone(), computed: mock })
 }
 
 /// A model that does not fit is no smaller at the next attempt.

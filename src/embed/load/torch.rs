@@ -2,27 +2,32 @@
 
 use std::thread;
 
+use super::gpu::{self, Gpus};
 use super::{BareProducts, DeviceSummary, Devices, Model, component, too_large};
 use crate::bundle::{Bundle, CONFIG_JSON, Component};
 use crate::config::{self, Side};
 use crate::device::attention::{Attends, Chosen, choose};
 use crate::device::yardstick::Yardstick;
-use crate::device::{Placement, set_threads};
+use crate::device::{Placement, caught, set_threads};
 use crate::embed::lane::head::HeadLanes;
 use crate::embed::lane::{Lane, cpu};
 use crate::error::{Error, Fault, Result};
-use crate::model::Head;
 use crate::model::classifier::Classifier;
 use crate::model::dnabert::{self, Dnabert};
 use crate::model::esm2::{self, Esm2};
 use crate::model::random::RandomWeights;
 use crate::model::schema::Configuration;
 use crate::model::schema::shapes::{Arithmetic, Shape};
+use crate::model::{Encoder, Head, TensorEncoder};
+use crate::runtime::machine::Derived;
 use crate::runtime::{interrupt, machine, memory, threads};
 use crate::units::{Auto, Precision};
 use crate::weights::{Safetensors, TensorSource, bytes};
 
 pub const VERSION: &str = "2.11.0";
+
+/// Rows that keep any GPU busy with one product: more would only take memory from the session that is measured beside it.
+const GPU_ROWS: usize = 16 << 10;
 
 pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
@@ -32,8 +37,11 @@ pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
 
 pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<Chosen> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
-    let place = first(&places)?;
-    let (bias, head_width) = match shape(model)? {
+    attention_at(first(&places)?, &shape(model)?, compute)
+}
+
+fn attention_at(place: &Placement, shape: &Shape, compute: &config::Compute) -> Result<Chosen> {
+    let (bias, head_width) = match shape {
         Shape::Dnabert(config) => (true, config.hidden_size / config.num_attention_heads.max(1)),
         Shape::Esm2(config) => (false, config.head_width()),
     };
@@ -68,10 +76,8 @@ pub fn lanes(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     set_threads(1);
     memory::large_pieces();
     let shape = shape(model)?;
-    let load = |weights: &dyn TensorSource| {
-        let lanes = places.iter().map(|place| lanes_at(&shape, weights, place, threads));
-        Ok(lanes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-    };
+    let loading = Loading { shape: &shape, compute, gpus: Gpus::open(&places, compute)?, threads };
+    let load = |weights: &dyn TensorSource| loading.everywhere(&places, weights);
     let lanes = match model {
         Model::Bundled(bundle, side) => {
             let component = component(*side);
@@ -91,33 +97,79 @@ pub fn lanes(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
             format!("{name} {}, libtorch {VERSION}", machine::vectors()),
         ),
     };
-    Ok(Devices { lanes: lanes.map_err(too_large)?, on_gpu, name, computed })
+    let lanes = lanes.map_err(too_large)?;
+    let fitting = if on_gpu { Some(loading.batch_tokens(first(&places)?, &lanes)?) } else { None };
+    Ok(Devices { lanes, on_gpu, fitting, name, computed })
 }
 
-fn lanes_at(
-    shape: &Shape,
-    weights: &dyn TensorSource,
-    place: &Placement,
+/// What loading an encoder takes, but for its weights.
+struct Loading<'a> {
+    shape: &'a Shape,
+    compute: &'a config::Compute,
+    gpus: Gpus,
+    /// Lanes on a CPU.
     threads: usize,
-) -> Result<Vec<Box<dyn Lane>>> {
-    let name = place.to_string();
-    Ok(match shape {
-        Shape::Dnabert(config) => cpu::lanes(&name, Dnabert::load(weights, config, place, &interrupt::check)?, threads),
-        Shape::Esm2(config) => cpu::lanes(&name, Esm2::load(weights, config, place, &interrupt::check)?, threads),
-    })
+}
+
+impl Loading<'_> {
+    /// Lanes on all devices, which load at the same time.
+    fn everywhere(&self, places: &[Placement], weights: &dyn TensorSource) -> Result<Vec<Box<dyn Lane>>> {
+        if let [only] = places {
+            return self.at(only, weights);
+        }
+        thread::scope(|scope| {
+            let start = |place| threads::spawn_scoped(scope, "load", move || self.at(place, weights));
+            let loading = places.iter().map(start).collect::<Result<Vec<_>>>()?;
+            let panicked = |_| Err(Error::new(Fault::Bug, "a thread that loads a model panicked"));
+            let lanes = loading.into_iter().map(|thread| thread.join().unwrap_or_else(panicked));
+            Ok(lanes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    /// Lanes on a device.
+    fn at(&self, place: &Placement, weights: &dyn TensorSource) -> Result<Vec<Box<dyn Lane>>> {
+        set_threads(1);
+        let proceed = &interrupt::check;
+        caught(|| match self.shape {
+            Shape::Dnabert(config) => self.around(place, Dnabert::load(weights, config, place, proceed)?),
+            Shape::Esm2(config) => self.around(place, Esm2::load(weights, config, place, proceed)?),
+        })
+    }
+
+    fn around<E>(&self, place: &Placement, mut encoder: E) -> Result<Vec<Box<dyn Lane>>>
+    where
+        E: Encoder + TensorEncoder + Clone + 'static,
+    {
+        let name = place.device_name();
+        let Some(gpu) = place.gpu()? else { return Ok(cpu::lanes(&name, encoder, self.threads)) };
+        encoder.set_attention(attention_at(place, self.shape, self.compute)?.kernel);
+        Ok(vec![self.gpus.lane(name, gpu, encoder)?])
+    }
+
+    fn batch_tokens(&self, place: &Placement, lanes: &[Box<dyn Lane>]) -> Result<Derived> {
+        let kernel = attention_at(place, self.shape, self.compute)?.kernel;
+        let per_token = gpu::bytes_per_token(self.shape, place.precision(), kernel);
+        Ok(gpu::batch_tokens(per_token, lanes, self.compute.attempt))
+    }
 }
 
 pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Compute) -> Result<BareProducts> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
-    let yardstick = Yardstick::new(first(&places)?, &arithmetic.products, rows)?;
-    Ok(Box::new(move |threads, duration| yardstick.rate(threads, duration)))
+    let on = |place, rows| Yardstick::new(place, &arithmetic.products, rows);
+    if !first(&places)?.is_gpu() {
+        let yardstick = on(first(&places)?, rows)?;
+        return Ok(Box::new(move |threads, duration| yardstick.rate(threads, duration)));
+    }
+    // A GPU has one lane; they do not share anything.
+    let yardsticks = places.iter().map(|place| on(place, rows.min(GPU_ROWS))).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(move |_, duration| yardsticks.iter().map(|yardstick| yardstick.rate(1, duration)).sum()))
 }
 
 pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
     let places = Placement::resolve(&compute.device, Auto::Value(Precision::F32))?;
     set_threads(1);
     let place = first(&places)?;
-    let lanes = if place.is_gpu() { 1 } else { threads_of(compute) };
+    let lanes = if place.gpu()?.is_some() { 1 } else { threads_of(compute) };
     verified(bundle, &[Component::Head.weights()], || {
         let weights = weights(Component::Head, bundle)?;
         let head = Classifier::load(&weights, place).map_err(|error| of_file(error, &weights))?;
@@ -158,4 +210,35 @@ fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<
         digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
         loaded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::TokenBatch;
+
+    #[test]
+    fn several_devices_load_at_the_same_time_and_their_lanes_compute_the_same() {
+        let shape = Shape::published("esm2-8m").unwrap().cut(1);
+        let compute = config::Compute::default();
+        let gpus = Gpus::open(&[Placement::CPU; 3], &compute).unwrap();
+        let loading = Loading { shape: &shape, compute: &compute, gpus, threads: 2 };
+        let mut lanes = loading.everywhere(&[Placement::CPU; 3], &RandomWeights::of(&shape.tensors())).unwrap();
+        assert_eq!(lanes.iter().map(|lane| lane.name()).collect::<Vec<_>>(), ["cpu"; 6]);
+        let batch = TokenBatch::of([[0, 5, 9, 7, 2], [0, 6, 4, 8, 2]]);
+        let vectors = lanes.iter_mut().map(|lane| lane.submit(&batch).and_then(|()| lane.collect()).unwrap());
+        let vectors: Vec<Vec<f32>> = vectors.collect();
+        assert!(vectors.iter().all(|own| *own == vectors[0] && own.len() == 640));
+    }
+
+    #[test]
+    fn what_stops_one_device_from_loading_is_told() {
+        let shapes = [1, 2].map(|layers| Shape::published("esm2-8m").unwrap().cut(layers));
+        let compute = config::Compute::default();
+        let gpus = Gpus::open(&[Placement::CPU; 2], &compute).unwrap();
+        let loading = Loading { shape: &shapes[1], compute: &compute, gpus, threads: 1 };
+        let weights = RandomWeights::of(&shapes[0].tensors());
+        let error = loading.everywhere(&[Placement::CPU; 2], &weights).err().unwrap();
+        assert_eq!(error.fault(), Fault::ModelTensors);
+    }
 }

@@ -1,11 +1,12 @@
 //! DNABERT-S against the authors' code.
 
 use virnucpro::device::Placement;
+use virnucpro::device::attention::Kernel;
 use virnucpro::error::Fault;
-use virnucpro::model::Encoder;
 use virnucpro::model::dnabert::{Config, Dnabert, alibi_slopes};
 use virnucpro::model::nn::Point;
 use virnucpro::model::schema::Configuration;
+use virnucpro::model::{Encoder, TensorEncoder};
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};
@@ -66,6 +67,19 @@ fn pooled_vectors_agree_alone() {
     for record in records {
         let found = model.embed(&TokenBatch::of([tokens(&vectors, &record)])).unwrap();
         let worst = distance(&found, &vectors.floats(&format!("pooled/{record}")));
+        assert!(worst <= POOLED_TOLERANCE, "{record}: {worst}");
+    }
+}
+
+#[test]
+fn attention_as_a_gpu_computes_it_agrees_in_one_batch_of_all_records() {
+    let (mut model, vectors) = (published(), vectors());
+    model.set_attention(Kernel::Math);
+    let records = vectors.records("pooled");
+    let batch = TokenBatch::of(records.iter().map(|record| tokens(&vectors, record)));
+    let found = model.embed(&batch).unwrap();
+    for (record, vector) in records.iter().zip(found.chunks(model.dim())) {
+        let worst = distance(vector, &vectors.floats(&format!("pooled/{record}")));
         assert!(worst <= POOLED_TOLERANCE, "{record}: {worst}");
     }
 }

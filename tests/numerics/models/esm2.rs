@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use virnucpro::device::Placement;
+use virnucpro::device::attention::Kernel;
 use virnucpro::error::Fault;
-use virnucpro::model::Encoder;
 use virnucpro::model::esm2::{Config, Esm2};
 use virnucpro::model::nn::Point;
 use virnucpro::model::schema::Configuration;
+use virnucpro::model::{Encoder, TensorEncoder};
 use virnucpro::pack::TokenBatch;
 
 use super::stored::{Stored, golden, text};
@@ -89,6 +90,19 @@ fn pooled_vectors_agree_alone() {
     for record in pooled_records(&vectors) {
         let found = model.embed(&TokenBatch::of([tokens(&vectors, &record)])).unwrap();
         let worst = distance(&found, &vectors.floats(&format!("pooled_alone/{record}")));
+        assert!(worst <= POOLED_TOLERANCE, "{record}: {worst}");
+    }
+}
+
+#[test]
+fn attention_as_a_gpu_computes_it_agrees_in_one_batch_of_all_records() {
+    let (mut model, vectors) = (published(), vectors());
+    model.set_attention(Kernel::Math);
+    let records = pooled_records(&vectors);
+    let batch = TokenBatch::of(records.iter().map(|record| tokens(&vectors, record)));
+    let found = model.embed(&batch).unwrap();
+    for (record, vector) in records.iter().zip(found.chunks(model.dim())) {
+        let worst = distance(vector, &vectors.floats(&format!("pooled_alone/{record}")));
         assert!(worst <= POOLED_TOLERANCE, "{record}: {worst}");
     }
 }
