@@ -132,14 +132,12 @@ struct Head<'a, E> {
 }
 
 impl<E: Element> Kernel for Head<'_, E> {
-    type Output = ();
-
     #[inline(always)]
-    fn run<const V: usize>(mut self) {
+    fn run(mut self) {
         self.take_apart();
         for first in (0..self.scratch.length).step_by(self.scratch.rows) {
             let count = self.scratch.rows.min(self.scratch.length - first);
-            self.mix::<V>(first, count);
+            self.mix(first, count);
         }
     }
 }
@@ -175,12 +173,12 @@ impl<E: Element> Head<'_, E> {
 
     /// Mixes the values for `count` queries from `first` on.
     #[inline(always)]
-    fn mix<const V: usize>(&mut self, first: usize, count: usize) {
+    fn mix(&mut self, first: usize, count: usize) {
         let (k, columns) = (self.shape.head, self.columns());
         let Scratch { length, stride, width, queries, keys, values, scores, sums, mixed, .. } = &mut *self.scratch;
         let (length, stride, width) = (*length, *stride, *width);
         let own = Matrix { values: &queries[first * k..(first + count) * k], stride: k };
-        product::<V>(count, k, own, Matrix { values: keys, stride }, scores, stride);
+        product([count, k], own, Matrix { values: keys, stride }, (scores, stride));
         for ((row, sum), from) in scores.chunks_exact_mut(stride).zip(sums.iter_mut()).take(count).zip(first..) {
             let row = &mut row[..length];
             if let Tables::Lowered(slopes) = self.tables {
@@ -189,7 +187,7 @@ impl<E: Element> Head<'_, E> {
             *sum = exponentials(row);
         }
         let weights = Matrix { values: scores, stride };
-        product::<V>(count, length, weights, Matrix { values, stride: width }, mixed, width);
+        product([count, length], weights, Matrix { values, stride: width }, (mixed, width));
         let tokens = self.out.chunks_exact_mut(self.shape.width).skip(first).take(count);
         for (token, (row, sum)) in tokens.zip(mixed.chunks_exact(width).zip(sums.iter())) {
             write(&row[..k], &mut token[columns.clone()], 1.0 / sum);

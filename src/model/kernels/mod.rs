@@ -16,42 +16,59 @@ use crate::error::{Error, Fault, Result};
 /// Values that are added side by side, whatever the width of the processor's vectors.
 const LANES: usize = 16;
 
-/// Work that is compiled for several kinds of processor. Mark `run`, and what it calls, `#[inline(always)]`.
-trait Kernel {
-    type Output;
-
-    /// `V` is the number of vectors of [`LANES`] values that a block of a product is wide: as many as there are registers for.
-    fn run<const V: usize>(self) -> Self::Output;
+/// Vectors that a processor computes with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vectors {
+    Avx512,
+    Avx2,
+    Baseline,
 }
 
-/// Runs a kernel with the widest vectors of this processor.
-fn on_widest_vectors<K: Kernel>(kernel: K) -> K::Output {
+/// The widest of this processor.
+fn widest_vectors() -> Vectors {
     #[cfg(target_arch = "x86_64")]
-    #[allow(unsafe_code)]
     {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-        fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run::<2>()
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run::<1>()
-        }
         let fused = is_x86_feature_detected!("fma");
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
-        if fused && avx512 {
-            // SAFETY: the processor has what the function is compiled for.
-            return unsafe { with_avx512(kernel) };
-        }
-        if fused && is_x86_feature_detected!("avx2") {
-            // SAFETY: likewise.
-            return unsafe { with_avx2(kernel) };
+        match () {
+            () if fused && avx512 => return Vectors::Avx512,
+            () if fused && is_x86_feature_detected!("avx2") => return Vectors::Avx2,
+            () => {}
         }
     }
-    kernel.run::<1>()
+    Vectors::Baseline
+}
+
+/// Work that is compiled for several kinds of processor. Mark `run`, and what it calls, `#[inline(always)]`.
+trait Kernel {
+    fn run(self);
+}
+
+/// Runs a kernel with the widest vectors of this processor.
+fn on_widest_vectors<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+        fn with_avx512<K: Kernel>(kernel: K) {
+            kernel.run();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn with_avx2<K: Kernel>(kernel: K) {
+            kernel.run();
+        }
+        match widest_vectors() {
+            // SAFETY: the processor has what the function is compiled for.
+            Vectors::Avx512 => return unsafe { with_avx512(kernel) },
+            // SAFETY: likewise.
+            Vectors::Avx2 => return unsafe { with_avx2(kernel) },
+            Vectors::Baseline => {}
+        }
+    }
+    kernel.run();
 }
 
 /// Whether the kernels take tensors like this one.

@@ -68,10 +68,8 @@ struct Rows<'a, A, E> {
 }
 
 impl<A: Element, E: Element> Kernel for Rows<'_, A, E> {
-    type Output = ();
-
     #[inline(always)]
-    fn run<const V: usize>(self) {
+    fn run(self) {
         let width = self.weight.len().max(1);
         let rows = self.sums.chunks_exact_mut(width).zip(self.added.chunks_exact(width));
         for ((row, added), out) in rows.zip(self.out.chunks_exact_mut(width)) {
