@@ -232,9 +232,12 @@ mod tests {
                 let expected = math.forward(&qkv, &batch, &places_of_math).unwrap();
                 let found = own.forward(&qkv, &batch, &places).unwrap();
                 assert!(farthest(&found, &expected) < 5e-6, "{head_width}: {}", farthest(&found, &expected));
-                let found = own.forward(&qkv.to_kind(Kind::BFloat16), &batch, &places).unwrap();
+                // In bf16 the same of rounded inputs, and the outcome rounded: by up to 2^-8 of values below 8.
+                let rounded = qkv.to_kind(Kind::BFloat16);
+                let expected = math.forward(&rounded.to_kind(Kind::Float), &batch, &places_of_math).unwrap();
+                let found = own.forward(&rounded, &batch, &places).unwrap();
                 assert_eq!(found.kind(), Kind::BFloat16);
-                assert!(farthest(&found, &expected) < 5e-2, "{head_width}: {}", farthest(&found, &expected));
+                assert!(farthest(&found, &expected) < 0.03125, "{head_width}: {}", farthest(&found, &expected));
             }
         }
     }

@@ -71,8 +71,11 @@ fn spare_address_space() {
 }
 
 /// Memory that is given back is kept for the next tensor: asking the system for large pieces anew each time costs more than
-/// what is computed in them.
+/// what is computed in them. Not where the address space is limited: what is kept would be lacking elsewhere.
 pub fn large_pieces() {
+    if address_space_limit().is_some() {
+        return;
+    }
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code)]
     // SAFETY: mallopt takes two numbers; a value that it does not know is ignored.

@@ -114,8 +114,10 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
 
     let sandbox = Sandbox::new();
     let mut random = Random::new(32);
-    let mut protein = || (0..500).map(|_| char::from(b"ACDEFGHIKLMNPQRSTVWY"[random.below(20)])).collect::<String>();
-    let proteins: String = (0..150).map(|n| format!(">p{n}\n{}\n", protein())).collect();
+    // Each of another length.
+    let mut protein =
+        |length| -> String { (0..length).map(|_| char::from(b"ACDEFGHIKLMNPQRSTVWY"[random.below(20)])).collect() };
+    let proteins: String = (0..150).map(|n| format!(">p{n}\n{}\n", protein(50 + 6 * n))).collect();
     sandbox.write("x.faa", proteins);
     let embed = "embed-esm x.faa -m mini --device cpu --threads 2 --dataloader-workers 2";
     sandbox.run(&[&embed.split(' ').collect::<Vec<_>>()[..], &["-q", "-o", "unlimited"]].concat()).ok();
@@ -148,7 +150,8 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
         let (found_ids, found) = vectors(&format!("out-{megabytes}"));
         assert_eq!(found_ids, ids);
         let largest = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(largest < 1e-4, "{megabytes} MB: vectors differ by {largest}");
+        let allowed = if virnucpro::device::products::rows_are_independent() { 0.0 } else { 1e-4 };
+        assert!(largest <= allowed, "{megabytes} MB: vectors differ by {largest}");
     }
     assert!(short >= 1, "memory was never short");
 }

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 
 use super::{EncoderLane, Lane};
+use crate::device::products::rows_are_independent;
 use crate::device::{caught, set_threads};
 use crate::error::Result;
 use crate::model::Encoder;
@@ -14,7 +15,8 @@ use crate::pack::TokenBatch;
 
 /// So many lanes, at least one, in the memory of `name`: around `encoder`, and around others that share its weights.
 pub fn lanes<E: Encoder + Clone + 'static>(name: &str, encoder: E, count: usize) -> Vec<Box<dyn Lane>> {
-    let lane = |encoder| Box::new(EncoderLane::new(name, Box::new(OnOneThread(encoder)))) as Box<dyn Lane>;
+    let exact = rows_are_independent();
+    let lane = |encoder| Box::new(EncoderLane::new(name, Box::new(OnOneThread(encoder)), exact)) as Box<dyn Lane>;
     vec![encoder; count.max(1)].into_iter().map(lane).collect()
 }
 
@@ -50,7 +52,7 @@ mod tests {
         for (count, expected) in [(0, 1), (1, 1), (3, 3)] {
             let lanes = lanes("cpu f32", MockEncoder::new(5), count);
             assert_eq!(lanes.len(), expected);
-            assert!(lanes.iter().all(|lane| lane.name() == "cpu f32" && lane.is_exact() && lane.dim() == 5));
+            assert!(lanes.iter().all(|lane| lane.name() == "cpu f32" && lane.dim() == 5));
         }
     }
 }

@@ -13,13 +13,14 @@ use crate::runtime::picture::MemoryPicture;
 pub struct EncoderLane {
     name: String,
     encoder: Box<dyn Encoder>,
+    exact: bool,
     ready: VecDeque<Vec<f32>>,
 }
 
 impl EncoderLane {
-    /// A lane in the memory of `name`.
-    pub fn new(name: &str, encoder: Box<dyn Encoder>) -> Self {
-        Self { name: name.to_owned(), encoder, ready: VecDeque::new() }
+    /// A lane in the memory of `name`. `exact` says whether a vector is the same to the last bit whatever else is in its batch.
+    pub fn new(name: &str, encoder: Box<dyn Encoder>, exact: bool) -> Self {
+        Self { name: name.to_owned(), encoder, exact, ready: VecDeque::new() }
     }
 }
 
@@ -32,9 +33,8 @@ impl Lane for EncoderLane {
         self.encoder.dim()
     }
 
-    /// The prepared products and our own kernels compute rows independently (`docs/numerics.md`).
     fn is_exact(&self) -> bool {
-        true
+        self.exact
     }
 
     fn submit(&mut self, batch: &TokenBatch) -> Result<()> {
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn vectors_come_in_the_order_of_the_batches() {
-        let mut lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(3)));
+        let mut lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(3)), true);
         let batches = [TokenBatch::of([[1, 2]]), TokenBatch::of([[3], [4]])];
         batches.iter().for_each(|batch| lane.submit(batch).unwrap());
         for batch in &batches {

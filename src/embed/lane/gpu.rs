@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn two_gpus_short_of_memory_end_with_the_vectors_of_a_processor() {
-        let (expected, retries) = session(vec![Box::new(EncoderLane::new("cpu", Box::new(encoder())))]);
+        let (expected, retries) = session(vec![Box::new(EncoderLane::new("cpu", Box::new(encoder()), true))]);
         assert_eq!((expected.len(), retries), (200 * 320, 0));
         let gpus = [90, 250].map(|most| Box::new(lane(most, 5)) as Box<dyn Lane>);
         let (found, retries) = session(gpus.into());

@@ -261,7 +261,7 @@ fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     };
     let spec = bundle.spec();
     let dim = if *side == Side::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
-    let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)));
+    let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)), true);
     let mock = "no device (mock)".to_owned();
     Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, fitting: None, name: mock.clone(), computed: mock })
 }
