@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device::attention::Kernel;
 use crate::device::kernels as libtorch;
 use crate::error::{Error, Fault, Result};
-use crate::model::input::Placed;
+use crate::model::input::{Placed, filled};
 use crate::model::kernels;
 use crate::model::parameters::Parameter;
 
@@ -161,6 +161,10 @@ impl Attention {
             mixed.push(outcome.f_transpose(1, 2)?.f_reshape([sequences * length, -1])?); // [B, H, T, K] -> [B T, D]
             first += sequences * length;
         }
+        let filling = filled(batch.tokens()) as i64 - first;
+        if let (Some(one), 1..) = (mixed.first(), filling) {
+            mixed.push(Tensor::f_zeros([filling, one.size2()?.1], (one.f_kind()?, one.device()))?);
+        }
         Ok(Tensor::f_cat(&mixed, 0)?)
     }
 
@@ -198,7 +202,7 @@ mod tests {
     }
 
     fn random(tokens: usize, columns: i64) -> Tensor {
-        Tensor::randn([tokens as i64, columns], (Kind::Float, Device::Cpu)) * 1.5
+        Tensor::randn([filled(tokens) as i64, columns], (Kind::Float, Device::Cpu)) * 1.5
     }
 
     fn frequencies(head_width: i64) -> Tensor {
@@ -254,7 +258,9 @@ mod tests {
             let scores = q.matmul(&k.transpose(1, 2)) * scale;
             scores.softmax(-1, Kind::Float).matmul(&v).transpose(0, 1)
         });
-        Ok(Tensor::cat(&mixed.collect::<Vec<_>>(), 0))
+        // It leaves what is behind the last bound as it finds it.
+        let filling = q.narrow(0, 0, q.size()[0] - i64::from(*bounds.last().unwrap())).zeros_like();
+        Ok(Tensor::cat(&mixed.chain([filling]).collect::<Vec<_>>(), 0))
     }
 
     #[test]
@@ -319,8 +325,9 @@ mod tests {
         let [turn, own_turn] = [&all, &alone].map(|batch| Turn::new(&frequencies, batch, Kernel::Cpu).unwrap());
         let first = LENGTHS[..4].iter().sum::<usize>() as i64;
         let found = attention.forward(&qkv, &all, &Places::Turned(&turn)).unwrap().narrow(0, first, 47);
-        let own = qkv.narrow(0, first, 47).contiguous();
-        assert_eq!(found, attention.forward(&own, &alone, &Places::Turned(&own_turn)).unwrap());
+        let own = qkv.narrow(0, first, filled(47) as i64).contiguous();
+        let alone = attention.forward(&own, &alone, &Places::Turned(&own_turn)).unwrap();
+        assert_eq!(found, alone.narrow(0, 0, 47));
     }
 
     #[test]

@@ -166,7 +166,12 @@ impl Dnabert {
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, batch: &TokenBatch, observer: Observer<'_>) -> Result<Tensor> {
         let words = input::to_device(&self.words(batch)?, self.device)?;
-        self.forward(&Placed::of(batch, &words)?, observer)
+        let mut alone = |point, x: &Tensor| {
+            if let Ok(x) = input::tokens_alone(x, batch) {
+                observer(point, &x);
+            }
+        };
+        input::tokens_alone(&self.forward(&Placed::of(batch, &words)?, &mut alone)?, batch)
     }
 
     fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {

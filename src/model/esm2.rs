@@ -178,7 +178,12 @@ impl Esm2 {
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, batch: &TokenBatch, observer: Observer<'_>) -> Result<Tensor> {
         let words = input::to_device(&self.words(batch)?, self.device)?;
-        self.forward(&Placed::of(batch, &words)?, observer)
+        let mut alone = |point, x: &Tensor| {
+            if let Ok(x) = input::tokens_alone(x, batch) {
+                observer(point, &x);
+            }
+        };
+        input::tokens_alone(&self.forward(&Placed::of(batch, &words)?, &mut alone)?, batch)
     }
 
     fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {
@@ -220,7 +225,8 @@ impl Esm2 {
             let masked = ids.iter().filter(|&&id| id == mask).count();
             std::iter::repeat_n(1.0 - masked as f32 / ids.len() as f32, ids.len())
         });
-        let left = Tensor::f_from_slice(&left.collect::<Vec<f32>>())?.f_unsqueeze(1)?.f_to_device(self.device)?; // [N, 1]
+        let left: Vec<f32> = left.chain(std::iter::repeat(1.0)).take(input::filled(batch.tokens())).collect();
+        let left = Tensor::f_from_slice(&left)?.f_unsqueeze(1)?.f_to_device(self.device)?; // [N, 1]
         let masked = ids.f_eq(i64::from(mask))?.f_unsqueeze(1)?; // [N, 1]
         Ok(x.f_masked_fill(&masked, 0.0)?.f_div(&left)?)
     }

@@ -6,11 +6,20 @@ use crate::error::{Error, Fault, Result};
 use crate::model::TensorEncoder;
 use crate::pack::TokenBatch;
 
+/// Rows are filled up to a multiple of this many. Kernels are made for every number of rows, and kept: few numbers are quick, and
+/// take little memory. The products of a GPU, too, are faster for such numbers.
+const FILLED: usize = 16;
+
+/// Rows for so many tokens, N. What fills them up is computed and never read.
+pub(super) fn filled(tokens: usize) -> usize {
+    tokens.next_multiple_of(FILLED)
+}
+
 /// A batch, and its numbers on the device of a model.
 pub struct Placed<'a> {
     /// On the host.
     pub(super) batch: &'a TokenBatch,
-    /// i32 [N].
+    /// i32 [N]. Behind those of the batch, its first id fills the rows up.
     pub(super) ids: Tensor,
     /// Where each token stands in its sequence, i32 [N].
     pub(super) places: Tensor,
@@ -24,14 +33,9 @@ impl<'a> Placed<'a> {
     /// # Errors
     /// What libtorch refuses.
     pub fn of(batch: &'a TokenBatch, words: &Tensor) -> Result<Self> {
-        let (tokens, sequences) = (batch.tokens() as i64, batch.len() as i64);
+        let (rows, sequences) = (filled(batch.tokens()) as i64, batch.len() as i64);
         let part = |first, length| words.f_narrow(0, first, length);
-        Ok(Self {
-            batch,
-            ids: part(0, tokens)?,
-            places: part(tokens, tokens)?,
-            bounds: part(2 * tokens, sequences + 1)?,
-        })
+        Ok(Self { batch, ids: part(0, rows)?, places: part(rows, rows)?, bounds: part(2 * rows, sequences + 1)? })
     }
 
     /// Tokens of all sequences.
@@ -54,13 +58,15 @@ pub(super) fn words(batch: &TokenBatch, vocabulary: usize) -> Result<Vec<i32>> {
     if i32::try_from(batch.tokens()).is_err() {
         return Err(Error::new(Fault::TooLong, "a batch has more tokens than 32 bits can count"));
     }
-    let mut words = Vec::with_capacity(2 * batch.tokens() + batch.len() + 1);
+    let rows = filled(batch.tokens());
+    let mut words = Vec::with_capacity(2 * rows + batch.len() + 1);
     for &id in batch.ids() {
         match i32::try_from(id) {
             Ok(word) if (id as usize) < vocabulary => words.push(word),
             _ => return Err(unknown(id, vocabulary)),
         }
     }
+    words.resize(rows, words.first().copied().unwrap_or(0));
     let mut bounds = vec![0];
     for stretch in batch.groups() {
         let length = stretch.length as i32;
@@ -72,6 +78,7 @@ pub(super) fn words(batch: &TokenBatch, vocabulary: usize) -> Result<Vec<i32>> {
             bounds.push(bounds.last().unwrap_or(&0) + length);
         }
     }
+    words.resize(2 * rows, 0);
     words.append(&mut bounds);
     Ok(words)
 }
@@ -117,6 +124,11 @@ pub(super) fn means(x: &Tensor, batch: &TokenBatch, pooled: impl Fn(usize) -> (u
     Ok(Tensor::f_cat(&means, 0)?)
 }
 
+/// The rows of a batch's tokens, without what fills them up.
+pub(super) fn tokens_alone(x: &Tensor, batch: &TokenBatch) -> Result<Tensor> {
+    Ok(x.f_narrow(0, 0, batch.tokens() as i64)?)
+}
+
 /// The values of `tensor`, row-major, as f32.
 pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
@@ -133,13 +145,14 @@ mod tests {
     fn a_batch_goes_to_the_device_as_ids_places_and_bounds() {
         let batch = TokenBatch::of([vec![7, 8], vec![9, 5], vec![6, 4, 3]]);
         let words = words(&batch, 10).unwrap();
-        assert_eq!(words, [7, 8, 9, 5, 6, 4, 3, /* places */ 0, 1, 0, 1, 0, 1, 2, /* bounds */ 0, 2, 4, 7]);
+        let filled = |numbers: [i32; 7], with| numbers.into_iter().chain([with; 9]).collect::<Vec<_>>();
+        let (ids, places) = (filled([7, 8, 9, 5, 6, 4, 3], 7), filled([0, 1, 0, 1, 0, 1, 2], 0));
+        assert_eq!(words, [ids.clone(), places.clone(), vec![0, 2, 4, 7]].concat());
         let tensor = to_device(&words, Device::Cpu).unwrap();
         let placed = Placed::of(&batch, &tensor).unwrap();
         let numbers = |tensor: &Tensor| Vec::<i32>::try_from(tensor).unwrap();
-        assert_eq!(numbers(&placed.ids), words[..7]);
-        assert_eq!(numbers(&placed.places), words[7..14]);
-        assert_eq!(numbers(&placed.bounds), words[14..]);
+        assert_eq!((numbers(&placed.ids), numbers(&placed.places)), (ids, places));
+        assert_eq!(numbers(&placed.bounds), [0, 2, 4, 7]);
         assert_eq!(placed.longest(), 3);
     }
 

@@ -1,13 +1,14 @@
 //! Memory that the system refuses, as under `ulimit -v`: Rust would abort, this says so and ends the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, Result};
 use crate::units::Bytes;
 
 /// The system's allocator; out of memory ends the process with a message and an exit code of the contract.
@@ -46,6 +47,28 @@ pub fn work_in_batches(can_be_smaller: bool) {
 /// The limit on the address space of this process (`ulimit -v`), in bytes.
 pub fn address_space_limit() -> Option<u64> {
     getrlimit(Resource::As).current
+}
+
+/// Address space that must be left before a batch is computed. oneDNN asks for small pieces without looking whether it gets
+/// them: where none are left the process would end without a word.
+const SPARE: u64 = 32 << 20;
+
+/// Says so where the address space is limited and hardly any of it is left.
+///
+/// # Errors
+/// [`Fault::OutOfMemory`].
+pub fn check_address_space() -> Result<()> {
+    let Some(limit) = address_space_limit() else { return Ok(()) };
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = pages.split_whitespace().next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let left = limit.saturating_sub(pages * rustix::param::page_size() as u64);
+    if left >= SPARE {
+        return Ok(());
+    }
+    Err(Error::new(Fault::OutOfMemory, "the address space is used up")
+        .expected(format!("{} left of {}", Bytes(SPARE), Bytes(limit)))
+        .found(Bytes(left).to_string())
+        .advice("raise the limit (ulimit -v), or give a smaller --batch-tokens or fewer --threads"))
 }
 
 /// Gives memory that the allocator keeps for later back to the system.

@@ -12,6 +12,7 @@ use crate::device::{caught, set_threads};
 use crate::error::Result;
 use crate::model::Encoder;
 use crate::pack::TokenBatch;
+use crate::runtime::memory;
 
 /// So many lanes, at least one, in the memory of `name`: around `encoder`, and around others that share its weights.
 pub fn lanes<E: Encoder + Clone + 'static>(name: &str, encoder: E, count: usize) -> Vec<Box<dyn Lane>> {
@@ -38,6 +39,7 @@ impl<E: Encoder> Encoder for OnOneThread<E> {
 
     fn embed(&self, batch: &TokenBatch) -> Result<Vec<f32>> {
         one_thread();
+        memory::check_address_space()?;
         caught(|| self.0.embed(batch))
     }
 }

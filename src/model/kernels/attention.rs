@@ -11,6 +11,7 @@ use super::softmax::exponentials;
 use super::{Element, Kernel, LANES, on_widest_vectors, values, values_mut};
 use crate::error::{Error, Fault, Result};
 use crate::model::attention::{Attention, Places};
+use crate::model::input::filled;
 use crate::pack::TokenBatch;
 
 /// Values of scores that are computed at a time: 128 kB, of which the caches of all processors hold several.
@@ -33,7 +34,7 @@ fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, pla
     let tables = Tables::of(places)?;
     let inputs = values::<E>(qkv)?;
     let outputs = values_mut::<E>(&mut out)?;
-    if batch.tokens() as i64 != tokens || shape.head * attention.heads != width {
+    if filled(batch.tokens()) as i64 != tokens || shape.head * attention.heads != width {
         return Err(Error::new(Fault::Bug, "a batch and its queries do not fit together"));
     }
     thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
@@ -51,6 +52,7 @@ fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, pla
                 (inputs, outputs) = (rest, other);
             }
         }
+        outputs.fill(E::rounded(0.0));
     });
     Ok(out)
 }
