@@ -1,7 +1,7 @@
 //! One session embeds all files of a command: its threads start once, and nothing waits between two files.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::meter::{Count, Meter};
 use super::planner::Planner;
 use super::queue::{Queue, StopOnPanic};
 use super::reader::{self, Pieces};
-use super::recovery::{Surroundings, drive};
+use super::recovery::{Room, Surroundings, drive};
 use super::repeats::{self, Finder};
 use super::tokens::TokenWorkers;
 use super::writer::{Message, Sink, Writer, differ};
@@ -138,8 +138,8 @@ impl Session {
         let pieces = reader::start(input, size, open, Arc::clone(&self.meter))?;
         let lanes = self.lanes.len().max(1);
         let queue = Queue::new(self.batching.prefetch.max(1) * lanes, lanes);
-        let rooms: HashMap<String, RwLock<()>> =
-            self.lanes.iter().map(|lane| (lane.name().to_owned(), RwLock::new(()))).collect();
+        let rooms: HashMap<String, Room> =
+            self.lanes.iter().map(|lane| (lane.name().to_owned(), Room::default())).collect();
         let (to_writer, messages) = bounded(2 * lanes);
         let meter = Arc::clone(&self.meter);
         let writer = Writer::new(self.dim(), self.reach(), opened, &meter);
@@ -227,8 +227,8 @@ impl Session {
 /// What connects the threads.
 struct Wiring<'a, E> {
     queue: &'a Queue,
-    /// One for each memory: who is in it.
-    rooms: &'a HashMap<String, RwLock<()>>,
+    /// One for each memory.
+    rooms: &'a HashMap<String, Room>,
     to_writer: Sender<Message<E>>,
 }
 

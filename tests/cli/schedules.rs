@@ -221,14 +221,27 @@ fn a_sequence_that_does_not_fit_alone_is_named_with_the_memory() {
 }
 
 #[test]
-fn memory_that_is_eaten_elsewhere_is_worth_a_smaller_start() {
+fn memory_that_held_more_before_is_worth_a_smaller_start() {
     let files = Files(vec![vec![10; 40]]);
     let script = Script { limits: vec![(3, 5)], ..Script::default() };
     let error = fault_of(&files, &[script], 20);
     assert_eq!((error.fault(), error.fault().exit_code()), (Fault::OutOfMemory, 4));
-    for part in ["memory: ", "--attempt", "--batch-tokens", "--dtype"] {
+    for part in ["memory: ", "a batch of 20 tokens was computed before", "--attempt", "--batch-tokens", "--dtype"] {
         assert!(error.report("v").contains(part), "{part}: {}", error.report("v"));
     }
+}
+
+#[test]
+fn what_a_memory_held_before_is_known_to_all_its_lanes() {
+    // Nothing fits into one lane, which is slow to say so; by then the other one has computed batches of 20.
+    let files = Files(vec![vec![10; 40]]);
+    let slow =
+        Script { limits: vec![(0, 5)], latency: Duration::from_millis(50), tells_late: true, ..Script::default() };
+    let memory = MockMemory::default();
+    let lane = |script| Box::new(MockLane::new("mock", DIM, script, Arc::clone(&memory))) as Box<dyn Lane>;
+    let lanes = vec![lane(slow), lane(Script::default())];
+    let error = run(&files, lanes, Batching { dedup: false, ..batching(20) }).1.unwrap_err();
+    assert_eq!(error.fault(), Fault::OutOfMemory, "{}", error.report("v"));
 }
 
 #[test]
