@@ -218,7 +218,7 @@ impl Session {
         let retries = self.meter.count(Count::Retries);
         if retries > 0 {
             log::info!(
-                "batches that did not fit in memory and were halved: {retries}; --attempt 2 would start smaller"
+                "batches that did not fit in memory and were halved: {retries}; a smaller --batch-tokens avoids that"
             );
         }
     }

@@ -25,8 +25,10 @@ pub fn prepare(tell: impl Fn(&Error) -> String, clean_up: fn()) {
     let _ = CLEAN_UP.set(clean_up);
     spare_address_space();
     let limits = "raise the memory of this job (ulimit -v, the scheduler's limit)";
-    let smaller =
-        format!("run again with --attempt one higher or a smaller --batch-tokens, with fewer --threads, or {limits}");
+    let smaller = format!(
+        "give a smaller --batch-tokens, or leave it out and run again with --attempt one higher; or give fewer --threads, \
+         or {limits}"
+    );
     let refused = |fault| {
         let error = Error::new(fault, "the system does not give this process more memory");
         match address_space_limit() {

@@ -226,7 +226,14 @@ fn memory_that_held_more_before_is_worth_a_smaller_start() {
     let script = Script { limits: vec![(3, 5)], ..Script::default() };
     let error = fault_of(&files, &[script], 20);
     assert_eq!((error.fault(), error.fault().exit_code()), (Fault::OutOfMemory, 4));
-    for part in ["memory: ", "a batch of 20 tokens was computed before", "--attempt", "--batch-tokens", "--dtype"] {
+    for part in [
+        "memory: ",
+        "a batch of 20 tokens was computed before",
+        "or leave it out and",
+        "--attempt",
+        "--batch-tokens",
+        "--dtype",
+    ] {
         assert!(error.report("v").contains(part), "{part}: {}", error.report("v"));
     }
 }
@@ -309,7 +316,7 @@ fn an_input_that_gives_nothing_is_told_and_not_waited_for() {
     let mut written = Written::default();
     let error = session.embed(given.into_iter(), &mut written).unwrap_err();
     assert_eq!((error.fault(), error.fault().exit_code()), (Fault::Stalled, 1));
-    for part in ["0.3 s", "file 3", "--timeout"] {
+    for part in ["0.3 s, and everything else waits for it", "file 3", "--timeout"] {
         assert!(error.report("v").contains(part), "{part}: {}", error.report("v"));
     }
     assert_eq!(written.files, undisturbed(&files(3)).files);
