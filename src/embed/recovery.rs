@@ -20,7 +20,7 @@ use super::queue::Queue;
 use super::writer::differ;
 use crate::error::{Error, Fault, Result};
 use crate::pack::TokenBatch;
-use crate::runtime::{interrupt, memory};
+use crate::runtime::interrupt;
 
 /// What lanes share with each other and with the rest of the session.
 pub struct Surroundings<'a> {
@@ -50,7 +50,10 @@ pub fn drive(lane: &mut dyn Lane, around: Surroundings<'_>, batch_tokens: usize)
     match driver.work() {
         Ok(()) => {}
         Err(failure) if failure.error.fault() == Fault::DeviceLost => driver.leave(failure.error),
-        Err(failure) => driver.around.queue.stop(failure),
+        Err(failure) => {
+            driver.around.queue.stop(failure);
+            driver.drain();
+        }
     }
 }
 
@@ -103,7 +106,6 @@ impl Driver<'_> {
 
     fn submit(&mut self, job: Job) -> Result<(), Failure> {
         interrupt::check().map_err(Failure::of)?;
-        memory::work_in_batches(job.batch.len() > 1);
         let room = self.around.room;
         self.inside.get_or_insert_with(|| room.lock.read().unwrap_or_else(PoisonError::into_inner));
         match self.around.meter.time(Work::Compute, || self.lane.submit(&job.batch)) {
@@ -209,6 +211,13 @@ impl Driver<'_> {
 
     fn picture(&self) -> String {
         format!("memory: {}", self.lane.memory().unwrap_or_default())
+    }
+
+    /// Takes what is under way out of the lane: the next input must not get its vectors.
+    fn drain(&mut self) {
+        for _ in self.under_way.drain(..) {
+            let _ = self.lane.collect();
+        }
     }
 
     /// Gives everything back that has no vectors: another lane does it, if one is left.

@@ -133,6 +133,7 @@ impl Session {
         I: Iterator<Item = Result<Input<E>>> + Send + 'static,
         E: Send + 'static,
     {
+        let _in_batches = memory::InBatches::start();
         let (open, opened) = bounded(open_blocks(self.lanes.len()));
         let size = BlockSize::of(self.batching.batch_tokens);
         let pieces = reader::start(input, size, open, Arc::clone(&self.meter))?;
@@ -151,7 +152,6 @@ impl Session {
             let planned = started.ok().and_then(|threads| threads.join(&queue));
             (planned, written.ok())
         });
-        memory::work_in_batches(false);
         match (queue.into_failure(), outcome) {
             (Some(Failure { file: Some(file), error }), _) => Err(sink.explain(file, error)),
             (Some(Failure { file: None, error }), _) => Err(error),

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::alone;
 use virnucpro::embed::lane::Lane;
 use virnucpro::embed::lane::mock::{MockLane, MockMemory, Script};
 use virnucpro::embed::{Batching, Count, Input, Sequence, Session, Sink};
@@ -14,6 +15,7 @@ use virnucpro::error::{Error, Fault, Result};
 use virnucpro::model::Encoder;
 use virnucpro::model::mock::MockEncoder;
 use virnucpro::pack::TokenBatch;
+use virnucpro::runtime::memory;
 use virnucpro::store::{ProteinDigest, VectorBlock};
 use virnucpro::tokenize::{EsmTokenizer, Tokenize};
 use virnucpro::units::Tokens;
@@ -305,6 +307,37 @@ fn a_failing_input_or_sink_stops_everybody() {
     let mut written = Written::default();
     session.embed(files(9).input().into_iter(), &mut written).unwrap();
     assert_eq!(written, undisturbed(&files(9)));
+}
+
+#[test]
+fn batches_under_way_at_a_failure_do_not_reach_the_next_input() {
+    let script = Script { depth: 3, latency: Duration::from_micros(50), ..Script::default() };
+    let fails = Script { fails_at: Some((4, Fault::Torch)), ..script.clone() };
+    for fails in [fails, Script { loses_at: Some(4), ..script }] {
+        let mut session = Session::new(Box::new(EsmTokenizer), lanes(&[fails]), batching(20));
+        session.embed(files(9).input().into_iter(), &mut Written::default()).unwrap_err();
+        let mut written = Written::default();
+        session.embed(files(6).input().into_iter(), &mut written).unwrap();
+        assert_eq!(written, undisturbed(&files(6)));
+    }
+}
+
+#[test]
+fn smaller_batches_can_help_as_long_as_a_session_lasts() {
+    alone("schedules::smaller_batches_can_help_as_long_as_a_session_lasts", || {
+        assert!(!memory::can_be_smaller());
+        let mut session = Session::new(Box::new(EsmTokenizer), lanes(&[Script::default()]), batching(20));
+        let mut seen = Vec::new();
+        let mut see = |_: VectorBlock| {
+            seen.push(memory::can_be_smaller());
+            Ok(())
+        };
+        session.embed(Files(vec![vec![10; 4], vec![30]]).input().into_iter(), &mut see).unwrap();
+        assert_eq!(seen, [true, true]);
+        let failed = Err(Error::new(Fault::InputCharacter, "planted"));
+        session.embed([failed].into_iter(), &mut Written::default()).unwrap_err();
+        assert!(!memory::can_be_smaller());
+    });
 }
 
 #[test]
