@@ -43,10 +43,14 @@ pub struct Room {
     largest: AtomicUsize,
 }
 
+/// How often a lane warns that memory ran out; then it is no news.
+const WARNINGS: u32 = 3;
+
 /// Drives a lane to the end of the input, or until it cannot go on.
 pub fn drive(lane: &mut dyn Lane, around: Surroundings<'_>, batch_tokens: usize) {
     let budget = Budget::of(batch_tokens);
-    let mut driver = Driver { lane, budget, pieces: VecDeque::new(), under_way: VecDeque::new(), inside: None, around };
+    let mut driver =
+        Driver { lane, budget, pieces: VecDeque::new(), under_way: VecDeque::new(), lowered: 0, inside: None, around };
     match driver.work() {
         Ok(()) => {}
         Err(failure) if failure.error.fault() == Fault::DeviceLost => driver.leave(failure.error),
@@ -65,6 +69,8 @@ struct Driver<'a> {
     pieces: VecDeque<Job>,
     /// Submitted and not collected, the oldest first.
     under_way: VecDeque<Job>,
+    /// How often memory ran out.
+    lowered: u32,
     /// Held while anything is under way.
     inside: Option<RwLockReadGuard<'a, ()>>,
 }
@@ -182,7 +188,9 @@ impl Driver<'_> {
 
     fn lower(&mut self, failed: usize) {
         self.budget.lower(failed);
-        log::warn!(
+        self.lowered += 1;
+        log::log!(
+            if self.lowered <= WARNINGS { log::Level::Warn } else { log::Level::Debug },
             "{}: not enough memory for a batch of {failed} tokens; going on with at most {} ({})",
             self.lane.name(),
             self.budget.tokens(),
