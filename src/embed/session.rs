@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::block::{BlockSize, Failure, Input, Job};
 use super::lane::Lane;
-use super::meter::{Count, Meter};
+use super::meter::{Count, Meter, Work};
 use super::planner::Planner;
 use super::queue::{Queue, StopOnPanic};
 use super::reader::{self, Pieces};
@@ -178,7 +178,8 @@ impl Session {
                 let _watch = StopOnPanic(queue);
                 let deliver = |job: Job, values| {
                     let rows = job.batch.rows().to_vec();
-                    let _ = to_writer.send(Message::Vectors { block: job.block, rows, values }); // it may have stopped
+                    let message = Message::Vectors { block: job.block, rows, values };
+                    let _ = meter.time(Work::Behind, || to_writer.send(message)); // it may have stopped
                 };
                 drive(lane.as_mut(), Surroundings { queue, room, meter, deliver: &deliver }, budget.0);
             };
