@@ -35,7 +35,7 @@ def _told(encoder):
 
     def waiting(each):
         threads = each["threads"]
-        return threads["starved_s"] / (threads["starved_s"] + threads["compute_s"])
+        return threads["starved_s"] / (threads["starved_s"] + threads["compute_s"] + threads["behind_s"])
 
     return (
         f"{encoder['place']}, {encoder['batch_tokens']} tokens per batch, sequences of {encoder['tokens']} tokens: "

@@ -167,7 +167,7 @@ pub struct ComputeOptions {
     /// Tokens per batch, as 4096 or 16k; auto: 1024 on a CPU; on a GPU as many as fit beside the model
     #[arg(long, value_name = "TOKENS", default_value = "auto", env = "VIRNUCPRO_BATCH_TOKENS")]
     batch_tokens: Auto<Tokens>,
-    /// Nth try of this task: an automatic batch is divided by 2^(N-1)
+    /// Nth try of this task: an automatic batch is divided by 2^(N-1); --batch-tokens overrides it
     #[arg(long, value_name = "N", default_value = "1", env = "VIRNUCPRO_ATTEMPT", value_parser = attempt)]
     attempt: u32,
     /// Batches kept ready per device

@@ -46,10 +46,12 @@ fn in_words(all: &[Measured]) -> String {
         line("arithmetic", " GFLOP/s", &|round| Some(measured.rate(round)? / 1e9));
         line("bare products", " GFLOP/s", &|round| Some(round.bare? / 1e9));
         line("share of them", " %", &|round| Some(100.0 * measured.share(round)?));
-        line("lanes waiting for batches", " % of their time", &|round| {
-            let [starved, compute] = [Work::Starved, Work::Compute].map(|kind| round.spent(kind));
-            Some(100.0 * starved / (starved + compute))
-        });
+        let of_lanes = |round: &Round, kind| {
+            let all: f64 = [Work::Starved, Work::Compute, Work::Behind].map(|kind| round.spent(kind)).iter().sum();
+            Some(100.0 * round.spent(kind) / all)
+        };
+        line("lanes waiting for batches", " % of their time", &|round| of_lanes(round, Work::Starved));
+        line("lanes waiting to write", " % of their time", &|round| of_lanes(round, Work::Behind));
         line("tokenise and plan", " M tokens/s", &|round| Some(round.tokens as f64 / round.spent(Work::Plan) / 1e6));
         line("write", " MB/s", &|round| Some(bytes(measured, round) / round.spent(Work::Write) / 1e6));
         line("copied", " % of the sequences", &|round| Some(100.0 * round.copies as f64 / round.sequences as f64));
@@ -85,7 +87,7 @@ fn short(value: f64) -> String {
 }
 
 fn in_json(all: &[Measured]) -> String {
-    let names = ["read_s", "plan_s", "blocked_s", "starved_s", "compute_s", "write_s"];
+    let names = ["read_s", "plan_s", "blocked_s", "starved_s", "compute_s", "behind_s", "write_s"];
     let round = |measured: &Measured, round: &Round| {
         let spent = names.iter().zip(Work::ALL).map(|(name, kind)| ((*name).to_owned(), json!(round.spent(kind))));
         json!({
@@ -136,7 +138,7 @@ mod tests {
             seconds,
             sequences: 100,
             tokens: 16_800,
-            spent: [0.1, 0.2, 0.3, 0.1, 1.9, 0.01],
+            spent: [0.1, 0.2, 0.3, 0.1, 1.8, 0.1, 0.01],
             bare: Some(bare),
             ..Round::default()
         };

@@ -63,7 +63,7 @@ pub struct Round {
     /// Batches that were halved after memory ran out.
     pub retries: u64,
     /// Seconds of the threads of each kind, in the order of [`Work::ALL`].
-    pub spent: [f64; 6],
+    pub spent: [f64; Work::ALL.len()],
     /// Floating-point operations per second of the bare products.
     pub bare: Option<f64>,
 }
@@ -153,7 +153,7 @@ fn once(session: &mut Session, sequences: Vec<Sequence>) -> Result<Round> {
 /// The counters of a session at one moment.
 struct Counters {
     counts: [u64; 4],
-    spent: [f64; 6],
+    spent: [f64; Work::ALL.len()],
 }
 
 impl Counters {
@@ -166,7 +166,7 @@ impl Counters {
 
     fn since(&self, before: &Self, seconds: f64) -> Round {
         let [sequences, copies, tokens, retries] = [0, 1, 2, 3].map(|i| self.counts[i] - before.counts[i]);
-        let spent = [0, 1, 2, 3, 4, 5].map(|i| self.spent[i] - before.spent[i]);
+        let spent = std::array::from_fn(|i| self.spent[i] - before.spent[i]);
         Round { seconds, sequences, copies, tokens, retries, spent, bare: None }
     }
 }

@@ -19,13 +19,16 @@ pub enum Work {
     Starved,
     /// A lane computes, or waits for its device to.
     Compute,
+    /// A lane waits for the writer.
+    Behind,
     /// The writer writes.
     Write,
 }
 
 impl Work {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 6] = [Self::Read, Self::Plan, Self::Blocked, Self::Starved, Self::Compute, Self::Write];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Plan, Self::Blocked, Self::Starved, Self::Compute, Self::Behind, Self::Write];
 }
 
 /// What is counted.
@@ -47,7 +50,7 @@ pub enum Count {
 #[derive(Debug, Default)]
 pub struct Meter {
     counts: [AtomicU64; 5],
-    nanoseconds: [AtomicU64; 6],
+    nanoseconds: [AtomicU64; 7],
 }
 
 impl Meter {
@@ -77,8 +80,10 @@ impl Meter {
 
     /// The share of the lanes' time in which they waited for batches; none before they began.
     pub fn starved(&self) -> Option<f64> {
-        let [waited, computed] = [Work::Starved, Work::Compute].map(|kind| self.spent(kind).as_secs_f64());
-        (waited + computed > 0.0).then(|| waited / (waited + computed))
+        let kinds = [Work::Starved, Work::Compute, Work::Behind];
+        let [waited, computed, behind] = kinds.map(|kind| self.spent(kind).as_secs_f64());
+        let all = waited + computed + behind;
+        (all > 0.0).then(|| waited / all)
     }
 }
 
@@ -87,13 +92,14 @@ impl fmt::Display for Meter {
         let counts = [(Count::Sequences, "sequence"), (Count::Tokens, "token")];
         let [sequences, tokens] = counts.map(|(count, noun)| counted(self.count(count), noun));
         write!(f, "{sequences}, {tokens}, batches: {}", self.count(Count::Batches))?;
-        let [read, plan, blocked, starved, compute, write] = Work::ALL.map(|kind| self.spent(kind).as_secs_f64());
+        let [read, plan, blocked, starved, compute, behind, write] =
+            Work::ALL.map(|kind| self.spent(kind).as_secs_f64());
         write!(f, "; reading {read:.2} s, tokenising and planning {plan:.2} s and {blocked:.2} s blocked, ")?;
         write!(f, "lanes computing {compute:.2} s and waiting {starved:.2} s")?;
         if let Some(share) = self.starved() {
             write!(f, " ({:.1} %)", 100.0 * share)?;
         }
-        write!(f, ", writing {write:.2} s")
+        write!(f, " and {behind:.2} s for the writer, writing {write:.2} s")
     }
 }
 
@@ -114,7 +120,9 @@ mod tests {
         assert_eq!((slept, meter.count(Count::Sequences), meter.count(Count::Tokens)), (7, 3, 0));
         assert!(meter.spent(Work::Compute) >= Duration::from_millis(2) && meter.spent(Work::Read).is_zero());
         assert_eq!(meter.starved(), Some(0.0));
-        for part in ["3 sequences, 0 tokens, batches: 0", "lanes computing 0.0", "waiting 0.00 s (0.0 %)"] {
+        for part in
+            ["3 sequences, 0 tokens, batches: 0", "lanes computing 0.0", "waiting 0.00 s (0.0 %) and 0.00 s for the"]
+        {
             assert!(meter.to_string().contains(part), "{meter}");
         }
     }

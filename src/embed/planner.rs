@@ -139,7 +139,7 @@ fn rows(sequences: Vec<Tokenised>, copies: Vec<Copied>, place: Place) -> Block {
 
 fn stalled(limit: Duration) -> Error {
     let seconds = limit.as_secs_f64();
-    Error::new(Fault::Stalled, format!("the input gave no sequence for {seconds} s, and all that came before is done"))
+    Error::new(Fault::Stalled, format!("the input gave no sequence for {seconds} s, and everything else waits for it"))
         .expected(format!("a sequence within {seconds} s, or the end of the input"))
         .advice("check what writes to it; --timeout SECONDS waits longer, --timeout 0 for ever")
 }

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::block::{Failure, Job};
@@ -19,29 +20,44 @@ use super::queue::Queue;
 use super::writer::differ;
 use crate::error::{Error, Fault, Result};
 use crate::pack::TokenBatch;
-use crate::runtime::{interrupt, memory};
+use crate::runtime::interrupt;
 
 /// What lanes share with each other and with the rest of the session.
 pub struct Surroundings<'a> {
     /// Where batches come from.
     pub queue: &'a Queue,
-    /// Read by lanes of one memory while they compute, written by one that must be alone in it.
-    pub room: &'a RwLock<()>,
+    /// The memory that the lane computes in.
+    pub room: &'a Room,
     /// Counters.
     pub meter: &'a Meter,
     /// Where vectors go.
     pub deliver: &'a dyn Fn(Job, Vec<f32>),
 }
 
+/// A memory that lanes share.
+#[derive(Default)]
+pub struct Room {
+    /// Read by lanes while they compute, written by one that must be alone.
+    lock: RwLock<()>,
+    /// Tokens of the largest batch that any of its lanes computed.
+    largest: AtomicUsize,
+}
+
+/// How often a lane warns that memory ran out; then it is no news.
+const WARNINGS: u32 = 3;
+
 /// Drives a lane to the end of the input, or until it cannot go on.
 pub fn drive(lane: &mut dyn Lane, around: Surroundings<'_>, batch_tokens: usize) {
     let budget = Budget::of(batch_tokens);
     let mut driver =
-        Driver { lane, budget, pieces: VecDeque::new(), under_way: VecDeque::new(), largest: 0, inside: None, around };
+        Driver { lane, budget, pieces: VecDeque::new(), under_way: VecDeque::new(), lowered: 0, inside: None, around };
     match driver.work() {
         Ok(()) => {}
         Err(failure) if failure.error.fault() == Fault::DeviceLost => driver.leave(failure.error),
-        Err(failure) => driver.around.queue.stop(failure),
+        Err(failure) => {
+            driver.around.queue.stop(failure);
+            driver.drain();
+        }
     }
 }
 
@@ -53,8 +69,8 @@ struct Driver<'a> {
     pieces: VecDeque<Job>,
     /// Submitted and not collected, the oldest first.
     under_way: VecDeque<Job>,
-    /// Tokens of the largest batch that went well.
-    largest: usize,
+    /// How often memory ran out.
+    lowered: u32,
     /// Held while anything is under way.
     inside: Option<RwLockReadGuard<'a, ()>>,
 }
@@ -96,9 +112,8 @@ impl Driver<'_> {
 
     fn submit(&mut self, job: Job) -> Result<(), Failure> {
         interrupt::check().map_err(Failure::of)?;
-        memory::work_in_batches(job.batch.len() > 1);
         let room = self.around.room;
-        self.inside.get_or_insert_with(|| room.read().unwrap_or_else(PoisonError::into_inner));
+        self.inside.get_or_insert_with(|| room.lock.read().unwrap_or_else(PoisonError::into_inner));
         match self.around.meter.time(Work::Compute, || self.lane.submit(&job.batch)) {
             Ok(()) => self.under_way.push_back(job),
             Err(error) => return self.failed(job, error),
@@ -121,7 +136,7 @@ impl Driver<'_> {
             let error = differ(sequences as u64, (values.len() / dim.max(1)) as u64);
             return Err(Failure::with(job.block.file, error));
         }
-        self.largest = self.largest.max(tokens);
+        self.around.room.largest.fetch_max(tokens, Ordering::Relaxed);
         self.budget.went_well();
         for (count, number) in [(Count::Sequences, sequences), (Count::Tokens, tokens), (Count::Batches, 1)] {
             self.around.meter.add(count, number as u64);
@@ -173,7 +188,9 @@ impl Driver<'_> {
 
     fn lower(&mut self, failed: usize) {
         self.budget.lower(failed);
-        log::warn!(
+        self.lowered += 1;
+        log::log!(
+            if self.lowered <= WARNINGS { log::Level::Warn } else { log::Level::Debug },
             "{}: not enough memory for a batch of {failed} tokens; going on with at most {} ({})",
             self.lane.name(),
             self.budget.tokens(),
@@ -185,15 +202,15 @@ impl Driver<'_> {
     fn alone(&mut self, job: Job, first: &Error) -> Result<(), Failure> {
         log::debug!("{}: {} is tried alone after: {first}", self.lane.name(), job.first_id());
         let room = self.around.room;
-        let only_one = room.write().unwrap_or_else(PoisonError::into_inner);
+        let only_one = room.lock.write().unwrap_or_else(PoisonError::into_inner);
         self.lane.clear_cache();
         let outcome = self.lane.submit(&job.batch).and_then(|()| self.lane.collect());
         drop(only_one);
         match outcome {
             Ok(values) => self.deliver(job, values),
             Err(error) if error.fault() == Fault::OutOfMemory => {
-                let (file, picture) = (job.block.file, self.picture());
-                let error = does_not_fit(&job.batch, self.largest, error).record(job.first_id()).found(picture);
+                let (file, picture, largest) = (job.block.file, self.picture(), room.largest.load(Ordering::Relaxed));
+                let error = does_not_fit(&job.batch, largest, error).record(job.first_id()).found(picture);
                 Err(Failure::with(file, error))
             }
             Err(error) => self.failed(job, error),
@@ -202,6 +219,13 @@ impl Driver<'_> {
 
     fn picture(&self) -> String {
         format!("memory: {}", self.lane.memory().unwrap_or_default())
+    }
+
+    /// Takes what is under way out of the lane: the next input must not get its vectors.
+    fn drain(&mut self) {
+        for _ in self.under_way.drain(..) {
+            let _ = self.lane.collect();
+        }
     }
 
     /// Gives everything back that has no vectors: another lane does it, if one is left.
@@ -226,15 +250,19 @@ impl Driver<'_> {
 /// Tokens of a sequence that is longer than any frame of a window.
 const LONG_TOKENS: usize = 4096;
 
-/// Why a single sequence has no vector: memory is eaten elsewhere, or there is too little of it, or the sequence is long.
+/// Why a single sequence has no vector: there is less memory than before, or too little of it, or the sequence is long.
+/// `largest` is what this memory has held.
 fn does_not_fit(batch: &TokenBatch, largest: usize, cause: Error) -> Error {
     let tokens = batch.tokens();
     let (fault, message, advice) = if largest >= tokens {
         (
             Fault::OutOfMemory,
-            format!("memory ran out for a single sequence of {tokens} tokens, where {largest} fitted before"),
-            "something else takes memory: run again with --attempt one higher, a smaller --batch-tokens, fewer --threads \
-             or, on a GPU, --dtype f16",
+            format!(
+                "there is not enough memory for a single sequence of {tokens} tokens, though a batch of {largest} tokens was \
+                 computed before in this memory"
+            ),
+            "give a smaller --batch-tokens, or leave it out and run again with --attempt one higher; fewer --threads or, on \
+             a GPU, --dtype f16 take less memory too",
         )
     } else if tokens < LONG_TOKENS {
         (

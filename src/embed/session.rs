@@ -1,7 +1,7 @@
 //! One session embeds all files of a command: its threads start once, and nothing waits between two files.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::block::{BlockSize, Failure, Input, Job};
 use super::lane::Lane;
-use super::meter::{Count, Meter};
+use super::meter::{Count, Meter, Work};
 use super::planner::Planner;
 use super::queue::{Queue, StopOnPanic};
 use super::reader::{self, Pieces};
-use super::recovery::{Surroundings, drive};
+use super::recovery::{Room, Surroundings, drive};
 use super::repeats::{self, Finder};
 use super::tokens::TokenWorkers;
 use super::writer::{Message, Sink, Writer, differ};
@@ -133,13 +133,14 @@ impl Session {
         I: Iterator<Item = Result<Input<E>>> + Send + 'static,
         E: Send + 'static,
     {
+        let _in_batches = memory::InBatches::start();
         let (open, opened) = bounded(open_blocks(self.lanes.len()));
         let size = BlockSize::of(self.batching.batch_tokens);
         let pieces = reader::start(input, size, open, Arc::clone(&self.meter))?;
         let lanes = self.lanes.len().max(1);
         let queue = Queue::new(self.batching.prefetch.max(1) * lanes, lanes);
-        let rooms: HashMap<String, RwLock<()>> =
-            self.lanes.iter().map(|lane| (lane.name().to_owned(), RwLock::new(()))).collect();
+        let rooms: HashMap<String, Room> =
+            self.lanes.iter().map(|lane| (lane.name().to_owned(), Room::default())).collect();
         let (to_writer, messages) = bounded(2 * lanes);
         let meter = Arc::clone(&self.meter);
         let writer = Writer::new(self.dim(), self.reach(), opened, &meter);
@@ -151,7 +152,6 @@ impl Session {
             let planned = started.ok().and_then(|threads| threads.join(&queue));
             (planned, written.ok())
         });
-        memory::work_in_batches(false);
         match (queue.into_failure(), outcome) {
             (Some(Failure { file: Some(file), error }), _) => Err(sink.explain(file, error)),
             (Some(Failure { file: None, error }), _) => Err(error),
@@ -178,7 +178,8 @@ impl Session {
                 let _watch = StopOnPanic(queue);
                 let deliver = |job: Job, values| {
                     let rows = job.batch.rows().to_vec();
-                    let _ = to_writer.send(Message::Vectors { block: job.block, rows, values }); // it may have stopped
+                    let message = Message::Vectors { block: job.block, rows, values };
+                    let _ = meter.time(Work::Behind, || to_writer.send(message)); // it may have stopped
                 };
                 drive(lane.as_mut(), Surroundings { queue, room, meter, deliver: &deliver }, budget.0);
             };
@@ -218,7 +219,7 @@ impl Session {
         let retries = self.meter.count(Count::Retries);
         if retries > 0 {
             log::info!(
-                "batches that did not fit in memory and were halved: {retries}; --attempt 2 would start smaller"
+                "batches that did not fit in memory and were halved: {retries}; a smaller --batch-tokens avoids that"
             );
         }
     }
@@ -227,8 +228,8 @@ impl Session {
 /// What connects the threads.
 struct Wiring<'a, E> {
     queue: &'a Queue,
-    /// One for each memory: who is in it.
-    rooms: &'a HashMap<String, RwLock<()>>,
+    /// One for each memory.
+    rooms: &'a HashMap<String, Room>,
     to_writer: Sender<Message<E>>,
 }
 

@@ -146,7 +146,7 @@ impl<'a, E> Writer<'a, E> {
                     self.meter.add(Count::Sequences, copies);
                     sink.embedded(copies);
                     self.written += rows;
-                    // Every batch of the block has been dropped: nothing is copied.
+                    // Moved, unless the planner still holds the block; then it is cloned.
                     let Block { ids, proteins, .. } = Arc::unwrap_or_clone(open.block);
                     let vectors = VectorBlock { ids, values: open.values, proteins };
                     self.meter.time(Work::Write, || sink.rows(vectors))?;

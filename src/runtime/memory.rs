@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::io::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -16,7 +16,8 @@ pub struct Reporting;
 
 /// What is said, made while there is memory: where nothing can be made smaller, and where batches can.
 static REPORTS: OnceLock<[(String, u8); 2]> = OnceLock::new();
-static IN_BATCHES: AtomicBool = AtomicBool::new(false);
+/// Sessions under way that compute in batches.
+static IN_BATCHES: AtomicUsize = AtomicUsize::new(0);
 
 /// What is removed before the process ends.
 static CLEAN_UP: OnceLock<fn()> = OnceLock::new();
@@ -26,8 +27,10 @@ pub fn prepare(tell: impl Fn(&Error) -> String, clean_up: fn()) {
     let _ = CLEAN_UP.set(clean_up);
     spare_address_space();
     let limits = "raise the memory of this job (ulimit -v, the scheduler's limit)";
-    let smaller =
-        format!("run again with --attempt one higher or a smaller --batch-tokens, with fewer --threads, or {limits}");
+    let smaller = format!(
+        "give a smaller --batch-tokens, or leave it out and run again with --attempt one higher; or give fewer --threads, \
+         or {limits}"
+    );
     let refused = |fault| {
         let error = Error::new(fault, "the system does not give this process more memory");
         match address_space_limit() {
@@ -39,9 +42,26 @@ pub fn prepare(tell: impl Fn(&Error) -> String, clean_up: fn()) {
     let _ = REPORTS.set(reports.map(|error| (tell(&error) + "\n", error.fault().exit_code())));
 }
 
-/// Says whether smaller batches can help from here on.
-pub fn work_in_batches(can_be_smaller: bool) {
-    IN_BATCHES.store(can_be_smaller, Ordering::Relaxed);
+/// While it lives, a lack of memory is told as one that smaller batches can mend.
+pub struct InBatches(());
+
+impl InBatches {
+    /// From here on.
+    pub fn start() -> Self {
+        IN_BATCHES.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for InBatches {
+    fn drop(&mut self) {
+        IN_BATCHES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether smaller batches can help where memory runs out now.
+pub fn can_be_smaller() -> bool {
+    IN_BATCHES.load(Ordering::Relaxed) > 0
 }
 
 /// The limit on the address space of this process (`ulimit -v`), in bytes.
@@ -112,7 +132,7 @@ pub fn large_pieces() {
 fn exhausted() -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
     let reports = REPORTS.get();
-    let report = reports.map(|reports| &reports[usize::from(IN_BATCHES.load(Ordering::Relaxed))]);
+    let report = reports.map(|reports| &reports[usize::from(can_be_smaller())]);
     // The first thread that gets here; what it does could get here again.
     if !ENDING.swap(true, Ordering::Relaxed) {
         if let Some(clean_up) = CLEAN_UP.get() {

@@ -9,8 +9,14 @@ fn both_encoders_of_a_bundle_are_told_in_words_and_in_json() {
     let sandbox = Sandbox::new();
     let run = |more: &[&str]| sandbox.run(&[&["bench", "--model", &mock()][..], &SHORT, more].concat()).ok().stdout;
     let words = run(&[]);
-    for part in ["sequences of 100 tokens", "sequences of 168 tokens", "tokens per second", "lanes waiting", "memory:"]
-    {
+    for part in [
+        "sequences of 100 tokens",
+        "sequences of 168 tokens",
+        "tokens per second",
+        "lanes waiting for batches",
+        "lanes waiting to write",
+        "memory:",
+    ] {
         assert!(words.contains(part), "{part}: {words}");
     }
     let json: serde_json::Value = serde_json::from_str(&run(&["--json", "--tokens", "50"])).unwrap();
@@ -20,7 +26,7 @@ fn both_encoders_of_a_bundle_are_told_in_words_and_in_json() {
     for encoder in encoders {
         assert_eq!((&encoder["tokens"], encoder["rounds"].as_array().unwrap().len()), (&50.into(), 2));
         let round = &encoder["rounds"][0];
-        assert!(round["tokens_per_s"].as_f64().unwrap() > 0.0 && round["threads"]["plan_s"].is_number(), "{round}");
+        assert!(round["tokens_per_s"].as_f64().unwrap() > 0.0 && round["threads"]["behind_s"].is_number(), "{round}");
         assert!(round["bare_flops"].is_null(), "a mock has no matrix products");
     }
 }

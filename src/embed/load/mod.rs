@@ -24,7 +24,7 @@ use crate::model::mock::{MockEncoder, MockHead};
 use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::runtime::machine::Derived;
 use crate::runtime::picture::MemoryPicture;
-use crate::runtime::{interrupt, machine, memory};
+use crate::runtime::{interrupt, machine};
 use crate::store::ModelStamp;
 use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Auto, Precision, Tokens};
@@ -139,7 +139,6 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     let attention = attention(model, compute)?;
     log::debug!("attention: {attention}");
     let devices = devices(model, compute)?;
-    memory::work_in_batches(true);
     let gpus = if devices.on_gpu { devices.lanes.len() } else { 0 };
     if let Some(fitting) = &devices.fitting {
         log::debug!("an automatic batch: {fitting} tokens");
