@@ -42,53 +42,62 @@ class Mistake:
 RECOMPUTED = """let own = parameters.in_f32().get("inv_freq")?;
         let count = own.numel();
         let values: Vec<f32> = (0..count).map(|i| 10000f32.powf(-(i as f32) / count as f32)).collect();
-        Ok(Self { inv_freq: Tensor::f_from_slice(&values)?.f_to_device(own.device())?.into() })"""
+        Ok(Self(tch::Tensor::f_from_slice(&values)?.into()))"""
+INTERLEAVED = """let half = cos.len();
+    let values: Vec<f32> = head.to_vec();
+    for i in 0..half {
+        let (a, b) = (values[2 * i], values[2 * i + 1]);
+        (head[2 * i], head[2 * i + 1]) = (a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]);
+    }
+    return;
+    #[allow(unreachable_code)]
+    let (first, second) = head.split_at_mut(cos.len());"""
+KERNEL = "src/model/kernels/attention.rs"
+TANH = ("std::optional<std::string_view>(\"none\")", "std::optional<std::string_view>(\"tanh\")")
 
 MISTAKES = [
-    Mistake("tanh GELU in ESM-2", "src/model/nn.rs", [('f_gelu("none")', 'f_gelu("tanh")')], ESM),
-    Mistake("tanh GELU in DNABERT-S", "src/model/nn.rs", [('f_gelu("none")', 'f_gelu("tanh")')], DNABERT),
+    Mistake("tanh GELU in ESM-2", "src/device/shim/products.cpp", [TANH], ESM),
+    Mistake("tanh GELU in DNABERT-S", "src/device/shim/products.cpp", [TANH], DNABERT),
     Mistake("LayerNorm eps 1e-12 in ESM-2", "src/model/esm2.rs", [("config.layer_norm_eps", "1e-12")], ESM),
     Mistake("LayerNorm eps 1e-5 in DNABERT-S", "src/model/dnabert.rs", [("config.layer_norm_eps", "1e-5")], DNABERT),
     Mistake(
         "rotary frequencies recomputed",
         "src/model/esm2.rs",
-        [('Ok(Self { inv_freq: parameters.in_f32().get("inv_freq")? })', RECOMPUTED)],
+        [('Ok(Self(parameters.in_f32().get("inv_freq")?))', RECOMPUTED)],
         ESM,
     ),
     Mistake(
-        "rotary turn interleaved",
+        "rotary turn interleaved", KERNEL, [("let (first, second) = head.split_at_mut(cos.len());", INTERLEAVED)], ESM
+    ),
+    Mistake("queries not scaled", KERNEL, [("read(q, query, self.shape.scale)", "read(q, query, 1.0)")], ESM),
+    Mistake("keys of a wrong place turned", KERNEL, [("place * (k / 2)..(place", "0..k / 2; let _ = (place")], ESM),
+    Mistake("0.88 left out", "src/model/esm2.rs", [("x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?", "x")], ESM),
+    Mistake("<mask> not accounted for", "src/model/esm2.rs", [("!batch.ids().contains(&mask)", "true")], ESM),
+    Mistake(
+        "final LayerNorm left out",
         "src/model/esm2.rs",
-        [
-            ("Tensor::f_cat(&[&angles, &angles], -1)?", "angles.f_repeat_interleave_self_int(2, -1, None)?"),
-            ("x.f_chunk(2, -1)?", "[x.f_slice(-1, 0, None, 2)?, x.f_slice(-1, 1, None, 2)?]"),
-            (
-                "Tensor::f_cat(&[&second.f_neg()?, first], -1)?",
-                "Tensor::f_stack(&[&second.f_neg()?, first], -1)?.f_flatten(-2, -1)?",
-            ),
-        ],
+        [("        Ok(normed)\n", "        let _ = normed;\n        Ok(x)\n")],
         ESM,
     ),
-    Mistake("queries not scaled", "src/model/esm2.rs", [(".f_mul_scalar(self.scale)?", "")], ESM),
-    Mistake("0.88 left out", "src/model/esm2.rs", [("x.f_mul_scalar(1.0 - TRAINED_MASK_RATIO)?", "x")], ESM),
-    Mistake("<mask> not accounted for", "src/model/esm2.rs", [("!group.ids.contains(&mask)", "true")], ESM),
-    Mistake("final LayerNorm left out", "src/model/esm2.rs", [("self.norm.forward(&x)\n", "Ok(x)\n")], ESM),
-    Mistake("<cls> in the mean of ESM-2", "src/model/esm2.rs", [("f_narrow(1, 1, res", "f_narrow(1, 0, res")], ESM),
+    Mistake("<cls> in the mean of ESM-2", "src/model/esm2.rs", [("|length| (1, (length", "|length| (0, (length")], ESM),
     Mistake("mean of the first 1022 residues", "src/model/esm2.rs", [("usize = 1024", "usize = 1022")], ESM),
     Mistake(
         "[CLS] left out of the mean of DNABERT-S",
         "src/model/dnabert.rs",
-        [("x.f_mean_dim(1", "x.f_narrow(1, 1, group.length as i64 - 1)?.f_mean_dim(1")],
+        [("|length| (0, length)", "|length| (1, length - 1)")],
         DNABERT,
     ),
     Mistake(
         "halves of the gated unit swapped",
         "src/model/dnabert.rs",
-        [("gelu(&gate)?.f_mul(&up)?", "gelu(&up)?.f_mul(&gate)?")],
+        [("let [gate, up] = Linear::halves", "let [up, gate] = Linear::halves")],
         DNABERT,
     ),
     Mistake("naive ALiBi slopes", "src/model/dnabert.rs", [("heads.is_power_of_two()", "true")], DNABERT),
-    Mistake("bias of another length kept", "src/model/dnabert.rs", [("*known == length", "*known >= length")], DNABERT),
+    Mistake("distances of another query", KERNEL, [("lower(row, from, ", "lower(row, from + 1, ")], DNABERT),
     Mistake("token type left out", "src/model/dnabert.rs", [(".f_add(&self.token_type)?", "")], DNABERT),
+    Mistake("softmax not divided by its sum", KERNEL, [("1.0 / sum)", "1.0 / sum.max(1.5))")], ESM),
+    Mistake("residual from the norm in ESM-2", "src/model/esm2.rs", [("Residual::Sum", "Residual::Norm")], ESM),
     Mistake("BatchNorm eps 1e-3", "src/model/classifier.rs", [("EPS: f64 = 1e-5", "EPS: f64 = 1e-3")], HEAD),
     Mistake("ReLU left out", "src/model/classifier.rs", [(".f_relu()?", "")], HEAD),
     Mistake("classes swapped", "src/model/classifier.rs", [("&[others, virus]", "&[virus, others]")], HEAD),

@@ -127,7 +127,7 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
         (reader.ids().unwrap(), reader.take(&rows).unwrap().values)
     };
     let (ids, expected) = vectors("unlimited");
-    let mut short = 0;
+    let (mut short, mut same) = (0, 0);
     for megabytes in [560, 600, 650, 700, 800] {
         let limit = 1024 * megabytes;
         let first = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --batch-tokens 64k -o out-{megabytes}");
@@ -138,7 +138,12 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
                 short += 1;
                 ran.says(&["VN-OOM", "--attempt", "to do:", "found:"]);
                 let second = format!("ulimit -v {limit}; exec $VIRNUCPRO {embed} --attempt 2 -o out-{megabytes}");
-                limited(&sandbox, &second).unwrap().ok();
+                let again = limited(&sandbox, &second).unwrap();
+                // What hardly holds libtorch holds no batch either.
+                if again.code == 4 && megabytes < 650 {
+                    continue;
+                }
+                again.ok();
             }
             // There is not even room for the model, or for one sequence.
             _ => {
@@ -152,6 +157,7 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
         let largest = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let allowed = if virnucpro::device::products::rows_are_independent() { 0.0 } else { 1e-4 };
         assert!(largest <= allowed, "{megabytes} MB: vectors differ by {largest}");
+        same += 1;
     }
-    assert!(short >= 1, "memory was never short");
+    assert!(short >= 1 && same >= 2, "memory was short {short} times, and the vectors came {same} times");
 }
