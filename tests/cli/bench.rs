@@ -174,5 +174,5 @@ fn a_model_larger_than_the_memory_is_refused_before_it_is_loaded() {
     command.arg(env!("CARGO_BIN_EXE_virnucpro"));
     let ran = Ran::of(command);
     ran.fails(1, "VN-DEVICE-MODELFIT");
-    ran.says(&["60.5 GB of free memory", "of 6.1 GB free", "use a smaller model"]);
+    ran.says(&["60.4 GB of free memory", "of 6.1 GB free", "use a smaller model"]);
 }
