@@ -11,7 +11,8 @@ fn main() {
         let libtorch = std::env::var("LIBTORCH").unwrap_or_default();
         compile_shim(Path::new(&libtorch));
         // Installed: bin/virnucpro beside lib/. In development: the folder it was linked from.
-        println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib,-rpath,{libtorch}/lib");
+        let linked = if libtorch.is_empty() { String::new() } else { format!(",-rpath,{libtorch}/lib") };
+        println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib{linked}");
     }
 }
 

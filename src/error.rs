@@ -339,6 +339,16 @@ impl Error {
         self
     }
 
+    /// The message on one line, with what was expected and what to do.
+    pub fn brief(&self) -> String {
+        let expected = self.0.expected.as_ref().map(|expected| format!("expected: {expected}"));
+        [Some(self.0.message.clone()), expected, self.0.advice.clone()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
     /// The kind of failure.
     pub fn fault(&self) -> Fault {
         self.0.fault

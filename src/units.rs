@@ -193,6 +193,16 @@ pub enum Precision {
     F16,
 }
 
+impl Precision {
+    /// Bytes of a value.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+}
+
 impl FromStr for Precision {
     type Err = String;
 

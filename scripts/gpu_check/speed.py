@@ -34,8 +34,8 @@ def _told(encoder):
         return statistics.median(map(of, rounds))
 
     def waiting(each):
-        threads = each["threads"]
-        return threads["starved_s"] / (threads["starved_s"] + threads["compute_s"] + threads["behind_s"])
+        seconds = each["seconds_by_work"]
+        return seconds["starved_s"] / (seconds["starved_s"] + seconds["compute_s"] + seconds["behind_s"])
 
     return (
         f"{encoder['place']}, {encoder['batch_tokens']} tokens per batch, sequences of {encoder['tokens']} tokens: "

@@ -12,19 +12,19 @@ use crate::config;
 #[command(
     long_about = "How fast this machine embeds, and what share that is of what it could do.\n\n\
         Rounds of a whole session - tokenising, encoder, writing - take turns with rounds of the bare matrix products of the \
-        same shapes. With --shape the weights are random: nothing has to be downloaded to know what a machine would do with a \
-        published model.",
+        same shapes. With --shape and a published encoder the weights are random: nothing has to be downloaded to know what a \
+        machine would do with it.",
     after_help = "Examples:\n  \
         virnucpro bench\n  \
         virnucpro bench --shape esm2-650m --dtype bf16 --threads 2\n  \
         virnucpro bench --shape esm2-3b --layers 4 --json"
 )]
 pub struct BenchArgs {
-    /// A published encoder with random weights: esm2-8m, esm2-35m, esm2-150m, esm2-650m, esm2-3b, esm2-15b or dnabert-s; the
-    /// encoders of --model if not given
-    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SHAPE", help_heading = "Measurement")]
+    /// A published encoder with random weights: esm2-8m, esm2-35m, esm2-150m, esm2-650m, esm2-3b, esm2-15b or dnabert-s; or a
+    /// bundle, by name or folder, with its own weights; the encoders of --model if not given
+    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SHAPE", conflicts_with = "model", help_heading = "Measurement")]
     shape: Option<String>,
-    /// Only so many layers of that encoder: the share is nearly the same, and less memory and time are needed
+    /// Only so many layers of that published encoder: the share is nearly the same, and less memory and time are needed
     #[arg(long, value_name = "N", env = "VIRNUCPRO_LAYERS", value_parser = layers, requires = "shape", help_heading = "Measurement")]
     layers: Option<usize>,
     /// Tokens of each sequence; 100 for DNABERT-S and 168 for ESM-2 if not given, as windows of 500 bases have

@@ -69,7 +69,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Asked> {
     }
     let nothing = Options::new();
     let options = from_file.as_ref().map_or(&nothing, |(_, options)| options);
-    let mut command = each(Cli::command(), &|command| blind_to_empty_variables(with_file(command, options)));
+    let mut command = each(Cli::command(), &|command| {
+        let outranked = outranked(&command, &arguments);
+        let options = options.iter().filter(|(name, _)| !outranked.contains(name));
+        let options = options.map(|(name, setting)| (name.clone(), setting.clone())).collect();
+        blind_to_variables(with_file(command, &options), &outranked)
+    });
     if arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--print-config") {
         command = without_requirements(command);
     }
@@ -285,9 +290,25 @@ fn takes_one_word(argument: &Arg) -> bool {
         && kind != TypeId::of::<String>()
 }
 
-/// A command to which a variable that is set to nothing is not set.
-fn blind_to_empty_variables(mut command: Command) -> Command {
-    let unset = |argument: &&Arg| argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+/// The options that a typed one excludes: what a variable or the file says of them does not count.
+fn outranked(command: &Command, arguments: &[OsString]) -> Vec<String> {
+    let pairs = command
+        .get_arguments()
+        .flat_map(|one| command.get_arg_conflicts_with(one).into_iter().map(move |two| (one, two)));
+    let weaker = pairs.filter_map(|(one, two)| match [one, two].map(|option| is_typed(option, command, arguments)) {
+        [true, false] => Some(two),
+        [false, true] => Some(one),
+        _ => None,
+    });
+    weaker.filter_map(Arg::get_long).map(str::to_owned).collect()
+}
+
+/// A command to which variables of these options, and those that are set to nothing, are not set.
+fn blind_to_variables(mut command: Command, options: &[String]) -> Command {
+    let unset = |argument: &&Arg| {
+        argument.get_long().is_some_and(|name| options.iter().any(|option| option == name))
+            || argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
     let empty: Vec<String> = command.get_arguments().filter(unset).map(|arg| arg.get_id().to_string()).collect();
     for id in empty {
         command = command.mut_arg(id, |argument| argument.env(Resettable::Reset));

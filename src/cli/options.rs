@@ -176,7 +176,7 @@ pub struct ComputeOptions {
     /// Threads that tokenise; auto: processors per GPU, at most 8
     #[arg(long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_DATALOADER_WORKERS", value_parser = at_least_one)]
     dataloader_workers: Auto<usize>,
-    /// Longest wait for the input, such as a pipe, that gives nothing; 0: no limit
+    /// Longest wait of an embed stage for its input, such as a pipe, that gives nothing; 0: no limit
     #[arg(long, value_name = "SECONDS", default_value_t = config::DEFAULT_TIMEOUT, env = "VIRNUCPRO_TIMEOUT", value_parser = seconds)]
     timeout: u64,
     /// Embed identical sequences again each time instead of copying their vectors

@@ -1,33 +1,72 @@
 //! `bench`: how fast this machine embeds, as a table or in JSON.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Side};
+use crate::bundle::{Bundle, SearchPath};
+use crate::config::{self, BundleChoice, Side};
 use crate::embed::Work;
 use crate::embed::load::{self, Model};
 use crate::embed::measure::{Measured, Round, Rounds, measure};
-use crate::error::Result;
-use crate::runtime::machine;
+use crate::error::{Error, Fault, Result};
+use crate::nearest::did_you_mean;
 use crate::runtime::picture::MemoryPicture;
+use crate::runtime::{interrupt, machine};
 
 /// The answer, in the form that was asked for.
 ///
 /// # Errors
 /// No such bundle or shape exists; a device is missing; memory runs out; a signal has arrived.
 pub fn bench(settings: &config::Bench) -> Result<String> {
+    interrupt::advise("measure again, in less time with a smaller --rounds or --round-seconds: nothing is kept");
     let rounds = Rounds { tokens: settings.tokens, count: settings.rounds, duration: settings.duration };
     let measured = |model: &Model<'_>| measure(model, &settings.compute, &rounds);
+    let both = |bundle: Bundle| {
+        let sides = [Side::Dnabert, Side::Esm].into_iter();
+        sides.map(|side| measured(&Model::Bundled(&bundle, side))).collect::<Result<Vec<_>>>()
+    };
     let all = match &settings.shape {
-        Some(name) => vec![measured(&Model::Random(load::published(name, settings.layers)?))?],
-        None => {
-            let bundle = load::bundle(&settings.model)?;
-            let sides = [Side::Dnabert, Side::Esm].into_iter();
-            sides.map(|side| measured(&Model::Bundled(&bundle, side))).collect::<Result<_>>()?
-        }
+        None => both(load::bundle(&settings.model)?)?,
+        Some(name) => match load::published(name, settings.layers)? {
+            Some(shape) => vec![measured(&Model::Random(shape))?],
+            None => both(bundle_instead(name, settings)?)?,
+        },
     };
     Ok(if settings.json { in_json(&all) } else { in_words(&all) })
+}
+
+/// The bundle that `--shape` names.
+fn bundle_instead(name: &str, settings: &config::Bench) -> Result<Bundle> {
+    let search = &settings.model.search;
+    let bundle = load::bundle(&BundleChoice { name: name.to_owned(), search: search.clone() })
+        .map_err(|error| neither(name, &SearchPath::standard(search.clone()), error))?;
+    match settings.layers {
+        None => Ok(bundle),
+        Some(layers) => Err(Error::new(Fault::Usage, "--layers is for published encoders; a bundle is measured whole")
+            .expected(format!("--shape with one of {}", load::published_names().join(", ")))
+            .found(format!("--shape {name} --layers {layers}"))
+            .advice("leave out --layers to measure the bundle")),
+    }
+}
+
+/// The error for a name that is neither a shape nor a bundle; what is wrong with a bundle that is there is told as it is.
+fn neither(name: &str, search: &SearchPath, error: Error) -> Error {
+    let bundles = search.names();
+    if Path::new(name).exists() || bundles.iter().any(|bundle| bundle == name) {
+        return error;
+    }
+    let shapes = load::published_names();
+    let near = did_you_mean(name, shapes.iter().copied().chain(bundles.iter().map(String::as_str)));
+    Error::new(Fault::Usage, format!("'{name}' is neither a published encoder nor a bundle"))
+        .expected(format!("{}, or a bundle", shapes.join(", ")))
+        .found(name)
+        .advice(format!(
+            "{}give a bundle by its folder (./{name}) or by a name that 'virnucpro models list' shows",
+            near.map_or_else(String::new, |near| near + " ")
+        ))
+        .caused_by(error)
 }
 
 fn in_words(all: &[Measured]) -> String {
@@ -46,15 +85,9 @@ fn in_words(all: &[Measured]) -> String {
         line("arithmetic", " GFLOP/s", &|round| Some(measured.rate(round)? / 1e9));
         line("bare products", " GFLOP/s", &|round| Some(round.bare? / 1e9));
         line("share of them", " %", &|round| Some(100.0 * measured.share(round)?));
-        let of_lanes = |round: &Round, kind| {
-            let all: f64 = [Work::Starved, Work::Compute, Work::Behind].map(|kind| round.spent(kind)).iter().sum();
-            Some(100.0 * round.spent(kind) / all)
-        };
-        line("lanes waiting for batches", " % of their time", &|round| of_lanes(round, Work::Starved));
-        line("lanes waiting to write", " % of their time", &|round| of_lanes(round, Work::Behind));
         line("tokenise and plan", " M tokens/s", &|round| Some(round.tokens as f64 / round.spent(Work::Plan) / 1e6));
         line("write", " MB/s", &|round| Some(bytes(measured, round) / round.spent(Work::Write) / 1e6));
-        line("copied", " % of the sequences", &|round| Some(100.0 * round.copies as f64 / round.sequences as f64));
+        let _ = writeln!(text, "  {:26} {}", "time of the threads", split(measured));
         let retries: u64 = rounds.iter().map(|round| round.retries).sum();
         if retries > 0 {
             let _ = writeln!(text, "  batches halved after memory ran out: {retries}");
@@ -62,6 +95,21 @@ fn in_words(all: &[Measured]) -> String {
     }
     let _ = writeln!(text, "\nnothing is padded; memory: {}", MemoryPicture::host());
     text
+}
+
+/// Shares of the threads' time in all rounds.
+fn split(measured: &Measured) -> String {
+    let computing = if measured.on_gpu { "lanes computing and copying" } else { "lanes computing" };
+    let kinds = [
+        ("tokenise and plan", Work::Plan),
+        (computing, Work::Compute),
+        ("lanes waiting for batches", Work::Starved),
+        ("lanes waiting to write", Work::Behind),
+        ("writing", Work::Write),
+    ];
+    let seconds = kinds.map(|(name, kind)| (name, measured.rounds.iter().map(|round| round.spent(kind)).sum::<f64>()));
+    let all = seconds.iter().map(|(_, seconds)| seconds).sum::<f64>().max(f64::MIN_POSITIVE);
+    seconds.map(|(name, seconds)| format!("{name} {:.1} %", 100.0 * seconds / all)).join(", ")
 }
 
 /// Bytes of the vectors of a round.
@@ -102,7 +150,7 @@ fn in_json(all: &[Measured]) -> String {
             "flops": measured.rate(round),
             "bare_flops": round.bare,
             "share": measured.share(round),
-            "threads": Value::Object(spent.collect()),
+            "seconds_by_work": Value::Object(spent.collect()),
         })
     };
     let encoder = |measured: &Measured| {
@@ -121,7 +169,7 @@ fn in_json(all: &[Measured]) -> String {
         "virnucpro": env!("CARGO_PKG_VERSION"),
         "libtorch": load::libtorch(),
         "processor": machine::processor(),
-        "vectors": machine::vectors(),
+        "instructions": machine::vectors(),
         "cpus": machine::cpus().value,
         "memory": MemoryPicture::host(),
         "encoders": all.iter().map(encoder).collect::<Vec<_>>(),
@@ -146,6 +194,7 @@ mod tests {
             title: "an encoder".to_owned(),
             place: "cpu f32".to_owned(),
             lanes: 1,
+            on_gpu: false,
             batch_tokens: 1024,
             tokens: 168,
             dim: 1280,
@@ -164,11 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_the_threads_is_split_in_one_line() {
+        let text = in_words(&[measured()]);
+        let split = "tokenise and plan 9.0 %, lanes computing 86.0 %, lanes waiting 4.5 %, writing 0.5 %";
+        assert!(text.lines().any(|line| line.ends_with(split)), "{text}");
+        let text = in_words(&[Measured { on_gpu: true, ..measured() }]);
+        assert!(text.contains("lanes computing and copying 86.0 %"), "{text}");
+    }
+
+    #[test]
     fn the_json_has_every_round() {
         let answer: Value = serde_json::from_str(&in_json(&[measured()])).unwrap();
         let rounds = answer["encoders"][0]["rounds"].as_array().unwrap();
         assert_eq!(rounds.len(), 3);
         assert_eq!(rounds[1]["tokens_per_s"], 4200.0);
+        assert_eq!(rounds[1]["seconds_by_work"]["compute_s"], 1.9);
+        assert!(answer["instructions"].is_string() && answer.get("vectors").is_none());
         assert!((rounds[0]["share"].as_f64().unwrap() - 0.84).abs() < 1e-9);
     }
 }

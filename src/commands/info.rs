@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load::{self, Model};
-use crate::error::Result;
-use crate::runtime::machine;
-use crate::units::Auto;
+use crate::error::{Error, Result};
+use crate::runtime::picture::MemoryPicture;
+use crate::runtime::{machine, memory};
+use crate::units::{Auto, Bytes};
 
 /// The answer as text.
 ///
 /// # Errors
-/// There is no such bundle. A device that is missing is part of the answer, not an error.
+/// There is no such bundle. A device that is missing, or a format it lacks, is part of the answer, not an error.
 pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<String> {
     let bundle = load::bundle(model)?;
     let spec = bundle.spec();
@@ -26,22 +27,25 @@ pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<S
     line("encoders", format!("DNABERT-S {} + ESM-2 {} = {}", spec.dnabert.dim, spec.esm.dim, spec.head.dim));
     let cpus = machine::cpus();
     line("cpus", cpus.to_string());
-    let memory = machine::memory();
-    let limit = if memory.limited_by_cgroup { "cgroup limit" } else { "machine" };
-    line("memory", format!("{} of {} MiB free ({limit})", memory.available >> 20, memory.total >> 20));
-    let gpus = match load::places(compute) {
+    let free = MemoryPicture::host().free.unwrap_or(0);
+    line("memory", memory_line(free));
+    // A format that the device lacks does not hide the device.
+    let automatic = config::Compute { dtype: Auto::Auto, ..compute.clone() };
+    let gpus = match load::places(&automatic) {
         Ok(places) => {
-            line("device", places.describe);
-            line("number format", format!("{} ({})", places.precision, given(compute.dtype == Auto::Auto)));
-            line("attention", attention(&bundle, compute));
-            line("batch tokens", load::batch_tokens(compute, places.gpus > 0));
-            gpu_options(&compute.gpu, places.gpus, memory.available)
-                .into_iter()
-                .for_each(|(name, value)| line(name, value));
+            let on_gpu = places.gpus > 0;
+            line("device", places.devices);
+            let format = load::places(compute).map(|places| places.precision);
+            let reason = if compute.dtype == Auto::Auto { load::automatic(on_gpu) } else { "--dtype" };
+            let possible = if format.is_ok() { compute } else { &automatic };
+            line("number format", format.map_or_else(|error| lacking(&error), |format| format!("{format} ({reason})")));
+            line("attention", attention(&bundle, possible));
+            line("batch tokens", load::batch_tokens(compute, on_gpu));
+            gpu_options(&compute.gpu, places.gpus, free).into_iter().for_each(|(name, value)| line(name, value));
             places.gpus
         }
         Err(error) => {
-            line("device", format!("none: {error}"));
+            line("device", lacking(&error));
             0
         }
     };
@@ -59,11 +63,26 @@ pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<S
     Ok(text)
 }
 
+/// What is free of what this process may use, and what sets that limit.
+fn memory_line(free: u64) -> String {
+    let host = machine::memory();
+    let (total, limit) = match memory::address_space_limit() {
+        Some(limit) if limit < host.total => (limit, "ulimit -v"),
+        _ if host.limited_by_cgroup => (host.total, "cgroup limit"),
+        _ => (host.total, "machine"),
+    };
+    format!("{} of {} free ({limit})", Bytes(free), Bytes(total))
+}
+
+/// In place of a value.
+fn lacking(error: &Error) -> String {
+    format!("none: {}", error.brief())
+}
+
 /// Kernels of both encoders.
 fn attention(bundle: &Bundle, compute: &config::Compute) -> String {
-    let [dnabert, esm] = [Side::Dnabert, Side::Esm].map(|side| {
-        load::attention(&Model::Bundled(bundle, side), compute).unwrap_or_else(|error| format!("none: {error}"))
-    });
+    let [dnabert, esm] = [Side::Dnabert, Side::Esm]
+        .map(|side| load::attention(&Model::Bundled(bundle, side), compute).unwrap_or_else(|error| lacking(&error)));
     if dnabert == esm { dnabert } else { format!("DNABERT-S {dnabert}; ESM-2 {esm}") }
 }
 
@@ -83,10 +102,6 @@ fn gpu_options(gpu: &config::Gpu, gpus: usize, free: u64) -> Vec<(&'static str, 
         ("expandable segments", switch(gpu.expandable_segments)),
         ("cache cleared", clearing),
     ]
-}
-
-fn given(automatic: bool) -> &'static str {
-    if automatic { "automatic" } else { "--dtype" }
 }
 
 #[cfg(test)]

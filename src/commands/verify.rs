@@ -23,6 +23,7 @@ const TOLERANCE_HALF: f32 = 2e-2;
 /// No such bundle exists, a file is not what it was, or the models give something else:
 /// [`Fault::ModelVectors`].
 pub fn verify(settings: &config::Verify) -> Result<String> {
+    interrupt::advise("verify the bundle again: nothing was changed, and a check starts from the beginning");
     let (bundle, compute) = (load::bundle(&settings.model)?, settings.compute.as_ref());
     let spec = bundle.spec();
     let stored = bundle.stored_vectors()?;

@@ -306,7 +306,7 @@ pub struct Import {
 /// `bench`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bench {
-    /// A published encoder by name; none: those of the bundle.
+    /// A published encoder by name, or another bundle; none: the encoders of `model`.
     pub shape: Option<String>,
     /// So many of its layers.
     pub layers: Option<usize>,

@@ -32,20 +32,12 @@ impl Shape {
     ///
     /// The larger half counts. Nothing is kept from layer to layer, so their number does not matter.
     pub fn bytes_per_token(&self, precision: Precision, scores_of: Option<u64>) -> u64 {
-        let value = bytes_of(precision);
+        let value = precision.bytes();
         let scores = scores_of.map_or(0, |length| self.heads * length * (4 + value));
         let turn = if self.turned { 8 * self.width } else { 0 };
         let attention = 7 * self.width * value + turn + scores;
         let feed_forward = (self.width + self.expanded + 2 * self.inner) * value;
         8 * self.width + attention.max(feed_forward)
-    }
-}
-
-/// Bytes of a value.
-fn bytes_of(precision: Precision) -> u64 {
-    match precision {
-        Precision::F32 => 4,
-        Precision::Bf16 | Precision::F16 => 2,
     }
 }
 

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 use super::load::{self, Model};
 use super::{Count, Input, Sequence, Session, Work};
 use crate::config::{self, Side};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::model::schema::shapes::Arithmetic;
 use crate::store::{VectorBlock, VectorWriter};
+use crate::units::Bytes;
 
 /// Tokens of a sequence where none are asked for: those of a frame of 500 bases.
 const USUAL_TOKENS: [usize; 2] = [100, 168];
 /// Most sequences of a round.
 const MOST_SEQUENCES: usize = 1 << 20;
+/// Most bytes of the vectors of a round, which are written to a temporary file.
+const MOST_BYTES: u64 = 256_000_000;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Measured {
     pub title: String,
     /// Where it ran.
     pub place: String,
+    /// Whether that is a GPU.
+    pub on_gpu: bool,
     /// Lanes of the session.
     pub lanes: usize,
     /// Tokens of a batch.
@@ -94,21 +99,24 @@ impl Measured {
 pub fn measure(model: &Model<'_>, compute: &config::Compute, rounds: &Rounds) -> Result<Measured> {
     let tokens = rounds.tokens.unwrap_or(USUAL_TOKENS[usize::from(model.side() == Side::Esm)]);
     let arithmetic = load::arithmetic(model)?;
+    // Short sequences repeat; each is to be computed.
+    let compute = &config::Compute { dedup: false, ..compute.clone() };
     let mut session = load::session(model, compute)?;
     let lanes = session.lanes();
     let batch = session.batch_tokens();
     let bare = arithmetic.as_ref().map(|arithmetic| bare_rate(arithmetic, batch, tokens, compute)).transpose()?;
     let mut sequences = Sequences { side: model.side(), tokens, seed: 1, made: 0 };
     // The first pass prepares kernels; the second says how many sequences fill a round.
-    let least = lanes * batch.div_ceil(tokens).max(1);
+    let most = most_sequences(session.dim());
+    let least = (lanes * batch.div_ceil(tokens).max(1)).min(most);
     let mut pass = |count| {
         let made = sequences.make(&session, count)?;
-        once(&mut session, made)
+        once(&mut session, made).map_err(of_temporary_file)
     };
     let _ = pass(least)?;
     let trial = pass(least)?;
     let rate = trial.sequences as f64 / trial.seconds;
-    let count = ((rate * rounds.duration.as_secs_f64()) as usize).clamp(least, MOST_SEQUENCES);
+    let count = ((rate * rounds.duration.as_secs_f64()) as usize).clamp(least, most);
     let mut measured = Vec::with_capacity(rounds.count);
     for _ in 0..rounds.count {
         let products = bare.as_ref().map(|bare| bare(lanes, rounds.duration / 2)).transpose()?;
@@ -117,6 +125,7 @@ pub fn measure(model: &Model<'_>, compute: &config::Compute, rounds: &Rounds) ->
     }
     Ok(Measured {
         title: model.title(),
+        on_gpu: session.place().starts_with("cuda"),
         place: session.place().to_owned(),
         lanes,
         batch_tokens: batch,
@@ -135,6 +144,23 @@ fn bare_rate(
     compute: &config::Compute,
 ) -> Result<load::BareProducts> {
     load::bare_products(arithmetic, (batch / tokens).max(1) * tokens, compute)
+}
+
+/// Most sequences of a round whose vectors are of this width.
+fn most_sequences(dim: usize) -> usize {
+    ((MOST_BYTES / (4 * dim.max(1) as u64)) as usize).clamp(1, MOST_SEQUENCES)
+}
+
+/// Says where the vectors of a round are written: the user has not named that place.
+fn of_temporary_file(error: Error) -> Error {
+    match error.fault() {
+        Fault::Write | Fault::NoSpace | Fault::Quota | Fault::FileSize => error.advice(format!(
+            "the vectors of a round, up to {}, are written to {}: set TMPDIR to a folder with room for them",
+            Bytes(MOST_BYTES),
+            std::env::temp_dir().display()
+        )),
+        _ => error,
+    }
 }
 
 /// One pass over `sequences`, whose vectors are written to a file that is removed.
@@ -222,6 +248,13 @@ impl Sequences {
 mod tests {
     use super::*;
     use crate::bundle::Bundle;
+
+    #[test]
+    fn the_vectors_of_a_round_are_of_256_mb_at_most() {
+        for (dim, sequences) in [(5120, 12_500), (1280, 50_000), (3, MOST_SEQUENCES), (usize::MAX / 8, 1)] {
+            assert_eq!(most_sequences(dim), sequences, "{dim}");
+        }
+    }
 
     #[cfg(not(feature = "torch"))]
     #[test]

@@ -16,6 +16,7 @@ use crate::error::{Error, Fault, Result};
 use crate::runtime::threads;
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
+static ADVICE: OnceLock<&'static str> = OnceLock::new();
 
 struct Flags {
     interrupted: Arc<AtomicBool>,
@@ -91,6 +92,11 @@ fn end(work: Work) {
     }
 }
 
+/// Says what to do after a signal, for work of which nothing is kept.
+pub fn advise(advice: &'static str) {
+    let _ = ADVICE.set(advice);
+}
+
 /// Says so if the user or the scheduler wants the process to stop. Called wherever stopping is safe.
 ///
 /// # Errors
@@ -104,8 +110,8 @@ pub fn check() -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::new(fault, format!("stopped by {signal}"))
-        .advice("run the same command again: finished work is kept and the rest is done"))
+    let kept = "run the same command again: finished work is kept and the rest is done";
+    Err(Error::new(fault, format!("stopped by {signal}")).advice(*ADVICE.get().unwrap_or(&kept)))
 }
 
 /// Sleeps for `time`.

@@ -116,7 +116,9 @@ pub fn memory() -> Memory {
     let (total, available) = (system.total_memory(), system.available_memory());
     match system.cgroup_limits() {
         Some(limits) if limits.total_memory > 0 && limits.total_memory < total => {
-            Memory { total: limits.total_memory, available: available.min(limits.free_memory), limited_by_cgroup: true }
+            // Pages of files count as used there, but the kernel takes them back when memory is asked for.
+            let free = limits.total_memory.saturating_sub(limits.rss);
+            Memory { total: limits.total_memory, available: available.min(free), limited_by_cgroup: true }
         }
         _ => Memory { total, available, limited_by_cgroup: false },
     }

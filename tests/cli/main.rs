@@ -14,6 +14,7 @@ mod gpu;
 mod handover;
 mod help;
 mod hints;
+mod info;
 mod inputs;
 mod limits;
 mod reader_memory;

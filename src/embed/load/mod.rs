@@ -157,13 +157,25 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     Ok(session)
 }
 
-/// Tokens of a batch, for `info`: the user's, or the device's divided by 2^(attempt - 1).
+/// Tokens of a batch and why, for `info`: the user's, or the device's divided by 2^(attempt - 1).
 pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> String {
-    match compute.batch_tokens {
-        Auto::Value(tokens) => tokens.to_string(),
+    let tokens = match compute.batch_tokens {
+        Auto::Value(tokens) => return format!("{tokens} (--batch-tokens)"),
         Auto::Auto if on_gpu => "as many as fit beside the model".to_owned(),
         Auto::Auto => automatic_batch(compute.attempt).to_string(),
-    }
+    };
+    let (attempt, divisor) = (compute.attempt, 1_u64 << (compute.attempt.max(1) - 1).min(20));
+    let reason = match (attempt, on_gpu) {
+        (..=1, _) => automatic(on_gpu).to_owned(),
+        (_, true) => format!("attempt {attempt}: divided by {divisor}"),
+        (_, false) => format!("attempt {attempt}: {CPU_BATCH_TOKENS} / {divisor}"),
+    };
+    format!("{tokens} ({reason})")
+}
+
+/// Why a choice is what it is where the user made none.
+pub fn automatic(on_gpu: bool) -> &'static str {
+    if on_gpu { "automatic on a GPU" } else { "automatic on a CPU" }
 }
 
 /// On a CPU.
@@ -173,8 +185,10 @@ fn automatic_batch(attempt: u32) -> Tokens {
 
 /// Where models would run, for `info`.
 pub struct DeviceSummary {
-    /// The devices.
+    /// The devices, each with its number format.
     pub describe: String,
+    /// The devices alone.
+    pub devices: String,
     /// Number format.
     pub precision: Precision,
     /// GPUs among the devices.
@@ -200,17 +214,28 @@ pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<String>
     }
 }
 
-/// The shape of a published encoder, with so many of its layers.
+/// The shape of a published encoder, with so many of its layers; none for another name.
 ///
 /// # Errors
-/// [`Fault::Usage`] for another name.
-pub fn published(name: &str, layers: Option<usize>) -> Result<Shape> {
-    let shape = Shape::published(name).ok_or_else(|| {
-        Error::new(Fault::Usage, format!("'{name}' is not a shape that is known"))
-            .expected(Shape::names().collect::<Vec<_>>().join(", "))
-            .found(name)
-    })?;
-    Ok(layers.map_or(shape.clone(), |layers| shape.cut(layers)))
+/// [`Fault::Usage`] for more layers than it has.
+pub fn published(name: &str, layers: Option<usize>) -> Result<Option<Shape>> {
+    let Some(shape) = Shape::published(name) else { return Ok(None) };
+    let most = shape.layers();
+    match layers {
+        Some(layers) if layers > most => {
+            Err(Error::new(Fault::Usage, format!("{name} has fewer layers than --layers asks for"))
+                .expected(format!("--layers from 1 to {most}"))
+                .found(layers.to_string())
+                .advice("leave out --layers to measure all of them"))
+        }
+        Some(layers) => Ok(Some(shape.cut(layers))),
+        None => Ok(Some(shape)),
+    }
+}
+
+/// The names of published encoders, in a list.
+pub fn published_names() -> Vec<&'static str> {
+    Shape::names().collect()
 }
 
 /// What an encoder computes; none for one without weights.
@@ -265,6 +290,23 @@ fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, fitting: None, name: mock.clone(), computed: mock })
 }
 
+const SMALLER_MODEL: &str =
+    "use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)";
+
+/// Compares what weights need on a CPU with what is free: the kernel would end the process without a word.
+#[cfg(any(test, feature = "torch"))]
+fn check_room(shape: &Shape, precision: Precision, memory: &MemoryPicture) -> Result<()> {
+    use crate::units::Bytes;
+    let need = shape.bytes(precision);
+    match memory.free {
+        Some(free) if need > free => Err(Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
+            .expected(format!("{} of free memory for its weights in {precision}", Bytes(need)))
+            .found(format!("memory: {memory}"))
+            .advice(SMALLER_MODEL)),
+        _ => Ok(()),
+    }
+}
+
 /// A model that does not fit is no smaller at the next attempt.
 fn too_large(error: Error) -> Error {
     if error.fault() != Fault::OutOfMemory {
@@ -272,7 +314,7 @@ fn too_large(error: Error) -> Error {
     }
     Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
         .found(format!("memory: {}", MemoryPicture::host()))
-        .advice("use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)")
+        .advice(SMALLER_MODEL)
         .caused_by(error)
 }
 
@@ -286,4 +328,55 @@ pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>>
         return Ok(Box::new(MockHead::new(spec.dim as usize)));
     }
     torch::head(bundle, compute).map_err(too_large)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(bytes: f64) -> MemoryPicture {
+        MemoryPicture { free: Some(bytes as u64), total: Some(25_000_000_000), ..MemoryPicture::default() }
+    }
+
+    #[test]
+    fn a_model_larger_than_the_free_memory_is_refused_with_both_numbers() {
+        let shape = Shape::published("esm2-15b").unwrap();
+        let error = check_room(&shape, Precision::F32, &free(24e9)).unwrap_err();
+        assert_eq!(error.fault(), Fault::ModelTooLarge);
+        let told = error.report("virnucpro");
+        for part in ["60.4 GB of free memory", "in f32", "24.0 GB of 25.0 GB free", "smaller model"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_just_fits_is_loaded() {
+        let shape = Shape::published("esm2-15b").unwrap();
+        let need = shape.bytes(Precision::Bf16) as f64;
+        check_room(&shape, Precision::Bf16, &free(need)).unwrap();
+        assert!(check_room(&shape, Precision::F32, &free(need)).is_err());
+        check_room(&shape, Precision::F32, &MemoryPicture::default()).unwrap();
+        check_room(&shape.cut(1), Precision::F32, &free(24e9)).unwrap();
+    }
+
+    #[test]
+    fn the_tokens_of_a_batch_have_their_reason() {
+        let told = |batch_tokens, attempt, on_gpu| {
+            super::batch_tokens(&config::Compute { batch_tokens, attempt, ..config::Compute::default() }, on_gpu)
+        };
+        assert_eq!(told(Auto::Auto, 1, false), "1024 (automatic on a CPU)");
+        assert_eq!(told(Auto::Auto, 3, false), "256 (attempt 3: 1024 / 4)");
+        assert_eq!(told(Auto::Value(Tokens(4096)), 3, false), "4096 (--batch-tokens)");
+        assert_eq!(told(Auto::Auto, 1, true), "as many as fit beside the model (automatic on a GPU)");
+        assert_eq!(told(Auto::Auto, 2, true), "as many as fit beside the model (attempt 2: divided by 2)");
+    }
+
+    #[test]
+    fn more_layers_than_a_shape_has_are_refused_with_the_number_it_has() {
+        assert_eq!(published("ESM2-8M", Some(6)).unwrap().unwrap().layers(), 6);
+        let error = published("esm2-8m", Some(7)).unwrap_err();
+        assert_eq!(error.fault(), Fault::Usage);
+        assert!(error.report("bench").contains("from 1 to 6"), "{}", error.report("bench"));
+        assert!(published("esm2-9m", None).unwrap().is_none());
+    }
 }

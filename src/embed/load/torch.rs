@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::gpu::{self, Gpus};
-use super::{BareProducts, DeviceSummary, Devices, Model, component, too_large};
+use super::{BareProducts, DeviceSummary, Devices, Model, check_room, component, too_large};
 use crate::bundle::{Bundle, CONFIG_JSON, Component};
 use crate::config::{self, Side};
 use crate::device::attention::{Attends, Chosen, choose};
@@ -20,6 +20,7 @@ use crate::model::schema::Configuration;
 use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::model::{Encoder, Head, TensorEncoder};
 use crate::runtime::machine::Derived;
+use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory, threads};
 use crate::units::{Auto, Precision};
 use crate::weights::{Safetensors, TensorSource, bytes};
@@ -32,7 +33,8 @@ const GPU_ROWS: usize = 16 << 10;
 pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
     let places = Placement::resolve(&compute.device, compute.dtype)?;
     let gpus = places.iter().filter(|place| place.is_gpu()).count();
-    Ok(DeviceSummary { describe: names(&places), precision: first(&places)?.precision(), gpus })
+    let devices = places.iter().map(Placement::device_name).collect::<Vec<_>>().join(", ");
+    Ok(DeviceSummary { describe: names(&places), devices, precision: first(&places)?.precision(), gpus })
 }
 
 pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<Chosen> {
@@ -76,6 +78,9 @@ pub fn lanes(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     set_threads(1);
     memory::large_pieces();
     let shape = shape(model)?;
+    if !on_gpu {
+        check_room(&shape, first(&places)?.precision(), &MemoryPicture::host())?;
+    }
     let loading = Loading { shape: &shape, compute, gpus: Gpus::open(&places, compute)?, threads };
     let load = |weights: &dyn TensorSource| loading.everywhere(&places, weights);
     let lanes = match model {

@@ -2,6 +2,7 @@
 //! is there.
 
 use super::{Configuration, Schema, dnabert, esm2};
+use crate::units::Precision;
 
 /// Names that [`published`] knows, with layers, width and heads; ESM-2 (Lin et al. 2023), DNABERT-S (Zhou et al. 2024).
 const PUBLISHED: &[(&str, [usize; 3])] = &[
@@ -24,9 +25,9 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// That of a published encoder.
+    /// That of a published encoder, in capitals or not.
     pub fn published(name: &str) -> Option<Self> {
-        let (name, [layers, width, heads]) = PUBLISHED.iter().find(|(known, _)| *known == name)?;
+        let (name, [layers, width, heads]) = PUBLISHED.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(match name.strip_prefix("esm2-") {
             Some(_) => Self::Esm2(esm2::Config {
                 model_type: "esm",
@@ -71,6 +72,21 @@ impl Shape {
         };
         *own = layers.clamp(1, *own);
         self
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Esm2(config) => config.num_hidden_layers,
+            Self::Dnabert(config) => config.num_hidden_layers,
+        }
+    }
+
+    /// Bytes of its tensors in a number format.
+    pub fn bytes(&self, precision: Precision) -> u64 {
+        let values: u64 =
+            self.tensors().shapes().map(|(_, shape)| shape.iter().map(|&size| size as u64).product::<u64>()).sum();
+        values * precision.bytes()
     }
 
     /// The tensors it is made of.
@@ -134,7 +150,18 @@ mod tests {
             assert!((count as f64 / 1e6 / millions - 1.0).abs() < 0.01, "{name}: {count}");
         }
         assert!(Shape::published("esm2").is_none());
+        assert_eq!(Shape::published("ESM2-650M").unwrap().layers(), 33);
+        assert_eq!(Shape::published("DNABERT-S").unwrap().layers(), 12);
         assert_eq!(Shape::names().count(), 7);
+    }
+
+    #[test]
+    fn a_shape_needs_four_or_two_bytes_for_each_value() {
+        let shape = Shape::published("esm2-15b").unwrap();
+        let [full, half] = [Precision::F32, Precision::Bf16].map(|precision| shape.bytes(precision));
+        assert_eq!(full, 2 * half);
+        // 15.1 billion parameters.
+        assert!((60.3e9..60.8e9).contains(&(full as f64)), "{full}");
     }
 
     #[test]
