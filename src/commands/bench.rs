@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn the_time_of_the_threads_is_split_in_one_line() {
         let text = in_words(&[measured()]);
-        let split = "tokenise and plan 9.0 %, lanes computing 86.0 %, lanes waiting 4.5 %, writing 0.5 %";
+        let split = "tokenise and plan 9.0 %, lanes computing 86.0 %, lanes waiting for batches 4.5 %, lanes waiting to write 0.0 %, writing 0.5 %";
         assert!(text.lines().any(|line| line.ends_with(split)), "{text}");
         let text = in_words(&[Measured { on_gpu: true, ..measured() }]);
         assert!(text.contains("lanes computing and copying 86.0 %"), "{text}");
