@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device::attention::Kernel;
 use crate::device::kernels as libtorch;
 use crate::error::{Error, Fault, Result};
-use crate::model::input::{Placed, filled};
+use crate::model::input::{DeviceBatch, filled};
 use crate::model::kernels;
 use crate::model::parameters::Parameter;
 
@@ -35,36 +35,41 @@ pub(super) fn plain_kernel(device: Device, kind: Kind) -> Kernel {
     if own { Kernel::Cpu } else { Kernel::Math }
 }
 
-/// How a layer tells tokens at different places apart.
-pub(super) enum Places<'a> {
-    /// Queries and keys are turned by their place.
-    Turned(&'a Turn),
-    /// Scores are lowered by the distance of query and key.
-    Lowered(&'a Alibi),
+/// How a layer knows the positions of tokens.
+pub(super) enum Positions<'a> {
+    /// Queries and keys are rotated by their position.
+    Rotary(&'a RotaryAngles),
+    /// Scores are lowered by a slope times the distance of query and key.
+    Alibi(&'a Alibi),
 }
 
-/// Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864): cosine and sine, f32. Halves of a head are turned
+/// Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864): cosine and sine, f32. Halves of a head are rotated
 /// against each other.
-pub(super) struct Turn {
-    /// For our own kernel [T, K/2], a row for each place of the longest sequence; else [N, 1, 1, K/2], for each token.
+pub(super) struct RotaryAngles {
+    /// For our own kernel [T, K/2], a row for each position of the longest sequence; else [N, 1, 1, K/2], for each token.
     pub cos: Tensor,
     pub sin: Tensor,
 }
 
-impl Turn {
+impl RotaryAngles {
     /// For frequencies f32 [K/2] and the tokens of a batch.
-    pub(super) fn new(frequencies: &Tensor, batch: &Placed<'_>, kernel: Kernel) -> Result<Self> {
+    pub(super) fn new(frequencies: &Tensor, batch: &DeviceBatch<'_>, kernel: Kernel) -> Result<Self> {
         let angles = match kernel {
             Kernel::Cpu => {
-                let places = Tensor::f_arange(batch.longest() as i64, (Kind::Float, frequencies.device()))?;
-                places.f_outer(frequencies)?
+                let positions = Tensor::f_arange(batch.longest() as i64, (Kind::Float, frequencies.device()))?;
+                positions.f_outer(frequencies)?
             }
-            _ => batch.places.f_to_kind(Kind::Float)?.f_outer(frequencies)?.f_view([-1, 1, 1, frequencies.size1()?])?,
+            _ => batch.positions.f_to_kind(Kind::Float)?.f_outer(frequencies)?.f_view([
+                -1,
+                1,
+                1,
+                frequencies.size1()?,
+            ])?,
         };
         Ok(Self { cos: angles.f_cos()?, sin: angles.f_sin()? })
     }
 
-    /// Queries and keys of all tokens at once, [N, 2, H, K]: turned in f32, returned in the format they came in.
+    /// Queries and keys of all tokens at once, [N, 2, H, K]: rotated in f32, returned in the format they came in.
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let kind = x.f_kind()?;
         let halves = x.f_chunk(2, -1)?;
@@ -89,7 +94,7 @@ pub(super) struct Alibi {
 
 impl Alibi {
     /// Of a slope f32 [H] for each head, and scores of the format `kind`.
-    pub(super) fn new(slopes: &Parameter, batch: &Placed<'_>, kernel: Kernel, kind: Kind) -> Result<Self> {
+    pub(super) fn new(slopes: &Parameter, batch: &DeviceBatch<'_>, kernel: Kernel, kind: Kind) -> Result<Self> {
         let bias = match kernel {
             Kernel::Cpu => None,
             _ => Some(bias(slopes, batch.longest() as i64, kind)?),
@@ -122,28 +127,40 @@ type OfAnyLength = fn([&Tensor; 3], &Tensor, usize, f64) -> Result<Tensor>;
 
 impl Attention {
     /// Queries, keys and values side by side, [N, 3D], to the mixed values of all heads side by side, [N, D].
-    pub(super) fn forward(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>) -> Result<Tensor> {
+    pub(super) fn forward(&self, qkv: &Tensor, batch: &DeviceBatch<'_>, positions: &Positions<'_>) -> Result<Tensor> {
         match self.kernel {
-            Kernel::Cpu => kernels::attention::attention(self, qkv, batch.batch, places),
-            Kernel::Flash => self.at_once(qkv, batch, places, libtorch::flash),
-            Kernel::Efficient => self.by_stretch(qkv, batch, places, libtorch::efficient),
-            Kernel::Math => self.by_stretch(qkv, batch, places, libtorch::math),
+            Kernel::Cpu => kernels::attention::attention(self, qkv, batch.batch, positions),
+            Kernel::Flash => self.at_once(qkv, batch, positions, libtorch::flash),
+            Kernel::Efficient => self.by_stretch(qkv, batch, positions, libtorch::efficient),
+            Kernel::Math => self.by_stretch(qkv, batch, positions, libtorch::math),
         }
     }
 
     /// The whole batch in one call.
-    fn at_once(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfAnyLength) -> Result<Tensor> {
-        if let Places::Lowered(_) = places {
+    fn at_once(
+        &self,
+        qkv: &Tensor,
+        batch: &DeviceBatch<'_>,
+        positions: &Positions<'_>,
+        kernel: OfAnyLength,
+    ) -> Result<Tensor> {
+        if let Positions::Alibi(_) = positions {
             return Err(Error::new(Fault::Bug, "flash attention takes no bias"));
         }
-        let [q, k, v] = self.parts(qkv, places)?;
+        let [q, k, v] = self.parts(qkv, positions)?;
         let mixed = kernel([&q, &k, &v], &batch.bounds, batch.longest(), self.scale)?;
         Ok(mixed.f_reshape([qkv.size2()?.0, -1])?)
     }
 
     /// A call for each stretch of sequences of one length.
-    fn by_stretch(&self, qkv: &Tensor, batch: &Placed<'_>, places: &Places<'_>, kernel: OfOneLength) -> Result<Tensor> {
-        let qkv = self.parts(qkv, places)?;
+    fn by_stretch(
+        &self,
+        qkv: &Tensor,
+        batch: &DeviceBatch<'_>,
+        positions: &Positions<'_>,
+        kernel: OfOneLength,
+    ) -> Result<Tensor> {
+        let qkv = self.parts(qkv, positions)?;
         let (mut mixed, mut first) = (Vec::new(), 0);
         for stretch in batch.batch.groups() {
             let (sequences, length) = (stretch.sequences as i64, stretch.length as i64);
@@ -153,9 +170,9 @@ impl Attention {
             };
             let [q, k, v] = &qkv;
             let (q, k, v) = (part(q)?, part(k)?, part(v)?);
-            let bias = match places {
-                Places::Turned(_) => None,
-                Places::Lowered(alibi) => Some(alibi.over(sequences, length)?),
+            let bias = match positions {
+                Positions::Rotary(_) => None,
+                Positions::Alibi(alibi) => Some(alibi.over(sequences, length)?),
             };
             let outcome = kernel([&q, &k, &v], bias.as_ref(), self.scale)?;
             mixed.push(outcome.f_transpose(1, 2)?.f_reshape([sequences * length, -1])?); // [B, H, T, K] -> [B T, D]
@@ -168,18 +185,18 @@ impl Attention {
         Ok(Tensor::f_cat(&mixed, 0)?)
     }
 
-    /// [N, 3D] to queries, keys and values [N, H, K], the first two turned where the model does that.
-    fn parts(&self, qkv: &Tensor, places: &Places<'_>) -> Result<[Tensor; 3]> {
+    /// [N, 3D] to queries, keys and values [N, H, K], the first two rotated where the model does that.
+    fn parts(&self, qkv: &Tensor, positions: &Positions<'_>) -> Result<[Tensor; 3]> {
         let (tokens, columns) = qkv.size2()?;
         let heads = self.heads as i64;
         let qkv = qkv.f_view([tokens, 3, heads, columns / 3 / heads])?;
         let part = |x: &Tensor, index| x.f_select(1, index);
-        let turned = match places {
-            Places::Turned(turn) => Some(turn.apply(&qkv.f_narrow(1, 0, 2)?)?), // [N, 2, H, K]
-            Places::Lowered(_) => None,
+        let rotated = match positions {
+            Positions::Rotary(angles) => Some(angles.apply(&qkv.f_narrow(1, 0, 2)?)?), // [N, 2, H, K]
+            Positions::Alibi(_) => None,
         };
-        let places_known = turned.as_ref().unwrap_or(&qkv);
-        Ok([part(places_known, 0)?, part(places_known, 1)?, part(&qkv, 2)?])
+        let rotated = rotated.as_ref().unwrap_or(&qkv);
+        Ok([part(rotated, 0)?, part(rotated, 1)?, part(&qkv, 2)?])
     }
 }
 
@@ -197,8 +214,8 @@ mod tests {
         TokenBatch::of(lengths.iter().map(|&length| vec![0; length]))
     }
 
-    fn on_cpu(batch: &TokenBatch) -> Placed<'_> {
-        Placed::of(batch, &to_device(&words(batch, 1).unwrap(), Device::Cpu).unwrap()).unwrap()
+    fn on_cpu(batch: &TokenBatch) -> DeviceBatch<'_> {
+        DeviceBatch::of(batch, &to_device(&words(batch, 1).unwrap(), Device::Cpu).unwrap()).unwrap()
     }
 
     fn random(tokens: usize, columns: i64) -> Tensor {
@@ -209,7 +226,7 @@ mod tests {
         Tensor::rand([head_width / 2], (Kind::Float, Device::Cpu))
     }
 
-    fn alibi(slopes: &[f32], batch: &Placed<'_>, kernel: Kernel) -> Alibi {
+    fn alibi(slopes: &[f32], batch: &DeviceBatch<'_>, kernel: Kernel) -> Alibi {
         Alibi::new(&Tensor::from_slice(slopes).into(), batch, kernel, Kind::Float).unwrap()
     }
 
@@ -229,17 +246,19 @@ mod tests {
             let [own, math] = [Kernel::Cpu, Kernel::Math].map(|kernel| heads(head_width, kernel));
             let qkv = random(batch.batch.tokens(), 3 * HEADS as i64 * head_width);
             let frequencies = frequencies(head_width);
-            let turns = [Kernel::Cpu, Kernel::Math].map(|kernel| Turn::new(&frequencies, &batch, kernel).unwrap());
+            let angles =
+                [Kernel::Cpu, Kernel::Math].map(|kernel| RotaryAngles::new(&frequencies, &batch, kernel).unwrap());
             let alibis = [Kernel::Cpu, Kernel::Math].map(|kernel| alibi(&SLOPES, &batch, kernel));
-            let [turned, lowered] = [turns.each_ref().map(Places::Turned), alibis.each_ref().map(Places::Lowered)];
-            for [places, places_of_math] in [turned, lowered] {
-                let expected = math.forward(&qkv, &batch, &places_of_math).unwrap();
-                let found = own.forward(&qkv, &batch, &places).unwrap();
+            let [rotated, lowered] =
+                [angles.each_ref().map(Positions::Rotary), alibis.each_ref().map(Positions::Alibi)];
+            for [positions, positions_of_math] in [rotated, lowered] {
+                let expected = math.forward(&qkv, &batch, &positions_of_math).unwrap();
+                let found = own.forward(&qkv, &batch, &positions).unwrap();
                 assert!(farthest(&found, &expected) < 5e-6, "{head_width}: {}", farthest(&found, &expected));
                 // In bf16 the same of rounded inputs, and the outcome rounded: by up to 2^-8 of values below 8.
                 let rounded = qkv.to_kind(Kind::BFloat16);
-                let expected = math.forward(&rounded.to_kind(Kind::Float), &batch, &places_of_math).unwrap();
-                let found = own.forward(&rounded, &batch, &places).unwrap();
+                let expected = math.forward(&rounded.to_kind(Kind::Float), &batch, &positions_of_math).unwrap();
+                let found = own.forward(&rounded, &batch, &positions).unwrap();
                 assert_eq!(found.kind(), Kind::BFloat16);
                 assert!(farthest(&found, &expected) < 0.03125, "{head_width}: {}", farthest(&found, &expected));
             }
@@ -268,14 +287,15 @@ mod tests {
         let batch = batch(&LENGTHS);
         let batch = on_cpu(&batch);
         let (frequencies, qkv) = (frequencies(16), random(batch.batch.tokens(), 3 * HEADS as i64 * 16));
-        let [own, flash] = [Kernel::Cpu, Kernel::Flash].map(|kernel| Turn::new(&frequencies, &batch, kernel).unwrap());
-        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Places::Turned(&own)).unwrap();
+        let [own, flash] =
+            [Kernel::Cpu, Kernel::Flash].map(|kernel| RotaryAngles::new(&frequencies, &batch, kernel).unwrap());
+        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Positions::Rotary(&own)).unwrap();
         let attention = heads(16, Kernel::Flash);
-        let found = attention.at_once(&qkv, &batch, &Places::Turned(&flash), stand_in).unwrap();
+        let found = attention.at_once(&qkv, &batch, &Positions::Rotary(&flash), stand_in).unwrap();
         assert_eq!(found.size(), expected.size());
         assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
         let alibi = alibi(&SLOPES, &batch, Kernel::Flash);
-        let error = attention.forward(&qkv, &batch, &Places::Lowered(&alibi)).unwrap_err();
+        let error = attention.forward(&qkv, &batch, &Positions::Alibi(&alibi)).unwrap_err();
         assert_eq!(error.fault(), Fault::Bug);
     }
 
@@ -297,9 +317,9 @@ mod tests {
         let batch = on_cpu(&batch);
         let qkv = random(batch.batch.tokens(), 3 * HEADS as i64 * 16);
         let [own, efficient] = [Kernel::Cpu, Kernel::Efficient].map(|kernel| alibi(&SLOPES, &batch, kernel));
-        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Places::Lowered(&own)).unwrap();
+        let expected = heads(16, Kernel::Cpu).forward(&qkv, &batch, &Positions::Alibi(&own)).unwrap();
         let attention = heads(16, Kernel::Efficient);
-        let found = attention.by_stretch(&qkv, &batch, &Places::Lowered(&efficient), particular).unwrap();
+        let found = attention.by_stretch(&qkv, &batch, &Positions::Alibi(&efficient), particular).unwrap();
         assert!(farthest(&found, &expected) < 5e-6, "{}", farthest(&found, &expected));
     }
 
@@ -307,7 +327,7 @@ mod tests {
     fn sixteen_bits_are_turned_in_f32_and_come_back_in_their_format() {
         let batch = batch(&LENGTHS);
         let batch = on_cpu(&batch);
-        let turn = Turn::new(&frequencies(16), &batch, Kernel::Flash).unwrap();
+        let turn = RotaryAngles::new(&frequencies(16), &batch, Kernel::Flash).unwrap();
         let x = random(batch.batch.tokens(), 2 * HEADS as i64 * 16).view([-1, 2, HEADS as i64, 16]);
         for kind in [Kind::Half, Kind::BFloat16] {
             let (rounded, found) = (x.to_kind(kind), turn.apply(&x.to_kind(kind)).unwrap());
@@ -322,11 +342,12 @@ mod tests {
         let (all, alone) = (on_cpu(&all), on_cpu(&alone));
         let attention = Attention { heads: HEADS, scale: 0.25, kernel: Kernel::Cpu };
         let (qkv, frequencies) = (random(all.batch.tokens(), 3 * HEADS as i64 * 16), frequencies(16));
-        let [turn, own_turn] = [&all, &alone].map(|batch| Turn::new(&frequencies, batch, Kernel::Cpu).unwrap());
+        let [turn, own_angles] =
+            [&all, &alone].map(|batch| RotaryAngles::new(&frequencies, batch, Kernel::Cpu).unwrap());
         let first = LENGTHS[..4].iter().sum::<usize>() as i64;
-        let found = attention.forward(&qkv, &all, &Places::Turned(&turn)).unwrap().narrow(0, first, 47);
+        let found = attention.forward(&qkv, &all, &Positions::Rotary(&turn)).unwrap().narrow(0, first, 47);
         let own = qkv.narrow(0, first, filled(47) as i64).contiguous();
-        let alone = attention.forward(&own, &alone, &Places::Turned(&own_turn)).unwrap();
+        let alone = attention.forward(&own, &alone, &Positions::Rotary(&own_angles)).unwrap();
         assert_eq!(found, alone.narrow(0, 0, 47));
     }
 
@@ -340,7 +361,7 @@ mod tests {
             for value in [f64::NAN, f64::INFINITY] {
                 let mut qkv = random(5, 48);
                 let _ = qkv.narrow(0, 2, 1).fill_(value);
-                let found = attention.forward(&qkv, &batch, &Places::Lowered(&alibi)).unwrap();
+                let found = attention.forward(&qkv, &batch, &Positions::Alibi(&alibi)).unwrap();
                 assert_eq!(found.isfinite().all().int64_value(&[]), 0, "{value}");
                 let _ = qkv.zero_();
             }

@@ -14,8 +14,8 @@ use crate::device::Placement;
 use crate::device::attention::Kernel;
 use crate::device::products::Then;
 use crate::error::Result;
-use crate::model::attention::{Alibi, Attention, Places, plain_kernel};
-use crate::model::input::Placed;
+use crate::model::attention::{Alibi, Attention, Positions, plain_kernel};
+use crate::model::input::DeviceBatch;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
@@ -61,9 +61,9 @@ impl SelfAttention {
     }
 
     /// The residual in the format of the products, [N, D], to what is added to it, [N, D].
-    fn forward(&self, x: &Tensor, batch: &Placed<'_>, alibi: &Alibi) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, batch: &DeviceBatch<'_>, alibi: &Alibi) -> Result<Tensor> {
         let qkv = self.query_key_value.forward(x)?; // [N, 3D]
-        self.output.forward(&self.heads.forward(&qkv, batch, &Places::Lowered(alibi))?)
+        self.output.forward(&self.heads.forward(&qkv, batch, &Positions::Alibi(alibi))?)
     }
 }
 
@@ -171,10 +171,10 @@ impl Dnabert {
                 observer(point, &x);
             }
         };
-        input::tokens_alone(&self.forward(&Placed::of(batch, &words)?, &mut alone)?, batch)
+        input::tokens_alone(&self.forward(&DeviceBatch::of(batch, &words)?, &mut alone)?, batch)
     }
 
-    fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &DeviceBatch<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let mut x = self.norm.forward(&self.embeddings.forward(&batch.ids)?.f_add(&self.token_type)?)?;
         let alibi = Alibi::new(&self.slopes, batch, self.kernel(), self.kind)?;
@@ -213,7 +213,7 @@ impl TensorEncoder for Dnabert {
     }
 
     /// Mean over all tokens, `[CLS]` and `[SEP]` included, f32 [sequences, D].
-    fn pool(&self, batch: &Placed<'_>) -> Result<Tensor> {
+    fn pool(&self, batch: &DeviceBatch<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let x = self.forward(batch, &mut |_, _| ())?;
         input::means(&x, batch.batch, |length| (0, length))

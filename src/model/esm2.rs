@@ -6,7 +6,7 @@
 //!
 //! Letters: N tokens of a batch, D width, H heads, K = D / H, F inner width. Numerical choices: LayerNorm before
 //! each half layer and after the last, eps from the configuration; exact GELU; queries scaled before the rotary
-//! turn; rotary frequencies from the weights file, angles and turn in f32; softmax in f32. Names and shapes of the
+//! rotation; rotary frequencies from the weights file, angles and rotation in f32; softmax in f32. Names and shapes of the
 //! weights: `schema::esm2`.
 
 use tch::{Device, Tensor};
@@ -15,8 +15,8 @@ use crate::device::Placement;
 use crate::device::attention::Kernel;
 use crate::device::products::Then;
 use crate::error::{Error, Fault, Result};
-use crate::model::attention::{Attention, Places, Turn, plain_kernel};
-use crate::model::input::Placed;
+use crate::model::attention::{Attention, Positions, RotaryAngles, plain_kernel};
+use crate::model::input::DeviceBatch;
 use crate::model::nn::{Embedding, LayerNorm, Linear, Observer, Point, Residual};
 use crate::model::parameters::{Parameter, Parameters};
 use crate::model::schema::Configuration;
@@ -71,12 +71,12 @@ impl SelfAttention {
     }
 
     /// The norm of the residual, [N, D], to what is added to it, [N, D].
-    fn forward(&self, normed: &Tensor, batch: &Placed<'_>, turns: &[Turn]) -> Result<Tensor> {
-        let Some(turn) = turns.get(self.rotary) else {
+    fn forward(&self, normed: &Tensor, batch: &DeviceBatch<'_>, angles: &[RotaryAngles]) -> Result<Tensor> {
+        let Some(own) = angles.get(self.rotary) else {
             return Err(Error::new(Fault::Bug, "a layer has no rotary frequencies"));
         };
         let qkv = self.query_key_value.forward(normed)?; // [N, 3D]
-        self.output.forward(&self.heads.forward(&qkv, batch, &Places::Turned(turn))?)
+        self.output.forward(&self.heads.forward(&qkv, batch, &Positions::Rotary(own))?)
     }
 }
 
@@ -183,19 +183,19 @@ impl Esm2 {
                 observer(point, &x);
             }
         };
-        input::tokens_alone(&self.forward(&Placed::of(batch, &words)?, &mut alone)?, batch)
+        input::tokens_alone(&self.forward(&DeviceBatch::of(batch, &words)?, &mut alone)?, batch)
     }
 
-    fn forward(&self, batch: &Placed<'_>, observer: Observer<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &DeviceBatch<'_>, observer: Observer<'_>) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let mut x = self.embed_tokens(batch)?;
         observer(Point::Embeddings, &x);
-        let turn = |rotary: &Rotary| Turn::new(&rotary.0, batch, self.kernel());
-        let turns = self.rotary.iter().map(turn).collect::<Result<Vec<_>>>()?;
+        let of = |rotary: &Rotary| RotaryAngles::new(&rotary.0, batch, self.kernel());
+        let angles = self.rotary.iter().map(of).collect::<Result<Vec<_>>>()?;
         // Each half layer adds to `x`; what the next one takes is the norm of the sum.
         let mut normed = self.norm_before(0).forward(&x)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let added = layer.attention.forward(&normed, batch, &turns)?;
+            let added = layer.attention.forward(&normed, batch, &angles)?;
             normed = layer.feed_forward.norm.of_sum(&mut x, &added, Residual::Sum)?;
             observer(Point::Attention(index), &x);
             let added = layer.feed_forward.forward(&normed)?;
@@ -212,7 +212,7 @@ impl Esm2 {
 
     /// Embeddings f32 [N, D]: `<mask>` is zero, the rest scaled by the share of tokens left in training
     /// over the share left here.
-    fn embed_tokens(&self, batch: &Placed<'_>) -> Result<Tensor> {
+    fn embed_tokens(&self, batch: &DeviceBatch<'_>) -> Result<Tensor> {
         let (ids, batch) = (&batch.ids, batch.batch);
         let x = self.embeddings.forward(ids)?;
         let mask = self.config.mask_token_id;
@@ -258,7 +258,7 @@ impl TensorEncoder for Esm2 {
     }
 
     /// Mean over the residues, f32 [sequences, D]; `<cls>` and `<eos>` stay out.
-    fn pool(&self, batch: &Placed<'_>) -> Result<Tensor> {
+    fn pool(&self, batch: &DeviceBatch<'_>) -> Result<Tensor> {
         if let Some(short) = batch.batch.groups().find(|stretch| stretch.length < 3) {
             return Err(Error::new(Fault::Bug, "a protein without residues reached the encoder")
                 .expected("at least 3 tokens: <cls>, one residue, <eos>")

@@ -16,18 +16,18 @@ pub(super) fn filled(tokens: usize) -> usize {
 }
 
 /// A batch, and its numbers on the device of a model.
-pub struct Placed<'a> {
+pub struct DeviceBatch<'a> {
     /// On the host.
     pub(super) batch: &'a TokenBatch,
     /// i32 [N]. Behind those of the batch, its first id fills the rows up.
     pub(super) ids: Tensor,
     /// Where each token stands in its sequence, i32 [N].
-    pub(super) places: Tensor,
+    pub(super) positions: Tensor,
     /// First token of each sequence, and the number of all, i32 [sequences + 1].
     pub(super) bounds: Tensor,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> DeviceBatch<'a> {
     /// `words` are those that [`TensorEncoder::words`] gives for `batch`, on the device.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl<'a> Placed<'a> {
     pub fn of(batch: &'a TokenBatch, words: &Tensor) -> Result<Self> {
         let (rows, sequences) = (filled(batch.tokens()) as i64, batch.len() as i64);
         let part = |first, length| words.f_narrow(0, first, length);
-        Ok(Self { batch, ids: part(0, rows)?, places: part(rows, rows)?, bounds: part(2 * rows, sequences + 1)? })
+        Ok(Self { batch, ids: part(0, rows)?, positions: part(rows, rows)?, bounds: part(2 * rows, sequences + 1)? })
     }
 
     /// Tokens of all sequences.
@@ -107,7 +107,7 @@ pub(super) fn embed(encoder: &impl TensorEncoder, batch: &TokenBatch, device: De
         return Ok(Vec::new());
     }
     let words = to_device(&encoder.words(batch)?, device)?;
-    numbers(&encoder.pool(&Placed::of(batch, &words)?)?)
+    numbers(&encoder.pool(&DeviceBatch::of(batch, &words)?)?)
 }
 
 /// Mean over some tokens of each sequence, f32 [N, D] to [sequences, D]. `pooled` gives the first and the number of those
@@ -146,12 +146,12 @@ mod tests {
         let batch = TokenBatch::of([vec![7, 8], vec![9, 5], vec![6, 4, 3]]);
         let words = words(&batch, 10).unwrap();
         let filled = |numbers: [i32; 7], with| numbers.into_iter().chain([with; 9]).collect::<Vec<_>>();
-        let (ids, places) = (filled([7, 8, 9, 5, 6, 4, 3], 7), filled([0, 1, 0, 1, 0, 1, 2], 0));
-        assert_eq!(words, [ids.clone(), places.clone(), vec![0, 2, 4, 7]].concat());
+        let (ids, positions) = (filled([7, 8, 9, 5, 6, 4, 3], 7), filled([0, 1, 0, 1, 0, 1, 2], 0));
+        assert_eq!(words, [ids.clone(), positions.clone(), vec![0, 2, 4, 7]].concat());
         let tensor = to_device(&words, Device::Cpu).unwrap();
-        let placed = Placed::of(&batch, &tensor).unwrap();
+        let placed = DeviceBatch::of(&batch, &tensor).unwrap();
         let numbers = |tensor: &Tensor| Vec::<i32>::try_from(tensor).unwrap();
-        assert_eq!((numbers(&placed.ids), numbers(&placed.places)), (ids, places));
+        assert_eq!((numbers(&placed.ids), numbers(&placed.positions)), (ids, positions));
         assert_eq!(numbers(&placed.bounds), [0, 2, 4, 7]);
         assert_eq!(placed.longest(), 3);
     }

@@ -57,7 +57,7 @@ pub trait TensorEncoder: Encoder {
     ///
     /// # Errors
     /// Out of memory, or anything else that libtorch refuses.
-    fn pool(&self, batch: &input::Placed<'_>) -> Result<tch::Tensor>;
+    fn pool(&self, batch: &input::DeviceBatch<'_>) -> Result<tch::Tensor>;
 }
 
 /// Turns merged vectors into scores.

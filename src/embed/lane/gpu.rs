@@ -8,7 +8,7 @@ use crate::device::staging::Staging;
 use crate::device::transfer::{TensorTransport, Transfer};
 use crate::error::{Error, Fault, Result};
 use crate::model::TensorEncoder;
-use crate::model::input::Placed;
+use crate::model::input::DeviceBatch;
 use crate::pack::TokenBatch;
 use crate::runtime::picture::MemoryPicture;
 
@@ -72,7 +72,7 @@ impl<E: TensorEncoder, T: TensorTransport> Lane for GpuLane<E, T> {
         }
         let encoder = &self.encoder;
         // Caught inside: what was started before a failure still reads the buffer, which must be recorded.
-        self.staging.submit(&words, |words| caught(|| encoder.pool(&Placed::of(batch, words)?)))
+        self.staging.submit(&words, |words| caught(|| encoder.pool(&DeviceBatch::of(batch, words)?)))
     }
 
     fn collect(&mut self) -> Result<Vec<f32>> {
@@ -128,7 +128,7 @@ mod tests {
             self.encoder.words(batch)
         }
 
-        fn pool(&self, batch: &Placed<'_>) -> Result<<AtOnce as crate::device::staging::Transport>::Pooled> {
+        fn pool(&self, batch: &DeviceBatch<'_>) -> Result<<AtOnce as crate::device::staging::Transport>::Pooled> {
             if batch.tokens() > self.most {
                 // As tch does where it cannot pass an error on.
                 let report = "CUDA out of memory. Tried to allocate 1 MiB";

@@ -1,4 +1,4 @@
-//! Attention, one head of one sequence at a time; both products, the softmax and the turn are f32.
+//! Attention, one head of one sequence at a time; both products, the softmax and the rotation are f32.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::product::{Matrix, product};
 use super::softmax::exponentials;
 use super::{Element, Kernel, LANES, on_widest_vectors, values, values_mut};
 use crate::error::{Error, Fault, Result};
-use crate::model::attention::{Attention, Places};
+use crate::model::attention::{Attention, Positions};
 use crate::model::input::filled;
 use crate::pack::TokenBatch;
 
@@ -18,20 +18,25 @@ use crate::pack::TokenBatch;
 const SCORES: usize = 32 << 10;
 
 /// As [`Attention::forward`], for f32 and bf16.
-pub fn attention(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
+pub fn attention(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, positions: &Positions<'_>) -> Result<Tensor> {
     match qkv.f_kind()? {
-        Kind::Float => over::<f32>(attention, qkv, batch, places),
-        Kind::BFloat16 => over::<bf16>(attention, qkv, batch, places),
+        Kind::Float => over::<f32>(attention, qkv, batch, positions),
+        Kind::BFloat16 => over::<bf16>(attention, qkv, batch, positions),
         kind => Err(Error::new(Fault::Bug, format!("the attention of a CPU does not take {kind:?}"))),
     }
 }
 
-fn over<E: Element>(attention: &Attention, qkv: &Tensor, batch: &TokenBatch, places: &Places<'_>) -> Result<Tensor> {
+fn over<E: Element>(
+    attention: &Attention,
+    qkv: &Tensor,
+    batch: &TokenBatch,
+    positions: &Positions<'_>,
+) -> Result<Tensor> {
     let (tokens, columns) = qkv.size2()?;
     let width = columns as usize / 3;
     let shape = Shape { width, head: width / attention.heads, scale: attention.scale as f32 };
     let mut out = Tensor::f_empty([tokens, width as i64], (E::KIND, Device::Cpu))?;
-    let tables = Tables::of(places)?;
+    let tables = Tables::of(positions)?;
     let inputs = values::<E>(qkv)?;
     let outputs = values_mut::<E>(&mut out)?;
     if filled(batch.tokens()) as i64 != tokens || shape.head * attention.heads != width {
@@ -66,19 +71,19 @@ struct Shape {
     scale: f32,
 }
 
-/// The numbers behind [`Places`].
+/// The numbers behind [`Positions`].
 enum Tables<'a> {
     /// Cosines and sines, [T, K/2].
-    Turned(&'a [f32], &'a [f32]),
+    Rotary(&'a [f32], &'a [f32]),
     /// Slopes, [H].
-    Lowered(&'a [f32]),
+    Alibi(&'a [f32]),
 }
 
 impl<'a> Tables<'a> {
-    fn of(places: &Places<'a>) -> Result<Self> {
-        Ok(match places {
-            Places::Turned(turn) => Self::Turned(values(&turn.cos)?, values(&turn.sin)?),
-            Places::Lowered(alibi) => Self::Lowered(values(&alibi.slopes)?),
+    fn of(positions: &Positions<'a>) -> Result<Self> {
+        Ok(match positions {
+            Positions::Rotary(angles) => Self::Rotary(values(&angles.cos)?, values(&angles.sin)?),
+            Positions::Alibi(alibi) => Self::Alibi(values(&alibi.slopes)?),
         })
     }
 }
@@ -136,7 +141,7 @@ struct Head<'a, E> {
 impl<E: Element> Kernel for Head<'_, E> {
     #[inline(always)]
     fn run(mut self) {
-        self.take_apart();
+        self.split_head();
         for first in (0..self.scratch.length).step_by(self.scratch.rows) {
             let count = self.scratch.rows.min(self.scratch.length - first);
             self.mix(first, count);
@@ -149,9 +154,9 @@ impl<E: Element> Head<'_, E> {
         self.index * self.shape.head..(self.index + 1) * self.shape.head
     }
 
-    /// Queries, keys and values of this head to matrices of their own, turned where places are told so.
+    /// Queries, keys and values of this head to matrices of their own, queries and keys rotated for rotary positions.
     #[inline(always)]
-    fn take_apart(&mut self) {
+    fn split_head(&mut self) {
         let (k, width, columns) = (self.shape.head, self.shape.width, self.columns());
         let Scratch { stride, width: apart, queries, keys, values, mixed, .. } = &mut *self.scratch;
         let tokens = self.qkv.chunks_exact(3 * width).enumerate();
@@ -162,10 +167,10 @@ impl<E: Element> Head<'_, E> {
             read(q, query, self.shape.scale);
             read(keyed, key, 1.0);
             read(v, value, 1.0);
-            if let Tables::Turned(cos, sin) = self.tables {
+            if let Tables::Rotary(cos, sin) = self.tables {
                 let angles = place * (k / 2)..(place + 1) * (k / 2);
-                turn(query, &cos[angles.clone()], &sin[angles.clone()]);
-                turn(key, &cos[angles.clone()], &sin[angles]);
+                rotate(query, &cos[angles.clone()], &sin[angles.clone()]);
+                rotate(key, &cos[angles.clone()], &sin[angles]);
             }
             for (&value, row) in key.iter().zip(keys.chunks_exact_mut(*stride)) {
                 row[place] = value;
@@ -183,8 +188,8 @@ impl<E: Element> Head<'_, E> {
         product([count, k], own, Matrix { values: keys, stride }, (scores, stride));
         for ((row, sum), from) in scores.chunks_exact_mut(stride).zip(sums.iter_mut()).take(count).zip(first..) {
             let row = &mut row[..length];
-            if let Tables::Lowered(slopes) = self.tables {
-                lower(row, from, slopes[self.index]);
+            if let Tables::Alibi(slopes) = self.tables {
+                add_alibi(row, from, slopes[self.index]);
             }
             *sum = exponentials(row);
         }
@@ -199,7 +204,7 @@ impl<E: Element> Head<'_, E> {
 
 /// Turns the halves of a head against each other.
 #[inline(always)]
-fn turn(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32]) {
     let (first, second) = head.split_at_mut(cos.len());
     for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
         (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
@@ -208,7 +213,7 @@ fn turn(head: &mut [f32], cos: &[f32], sin: &[f32]) {
 
 /// Lowers the scores of query `from` by slope times distance.
 #[inline(always)]
-fn lower(row: &mut [f32], from: usize, slope: f32) {
+fn add_alibi(row: &mut [f32], from: usize, slope: f32) {
     let from = from as i32;
     for (score, to) in row.iter_mut().zip(0i32..) {
         *score -= slope * (to - from).abs() as f32;
