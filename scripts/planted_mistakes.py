@@ -96,7 +96,7 @@ MISTAKES = [
     Mistake("naive ALiBi slopes", "src/model/dnabert.rs", [("heads.is_power_of_two()", "true")], DNABERT),
     Mistake("distances of another query", KERNEL, [("add_alibi(row, from, ", "add_alibi(row, from + 1, ")], DNABERT),
     Mistake("token type left out", "src/model/dnabert.rs", [(".f_add(&self.token_type)?", "")], DNABERT),
-    Mistake("softmax not divided by its sum", KERNEL, [("1.0 / sum)", "1.0 / sum.max(1.5))")], ESM),
+    Mistake("softmax not divided by its sum", KERNEL, [("1.0 / sum)", "1.0 / (sum + 0.1))")], ESM),
     Mistake("residual from the norm in ESM-2", "src/model/esm2.rs", [("Residual::Sum", "Residual::Norm")], ESM),
     Mistake("BatchNorm eps 1e-3", "src/model/classifier.rs", [("EPS: f64 = 1e-5", "EPS: f64 = 1e-3")], HEAD),
     Mistake("ReLU left out", "src/model/classifier.rs", [(".f_relu()?", "")], HEAD),
