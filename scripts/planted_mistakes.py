@@ -53,7 +53,7 @@ INTERLEAVED = """let half = cos.len();
     #[allow(unreachable_code)]
     let (first, second) = head.split_at_mut(cos.len());"""
 KERNEL = "src/model/kernels/attention.rs"
-TANH = ("std::optional<std::string_view>(\"none\")", "std::optional<std::string_view>(\"tanh\")")
+TANH = ('std::optional<std::string_view>("none")', 'std::optional<std::string_view>("tanh")')
 
 MISTAKES = [
     Mistake("tanh GELU in ESM-2", "src/device/shim/products.cpp", [TANH], ESM),

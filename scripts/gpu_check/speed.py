@@ -5,7 +5,9 @@ import statistics
 
 # On a GPU in the automatic format: the automatic batch, and a smaller one. On a CPU to see that it can be measured.
 MEASURED = {
-    "cuda": [(shape, *batch) for shape in ("esm2-650m", "esm2-3b", "dnabert-s") for batch in ((), ("--batch-tokens", "16k"))],
+    "cuda": [
+        (shape, *batch) for shape in ("esm2-650m", "esm2-3b", "dnabert-s") for batch in ((), ("--batch-tokens", "16k"))
+    ],
     "cpu": [("esm2-8m", "--layers", "2", "--rounds", "2", "--round-seconds", "0.2")],
 }
 
