@@ -86,7 +86,8 @@ impl<E> Planner<'_, E> {
         let mut idle_since = Instant::now();
         loop {
             select! {
-                recv(self.pieces.received) -> piece => return piece.map_err(|_| Failure::panic().error)?.map(Some),
+                // The reader ends without a word only where somebody has stopped the session.
+                recv(self.pieces.received) -> piece => return piece.ok().transpose(),
                 recv(self.queue.stopped()) -> _ => return Ok(None),
                 default(interrupt::TICK) => interrupt::check()?,
             }

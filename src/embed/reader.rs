@@ -3,13 +3,14 @@
 //! It is the only thread that may wait for ever - for a pipe that nobody writes to - so nobody waits for it to end: a session
 //! that stops leaves it behind, and it ends when its read does.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::block::{BlockSize, Input, Sequence};
+use super::block::{BlockSize, Failure, Input, Sequence};
 use super::meter::{Meter, Work};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::threads;
@@ -45,7 +46,14 @@ where
     let (to_planner, received) = bounded(1);
     let pulse = Arc::new(Pulse::default());
     let reader = Reader { input, size, open, meter, pulse: Arc::clone(&pulse), to_planner };
-    threads::spawn("reader", move || reader.run().unwrap_or(())).map(drop)?;
+    threads::spawn("reader", move || {
+        let to_planner = reader.to_planner.clone();
+        // Nobody joins this thread: without a word its end would mean that somebody else has stopped the session.
+        if catch_unwind(AssertUnwindSafe(|| reader.run().unwrap_or(()))).is_err() {
+            let _ = to_planner.send(Err(Failure::panic().error));
+        }
+    })
+    .map(drop)?;
     Ok(Pieces { received, pulse })
 }
 
@@ -196,6 +204,15 @@ mod tests {
         let failed = Err(Error::new(Fault::InputCharacter, "planted"));
         assert_eq!(pieces(vec![sequence(1, 1), failed, sequence(2, 1)], size), ["1", "VN-IN-CHAR"]);
         assert_eq!(pieces(vec![sequence(1, 0), sequence(2, 1)], size), ["VN-IN-STAGE"]);
+    }
+
+    #[test]
+    fn an_input_that_panics_is_a_defect_and_not_the_end() {
+        let (open, _opened) = bounded(100);
+        let input = std::iter::once_with(|| sequence(1, 1)).chain(std::iter::once_with(|| panic!("planted")));
+        let pieces = start(input, BlockSize { letters: 9, sequences: 9 }, open, Arc::default()).unwrap();
+        let last = pieces.received.iter().last().unwrap();
+        assert_eq!(last.unwrap_err().fault(), Fault::Bug);
     }
 
     #[test]
