@@ -9,7 +9,7 @@ use torch_sys::C_tensor;
 
 use crate::device::attention::Capability;
 use crate::device::library::cuda_devices;
-use crate::device::products::check;
+use crate::device::shim::check;
 use crate::error::{Error, Fault, Result};
 use crate::runtime::picture::MemoryPicture;
 

@@ -6,7 +6,7 @@ use std::ptr;
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::device::products::check;
+use crate::device::shim::check;
 use crate::error::{Error, Fault, Result};
 
 #[allow(unsafe_code)]

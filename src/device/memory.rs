@@ -6,7 +6,7 @@ use crate::units::{Bytes, Precision, Tokens};
 
 /// Sizes of an encoder that decide what a token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct Sizes {
     /// Width D of a hidden state.
     pub width: u64,
     /// Attention heads H.
@@ -15,27 +15,27 @@ pub struct Shape {
     pub expanded: u64,
     /// Values of a token that its second product takes: F.
     pub inner: u64,
-    /// Whether queries and keys are turned (rotary embedding), which is done in f32.
-    pub turned: bool,
+    /// Whether queries and keys are rotated, which is done in f32.
+    pub rotary: bool,
 }
 
 /// What the device needs besides weights and batches: workspaces of the matrix products and small tensors.
 pub const WORKSPACE: u64 = 256 << 20;
 
-impl Shape {
+impl Sizes {
     /// Bytes that a token takes at the most crowded place of a layer, b bytes being a value of `precision`:
     ///
     /// - always 8 D: the residual and its LayerNorm, in f32;
     /// - in the attention half 7 D b: input, q, k, v, q and k once more, and the mixed values; 8 D while halves of q and k are
-    ///   turned in f32; H T (4 + b) for the scores where a kernel keeps them (`scores_of` T tokens);
+    ///   rotated in f32; H T (4 + b) for the scores where a kernel keeps them (`scores_of` T tokens);
     /// - in the feed-forward half (D + E + 2 F) b: its input, the expanded, the activated and the gated values.
     ///
     /// The larger half counts. Nothing is kept from layer to layer, so their number does not matter.
     pub fn bytes_per_token(&self, precision: Precision, scores_of: Option<u64>) -> u64 {
         let value = precision.bytes();
         let scores = scores_of.map_or(0, |length| self.heads * length * (4 + value));
-        let turn = if self.turned { 8 * self.width } else { 0 };
-        let attention = 7 * self.width * value + turn + scores;
+        let rotation = if self.rotary { 8 * self.width } else { 0 };
+        let attention = 7 * self.width * value + rotation + scores;
         let feed_forward = (self.width + self.expanded + 2 * self.inner) * value;
         8 * self.width + attention.max(feed_forward)
     }
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     const GB: u64 = 1_000_000_000;
-    const ESM_3B: Shape = Shape { width: 2560, heads: 40, expanded: 10_240, inner: 10_240, turned: true };
-    const ESM_650M: Shape = Shape { width: 1280, heads: 20, expanded: 5120, inner: 5120, turned: true };
-    const DNABERT: Shape = Shape { width: 768, heads: 12, expanded: 6144, inner: 3072, turned: false };
+    const ESM_3B: Sizes = Sizes { width: 2560, heads: 40, expanded: 10_240, inner: 10_240, rotary: true };
+    const ESM_650M: Sizes = Sizes { width: 1280, heads: 20, expanded: 5120, inner: 5120, rotary: true };
+    const DNABERT: Sizes = Sizes { width: 768, heads: 12, expanded: 6144, inner: 3072, rotary: false };
 
     fn picture(free: u64) -> MemoryPicture {
         MemoryPicture { free: Some(free), ..MemoryPicture::default() }

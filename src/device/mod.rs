@@ -16,6 +16,8 @@ pub mod pinning;
 mod placement;
 #[cfg(feature = "torch")]
 pub mod products;
+#[cfg(feature = "torch")]
+mod shim;
 pub mod staging;
 #[cfg(feature = "torch")]
 pub mod stream;

@@ -5,12 +5,13 @@
 //! (`docs/performance.md`). With AVX-512, a row does not depend on the others, nor on how many there
 //! are; with AVX2 alone it may, in the last digits.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
-use tch::{TchError, Tensor};
+use tch::Tensor;
 use torch_sys::C_tensor;
 
+use crate::device::shim::check;
 use crate::error::Result;
 
 #[allow(unsafe_code)]
@@ -108,17 +109,6 @@ pub fn rows_are_independent() -> bool {
     {
         false
     }
-}
-
-/// What the shim says: nothing, or the message of an exception.
-pub(super) fn check(said: *const c_char) -> Result<()> {
-    if said.is_null() {
-        return Ok(());
-    }
-    #[allow(unsafe_code)]
-    // SAFETY: a terminated string that the calling thread keeps until its next failure.
-    let message = unsafe { CStr::from_ptr(said) };
-    Err(TchError::Torch(message.to_string_lossy().into_owned()).into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::device::gpu::Gpu;
-use crate::device::products::check;
+use crate::device::shim::check;
 use crate::error::{Error, Fault, Result};
 
 /// An event of libtorch, behind a pointer.
@@ -25,7 +25,6 @@ unsafe extern "C" {
     fn virnucpro_event_free(event: *mut RawEvent);
     fn virnucpro_event_record(event: *mut RawEvent, device: i32, stream: i64) -> *const c_char;
     fn virnucpro_event_block(event: *const RawEvent, device: i32, stream: i64) -> *const c_char;
-    fn virnucpro_event_query(event: *const RawEvent, done: *mut bool) -> *const c_char;
     fn virnucpro_event_synchronize(event: *const RawEvent) -> *const c_char;
     fn virnucpro_copy(to: *mut C_tensor, from: *const C_tensor) -> *const c_char;
 }
@@ -125,18 +124,6 @@ impl Event {
         #[allow(unsafe_code)]
         // SAFETY: the event is alive and only here.
         check(unsafe { virnucpro_event_record(self.0.as_ptr(), stream.device, stream.id) })
-    }
-
-    /// Whether the stream is past it.
-    ///
-    /// # Errors
-    /// What the work before it failed with.
-    pub fn is_past(&self) -> Result<bool> {
-        let mut done = false;
-        #[allow(unsafe_code)]
-        // SAFETY: the event is alive; a truth value is written.
-        check(unsafe { virnucpro_event_query(self.0.as_ptr(), &raw mut done) })?;
-        Ok(done)
     }
 
     /// Waits until the stream is past it.

@@ -48,11 +48,6 @@ impl Transfer {
         Ok(Self { gpu, copies, computation, pinned })
     }
 
-    /// Whether buffers on the host are pinned; not any more where the system has refused it.
-    pub fn is_pinned(&self) -> bool {
-        self.pinned
-    }
-
     fn stream(&self, queue: Queue) -> Stream {
         match queue {
             Queue::Copy => self.copies,

@@ -122,8 +122,8 @@ impl Session {
     /// Embeds the sequences of one file after the other and hands the vectors to `sink` in input order. Gives their number.
     ///
     /// Sequences of two files never share a batch, and where a vector may depend on its batch, it is not copied to another
-    /// file: a file has the same vectors whatever stands before and behind it. The
-    /// input is read on a thread of its own, which a failure may leave behind, waiting for its next sequence.
+    /// file: a file has the same vectors whatever stands before and behind it. The input is read on a thread of its own, which
+    /// a failure may leave behind, waiting for its next sequence.
     ///
     /// # Errors
     /// What the input, the tokeniser, the lanes or the sink report; an input that stalls; a signal; a vector that is not

@@ -178,12 +178,7 @@ impl Esm2 {
     /// Out of memory, ids outside the vocabulary, or anything else that libtorch refuses.
     pub fn represent(&self, batch: &TokenBatch, observer: Observer<'_>) -> Result<Tensor> {
         let words = input::to_device(&self.words(batch)?, self.device)?;
-        let mut alone = |point, x: &Tensor| {
-            if let Ok(x) = input::tokens_alone(x, batch) {
-                observer(point, &x);
-            }
-        };
-        input::tokens_alone(&self.forward(&DeviceBatch::of(batch, &words)?, &mut alone)?, batch)
+        input::tokens_alone(&DeviceBatch::of(batch, &words)?, observer, |batch, observer| self.forward(batch, observer))
     }
 
     fn forward(&self, batch: &DeviceBatch<'_>, observer: Observer<'_>) -> Result<Tensor> {

@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault, Result};
 use crate::model::TensorEncoder;
+use crate::model::nn::Observer;
 use crate::pack::TokenBatch;
 
 /// Rows are filled up to a multiple of this many. Kernels are made for every number of rows, and kept: few numbers are quick, and
@@ -124,9 +125,22 @@ pub(super) fn means(x: &Tensor, batch: &TokenBatch, pooled: impl Fn(usize) -> (u
     Ok(Tensor::f_cat(&means, 0)?)
 }
 
-/// The rows of a batch's tokens, without what fills them up.
-pub(super) fn tokens_alone(x: &Tensor, batch: &TokenBatch) -> Result<Tensor> {
-    Ok(x.f_narrow(0, 0, batch.tokens() as i64)?)
+/// Does `forward`, and gives the rows of the tokens, without what fills them up; `observer` is shown no other either.
+///
+/// # Errors
+/// Those of `forward`.
+pub(super) fn tokens_alone(
+    batch: &DeviceBatch<'_>,
+    observer: Observer<'_>,
+    forward: impl Fn(&DeviceBatch<'_>, Observer<'_>) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let tokens = batch.tokens() as i64;
+    let mut shown = |point, x: &Tensor| {
+        if let Ok(x) = x.f_narrow(0, 0, tokens) {
+            observer(point, &x);
+        }
+    };
+    Ok(forward(batch, &mut shown)?.f_narrow(0, 0, tokens)?)
 }
 
 /// The values of `tensor`, row-major, as f32.

@@ -121,10 +121,6 @@ const char *virnucpro_event_block(const c10::Event *event, int32_t device, int64
     return virnucpro::guarded([&] { event->block(stream_of(device, stream)); });
 }
 
-const char *virnucpro_event_query(const c10::Event *event, bool *done) {
-    return virnucpro::guarded([&] { *done = event->query(); });
-}
-
 const char *virnucpro_event_synchronize(const c10::Event *event) {
     return virnucpro::guarded([&] { event->synchronize(); });
 }

@@ -4,7 +4,7 @@ use crate::config::{self, Compute};
 use crate::device::Placement;
 use crate::device::attention::Kernel;
 use crate::device::gpu::{Gpu, use_expandable_segments};
-use crate::device::memory::{self, Shape as Sizes};
+use crate::device::memory::{self, Sizes};
 use crate::device::pinning::Pinning;
 use crate::device::transfer::{BUFFERS, Transfer};
 use crate::embed::lane::Lane;
@@ -64,13 +64,13 @@ pub fn batch_tokens(per_token: u64, lanes: &[Box<dyn Lane>], attempt: u32) -> De
 }
 
 fn sizes(shape: &Shape) -> Sizes {
-    let (width, heads, inner, turned) = match shape {
+    let (width, heads, inner, rotary) = match shape {
         Shape::Esm2(config) => (config.hidden_size, config.num_attention_heads, config.intermediate_size, true),
         Shape::Dnabert(config) => (config.hidden_size, config.num_attention_heads, config.intermediate_size, false),
     };
-    let expanded = if turned { inner } else { 2 * inner };
+    let expanded = if rotary { inner } else { 2 * inner };
     let [width, heads, inner, expanded] = [width, heads, inner, expanded].map(|size| size as u64);
-    Sizes { width, heads, expanded, inner, turned }
+    Sizes { width, heads, expanded, inner, rotary }
 }
 
 #[cfg(test)]
