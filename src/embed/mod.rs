@@ -16,7 +16,7 @@
 //! | the caller's | `writer.rs` | rows and ends to the [`Sink`] |
 //!
 //! A block is planned as a whole and written as a whole, so the composition of a batch depends on the input and
-//! `--batch-tokens` alone. Sequences that repeat are in no batch: the planner finds them and the writer copies their vectors
+//! `--batch-tokens` alone; only where vectors do not depend on it do lanes share the last batches. Sequences that repeat are in no batch: the planner finds them and the writer copies their vectors
 //! (`repeats.rs`). `session.rs` starts the threads; the first failure stops everybody and is what the caller gets;
 //! `meter.rs` counts what they do. `load` makes a session from a bundle, `measure.rs`
 //! says how fast it is.

@@ -2,14 +2,21 @@
 //!
 //! Bounded, so that the planner waits for the lanes. A lane may give a batch back - its device has died - and another one
 //! takes it: so no lane leaves while a batch is with any lane. The first failure stops everybody.
+//!
+//! Where fewer batches wait than there are lanes, as at the end of the input, a lane takes its share of one and leaves the
+//! rest: no lane is idle while another one computes a whole batch. That is done only where vectors do not depend on their
+//! batch, since who takes what is chance.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::block::{Failure, Job};
+
+/// Tokens below which a batch is not shared: products of fewer rows take more time per row.
+const LEAST_SHARE: usize = 256;
 
 /// The queue of a session.
 pub struct Queue {
@@ -19,6 +26,8 @@ pub struct Queue {
     /// There is room for a batch, or the session has stopped.
     room: Condvar,
     capacity: usize,
+    /// Whether a batch may be cut.
+    shares: bool,
     /// Ends when the session stops.
     stopped: Receiver<Infallible>,
 }
@@ -38,8 +47,8 @@ struct State {
 }
 
 impl Queue {
-    /// A queue of at most `capacity` batches for so many lanes.
-    pub fn new(capacity: usize, lanes: usize) -> Self {
+    /// A queue of at most `capacity` batches for so many lanes; `exact`: whether vectors do not depend on their batch.
+    pub fn new(capacity: usize, lanes: usize, exact: bool) -> Self {
         let (alarm, stopped) = bounded(0);
         let state = State {
             waiting: VecDeque::new(),
@@ -51,7 +60,8 @@ impl Queue {
             alarm: Some(alarm),
         };
         let state = Mutex::new(state);
-        Self { state, ready: Condvar::new(), room: Condvar::new(), capacity: capacity.max(1), stopped }
+        let capacity = capacity.max(1);
+        Self { state, ready: Condvar::new(), room: Condvar::new(), capacity, shares: exact && lanes > 1, stopped }
     }
 
     /// Appends a batch, once there is room. False: the session has stopped.
@@ -90,10 +100,25 @@ impl Queue {
         if state.stopped {
             return None;
         }
-        let job = state.waiting.pop_front()?;
+        let mut job = state.waiting.pop_front()?;
+        match self.share(&state, &job).and_then(|tokens| job.batch.cut(tokens)) {
+            Some((share, rest)) => {
+                state.waiting.push_front(Job { block: Arc::clone(&job.block), batch: rest });
+                job.batch = share;
+                self.ready.notify_one();
+            }
+            None => self.room.notify_one(),
+        }
         state.with_lanes += job.batch.len();
-        self.room.notify_one();
         Some(job)
+    }
+
+    /// How many tokens of a batch a lane takes so that something is left for the others; none: all of them.
+    fn share(&self, state: &State, job: &Job) -> Option<usize> {
+        let tokens = job.batch.tokens();
+        let waiting: usize = state.waiting.iter().map(|job| job.batch.tokens()).sum();
+        let share = ((tokens + waiting) / state.lanes.max(1)).max(LEAST_SHARE);
+        (self.shares && tokens >= share + LEAST_SHARE).then_some(share)
     }
 
     /// Says that so many sequences of what was taken have their vectors.
@@ -170,7 +195,6 @@ mod tests {
     use crate::embed::block::Block;
     use crate::error::{Error, Fault};
     use crate::pack::TokenBatch;
-    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
@@ -189,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_makes_the_planner_wait_and_stopping_frees_it() {
-        let queue = Queue::new(2, 1);
+        let queue = Queue::new(2, 1, true);
         assert!(queue.put(job(1)) && queue.put(job(2)));
         thread::scope(|scope| {
             let third = scope.spawn(|| queue.put(job(3)));
@@ -206,7 +230,7 @@ mod tests {
 
     #[test]
     fn nobody_leaves_while_a_batch_may_still_come_back() {
-        let queue = Queue::new(4, 2);
+        let queue = Queue::new(4, 2, true);
         queue.put(job(1));
         queue.end();
         let taken = queue.try_take().unwrap();
@@ -225,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_next_even_where_the_queue_is_full() {
-        let queue = Queue::new(1, 2);
+        let queue = Queue::new(1, 2, true);
         queue.put(job(1));
         let first = queue.take().unwrap();
         queue.put(job(2));
@@ -235,8 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn lanes_share_the_last_batches_where_vectors_do_not_depend_on_them() {
+        let batch = |rows: std::ops::Range<u32>| Job { batch: TokenBatch::of(rows.map(|row| [row; 64])), ..job(0) };
+        let sizes = |exact, lanes| {
+            let queue = Queue::new(4, lanes, exact);
+            assert!(queue.put(batch(0..32)) && queue.put(batch(32..64)));
+            let taken: Vec<Job> = std::iter::from_fn(|| queue.try_take()).collect();
+            let rows: Vec<u32> =
+                taken.iter().flat_map(|job| (0..job.batch.len()).map(|i| job.batch.sequence(i)[0])).collect();
+            assert_eq!(rows, (0..64).collect::<Vec<_>>());
+            queue.end();
+            queue.done(63);
+            assert!(!queue.is_idle());
+            queue.done(1);
+            assert!(queue.is_idle() && queue.take().is_none());
+            taken.iter().map(|job| job.batch.tokens()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(false, 2), [2048, 2048]);
+        assert_eq!(sizes(true, 1), [2048, 2048]);
+        assert_eq!(sizes(true, 2), [2048, 1024, 512, 256, 256]);
+        assert_eq!(sizes(true, 3), [1408, 640, 704, 448, 320, 256, 320]);
+    }
+
+    #[test]
     fn the_last_lane_to_leave_is_a_failure_and_the_first_failure_counts() {
-        let queue = Queue::new(1, 1);
+        let queue = Queue::new(1, 1, true);
         assert_eq!(queue.leave(vec![], failure(Fault::DeviceLost)), 0);
         queue.stop(failure(Fault::Torch));
         assert!(!queue.put(job(1)));

@@ -91,6 +91,11 @@ impl Session {
         self.lanes.first().map_or(0, |lane| lane.dim())
     }
 
+    /// Whether vectors do not depend on their batch.
+    fn is_exact(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.is_exact())
+    }
+
     /// How many distinct sequences back a repeat is recognised.
     fn reach(&self) -> usize {
         if self.batching.dedup { repeats::reach(self.dim()) } else { 0 }
@@ -138,7 +143,7 @@ impl Session {
         let size = BlockSize::of(self.batching.batch_tokens);
         let pieces = reader::start(input, size, open, Arc::clone(&self.meter))?;
         let lanes = self.lanes.len().max(1);
-        let queue = Queue::new(self.batching.prefetch.max(1) * lanes, lanes);
+        let queue = Queue::new(self.batching.prefetch.max(1) * lanes, lanes, self.is_exact());
         let rooms: HashMap<String, Room> =
             self.lanes.iter().map(|lane| (lane.name().to_owned(), Room::default())).collect();
         let (to_writer, messages) = bounded(2 * lanes);
@@ -169,7 +174,7 @@ impl Session {
     ) -> Result<Threads<'scope>> {
         let Wiring { queue, rooms, to_writer } = wiring;
         let (budget, meter) = (self.batching.batch_tokens, &*self.meter);
-        let (reach, exact) = (self.reach(), self.lanes.iter().all(|lane| lane.is_exact()));
+        let (reach, across_files) = (self.reach(), self.is_exact());
         let mut lanes = Vec::new();
         for lane in &mut self.lanes {
             let room = rooms.get(lane.name()).ok_or_else(|| Failure::panic().error)?;
@@ -186,7 +191,7 @@ impl Session {
             lanes.push(threads::spawn_scoped(scope, "lane", work)?);
         }
         let workers = TokenWorkers::start(scope, self.tokenizer.as_ref(), self.batching.workers)?;
-        let (finder, across_files, timeout) = (Finder::new(reach), exact, self.batching.timeout);
+        let (finder, timeout) = (Finder::new(reach), self.batching.timeout);
         let planner = Planner { pieces, workers, budget, queue, to_writer, finder, across_files, timeout, meter };
         let plan = move || {
             let _watch = StopOnPanic(queue);

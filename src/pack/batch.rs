@@ -76,12 +76,12 @@ impl TokenBatch {
         &self.ids[self.offsets[i]..self.offsets[i + 1]]
     }
 
-    /// Two batches of about as many tokens each, in order; none where there are no two sequences.
-    pub fn halves(&self) -> Option<(Self, Self)> {
+    /// Two batches in order, the first of about so many tokens; none where there are no two sequences.
+    pub fn cut(&self, tokens: usize) -> Option<(Self, Self)> {
         if self.len() < 2 {
             return None;
         }
-        let before = self.offsets.partition_point(|&end| end < self.tokens().div_ceil(2));
+        let before = self.offsets.partition_point(|&end| end < tokens);
         let cut = before.clamp(1, self.len() - 1);
         Some((self.part(0..cut), self.part(cut..self.len())))
     }
@@ -89,7 +89,7 @@ impl TokenBatch {
     /// The same sequences in batches of at most `budget` tokens, in order: halved until they fit. A longer sequence stands
     /// alone.
     pub fn split(self, budget: usize) -> Vec<Self> {
-        match self.halves() {
+        match self.cut(self.tokens().div_ceil(2)) {
             Some((first, second)) if self.tokens() > budget => {
                 first.split(budget).into_iter().chain(second.split(budget)).collect()
             }
@@ -153,11 +153,11 @@ mod tests {
         for (row, length) in [(7, 6), (3, 2), (9, 2), (1, 2)] {
             batch.push(row, &vec![row as u32; length]);
         }
-        let (first, second) = batch.halves().unwrap();
+        let (first, second) = batch.cut(batch.tokens().div_ceil(2)).unwrap();
         assert_eq!((first.rows(), second.rows()), (&[7][..], &[3, 9, 1][..]));
         assert_eq!((first.sequence(0), second.sequence(2)), (&[7; 6][..], &[1; 2][..]));
-        assert_eq!(TokenBatch::of([[1]]).halves(), None);
-        assert_eq!(TokenBatch::new().halves(), None);
+        assert_eq!(TokenBatch::of([[1]]).cut(1), None);
+        assert_eq!(TokenBatch::new().cut(1), None);
     }
 
     proptest! {
