@@ -8,8 +8,9 @@ export PYTHON
 
 CARGO_TEST = cargo test --locked --no-fail-fast
 LINT_TOOLS = $(CARGO_TARGET_DIR)/lint-tools/bin
+WORKFLOW_TOOLS = $(CARGO_TARGET_DIR)/workflow-tools/bin
 
-.PHONY: help setup build demo test test-light fmt lint lint-tools docs bench clean
+.PHONY: help setup build demo test test-light test-workflows fmt lint lint-tools docs bench clean
 
 help: ## This list
 	@echo "make demo and make test set up everything they need. Both are safe to repeat."
@@ -39,6 +40,9 @@ test-light: ## Build and test without libtorch (for work on everything but the e
 	cargo build --locked --no-default-features
 	cargo test-light --no-fail-fast
 
+test-workflows: build $(WORKFLOW_TOOLS)/.installed ## Test the workflows with the engines that this machine has
+	PATH="$(WORKFLOW_TOOLS):$$PATH" $(WORKFLOW_TOOLS)/pytest tests/workflows -rs
+
 fmt: ## Format the sources
 	cargo fmt
 
@@ -58,6 +62,11 @@ lint-tools: $(LINT_TOOLS)/.installed
 $(LINT_TOOLS)/.installed: scripts/lint-requirements.txt
 	$(PYTHON) -m venv --clear $(dir $@)..
 	$(LINT_TOOLS)/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(WORKFLOW_TOOLS)/.installed: tests/workflows/requirements.txt
+	$(PYTHON) -m venv --clear $(dir $@)..
+	$(WORKFLOW_TOOLS)/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 docs: setup ## Documentation of the library, warnings denied: target/doc/virnucpro
