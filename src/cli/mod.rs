@@ -119,8 +119,8 @@ pub enum Task {
     Merge(config::Merge),
     /// `predict`.
     Predict(config::Predict),
-    /// `models list`, with the folders to look in before the usual places.
-    ListModels(Vec<PathBuf>),
+    /// `models list`.
+    ListModels(config::ListModels),
     /// `models fetch`.
     FetchModels(config::Fetch),
     /// `models import`.
@@ -130,7 +130,7 @@ pub enum Task {
     /// `models path`.
     ModelPath(config::BundleChoice),
     /// `info`.
-    Info(config::BundleChoice, config::Compute),
+    Info(Box<config::Info>),
     /// `bench`.
     Bench(Box<config::Bench>),
     /// `completions`, as text.

@@ -41,6 +41,16 @@ pub struct Global {
         env = "VIRNUCPRO_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Seconds between two lines of progress in a log that is not a terminal or is JSON; 0: no such lines
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value = "30",
+        env = "VIRNUCPRO_PROGRESS_SECONDS",
+        value_parser = seconds
+    )]
+    pub progress_seconds: u64,
     /// No progress, no messages but errors, no table on stdout
     #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = switch)]
     pub quiet: bool,
@@ -200,6 +210,14 @@ impl ComputeOptions {
             ..self.place.settings()
         }
     }
+}
+
+/// In which form a question is answered.
+#[derive(Debug, Args)]
+pub struct AnswerOptions {
+    /// Answer in JSON: one document on stdout
+    #[arg(long, env = "VIRNUCPRO_JSON", value_parser = switch)]
+    pub json: bool,
 }
 
 /// How sequences are cut.

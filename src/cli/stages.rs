@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::Task;
 use super::options::{
-    BundleOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+    AnswerOptions, BundleOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions, VerdictOptions,
+    WindowOptions, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -320,8 +321,12 @@ pub const INFO: &str = "What this machine and this build offer, and what is deri
 
 /// `info`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  virnucpro info\n  virnucpro info --device cuda --model vnp-500")]
+#[command(
+    after_help = "Examples:\n  virnucpro info\n  virnucpro info --device cuda --model vnp-500\n  virnucpro info --json"
+)]
 pub struct InfoArgs {
+    #[command(flatten)]
+    answer: AnswerOptions,
     #[command(flatten)]
     model: BundleOptions,
     #[command(flatten)]
@@ -331,6 +336,10 @@ pub struct InfoArgs {
 impl InfoArgs {
     /// Settings.
     pub fn task(self) -> Task {
-        Task::Info(self.model.settings(), self.compute.settings())
+        Task::Info(Box::new(config::Info {
+            json: self.answer.json,
+            model: self.model.settings(),
+            compute: self.compute.settings(),
+        }))
     }
 }

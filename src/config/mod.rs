@@ -303,6 +303,26 @@ pub struct Import {
     pub search: Vec<PathBuf>,
 }
 
+/// `info`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// Whether the answer is JSON.
+    pub json: bool,
+    /// The bundle.
+    pub model: BundleChoice,
+    /// Where and how it would run.
+    pub compute: Compute,
+}
+
+/// `models list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListModels {
+    /// Whether the answer is JSON.
+    pub json: bool,
+    /// Folders that hold bundles, before the usual places.
+    pub search: Vec<PathBuf>,
+}
+
 /// `bench`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bench {

@@ -1,6 +1,13 @@
 //! What workflow engines rely on: files that a glob finds, names that they choose, and answers that they can read.
 
-use crate::support::{Random, Sandbox, Table, assert_same_files, mock};
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Ran, Random, Sandbox, Table, assert_same_files, mock, repository};
 
 const STOPS: &str = "TAACTAGCTAGTTAGTTAACTAA";
 
@@ -35,7 +42,7 @@ fn the_name_of_the_sample_can_be_given() {
     }
     let mut command = sandbox.command(&["chunk", "x.fa", "-o", "set"]);
     command.env("VIRNUCPRO_SAMPLE", "by-variable");
-    crate::support::Ran::of(command).ok();
+    Ran::of(command).ok();
     assert_eq!(samples(&sandbox.table("set/windows.tsv")), ["by-variable"]);
 }
 
@@ -169,4 +176,124 @@ fn an_empty_shard_is_taken_alone_as_engines_stage_it() {
     sandbox.run(&["merge", "--dnabert", "lost-dnabert", "--esm", "lost-esm", "-o", "lost-merged"]).ok();
     let ran = sandbox.run(&["predict", "lost-merged", "--windows", "x", "--model", &model, "-o", "lost-out"]);
     ran.fails(3, "VN-CKPT-INPUT");
+}
+
+/// Keys of a JSON object.
+fn keys(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap_or_else(|| panic!("not an object: {object}")).keys().cloned().collect()
+}
+
+/// The documented keys of an answer, each with the names in its description.
+fn documented(answer: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(repository().join("docs/configuration.md")).unwrap();
+    let (_, table) = text.split_once(&format!("| key of `{answer}` |")).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let (key, told) = row.trim_matches('|').split_once('|').unwrap();
+        (key.trim().trim_matches('`').to_owned(), told.to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn info_answers_in_json_with_the_documented_keys() {
+    let sandbox = Sandbox::new();
+    let documented = documented("info --json");
+    let expected: BTreeSet<String> = documented.iter().map(|(key, _)| key.clone()).collect();
+    for more in [&[][..], &["--device", "cuda:77"], &["--device", "cpu", "--dtype", "f16"], &["--model", &mock()]] {
+        let ran = sandbox.run(&[&["info", "--json"], more].concat()).ok();
+        let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(keys(&answer), expected, "{more:?}");
+        for (key, told) in &documented {
+            for part in answer[key].as_object().into_iter().flatten() {
+                assert!(told.contains(&format!("`{}`", part.0)), "{key}.{} is not documented", part.0);
+            }
+        }
+        assert_eq!(answer["virnucpro"], env!("CARGO_PKG_VERSION"));
+        assert!(
+            answer["cpus"]["value"].as_u64().unwrap() >= 1 && answer["memory"]["total"].as_u64().unwrap() > 1 << 20
+        );
+    }
+    let missing = sandbox.run(&["info", "--json", "--device", "cuda:77"]).ok();
+    let answer: Value = serde_json::from_str(&missing.stdout).unwrap();
+    assert_eq!((&answer["device"]["value"], &answer["device"]["gpus"]), (&Value::Null, &Value::from(0)));
+    assert!(answer["device"]["error"].is_string() && answer["attention"].is_null(), "{answer}");
+    if cfg!(feature = "torch") {
+        let ran = sandbox.run(&["info", "--json", "--device", "cpu", "--attempt", "3"]).ok();
+        let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((&answer["device"]["value"], &answer["batch_tokens"]["value"]), (&"cpu".into(), &256.into()));
+        assert_eq!(answer["number_format"]["value"], "f32");
+    }
+}
+
+#[test]
+fn the_list_of_models_is_had_in_json_with_the_documented_keys() {
+    let sandbox = Sandbox::new();
+    let bundles = repository().join("bundles");
+    sandbox.write("broken/vnp/bundle.yaml", "format: x\n");
+    let models = format!("{}:broken", bundles.display());
+    let ran = sandbox.run(&["models", "list", "--json", "--models", &models]).ok();
+    let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let documented = documented("models list --json");
+    assert_eq!(keys(&answer), documented.iter().map(|(key, _)| key.clone()).collect());
+    for (key, told) in &documented {
+        for entry in answer[key].as_array().unwrap() {
+            assert!(keys(entry).iter().all(|part| told.contains(&format!("`{part}`"))), "{key}: {entry}");
+            assert_eq!(keys(entry).len(), if key == "bundles" { 10 } else { 3 }, "{entry}");
+        }
+    }
+    let named = |name: &str| answer["bundles"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
+    assert!(named("mini")["path"].is_null() && named("mini")["window"] == 500 && named("mini")["error"].is_null());
+    assert!(named("mock")["path"].as_str().unwrap().ends_with("bundles/mock"));
+    assert!(named("vnp")["error"].is_string() && named("vnp")["digest"].is_null(), "{answer}");
+}
+
+fn progress(stderr: &str) -> Vec<Value> {
+    let lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message_type"] == "progress").collect()
+}
+
+#[test]
+fn a_json_log_tells_how_far_each_stage_is() {
+    let sandbox = inputs();
+    let run = ["run", "x.fa", "--log-format", "json", "--model", &mock(), "-o", "out"];
+    let lines = progress(&sandbox.run(&run).ok().stderr);
+    let told: Vec<&str> = lines.iter().map(|line| line["stage"].as_str().unwrap()).collect();
+    assert_eq!(told, ["chunk", "embed-dnabert", "embed-esm", "merge", "predict"]);
+    let frames = sandbox.json("out/windows/manifest.json")["totals"]["frames"].clone();
+    for line in &lines {
+        let chunk = line["stage"] == "chunk";
+        let (done, total, unit) =
+            if chunk { (3600.into(), Value::Null, "bases") } else { (frames.clone(), frames.clone(), "frames") };
+        assert_eq!((&line["done"], &line["total"], &line["unit"]), (&done, &total, &unit.into()), "{line}");
+        assert!(line["time"].as_f64().unwrap() > 1e9 && line["per_second"].as_f64().is_some(), "{line}");
+        assert_eq!(keys(line).len(), 7, "{line}");
+    }
+    let silent = sandbox.run(&[&run[..], &["--progress-seconds", "0", "-f", "--no-resume"]].concat()).ok();
+    assert!(progress(&silent.stderr).is_empty(), "{}", silent.told());
+}
+
+/// What `chunk` says while its input comes slowly.
+fn slowly(format: &str) -> String {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["chunk", "-", "--progress-seconds", "1", "--log-format", format, "-o", "out"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    for n in 0..4 {
+        write!(pipe, ">r{n}\nATGGCCGCA\n").unwrap();
+        pipe.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    drop(pipe);
+    String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
+}
+
+#[test]
+fn a_log_tells_now_and_then_how_far_a_stage_is() {
+    let lines = progress(&slowly("json"));
+    assert!(lines.len() >= 2, "{lines:?}");
+    let done: Vec<u64> = lines.iter().map(|line| line["done"].as_u64().unwrap()).collect();
+    assert!(done.is_sorted() && done[0] < 36 && done.last() == Some(&36), "{done:?}");
+    let text = slowly("text");
+    assert!(text.contains("info: chunk: ") && text.contains(" bases/s"), "{text}");
 }
