@@ -297,3 +297,89 @@ fn a_log_tells_now_and_then_how_far_a_stage_is() {
     let text = slowly("text");
     assert!(text.contains("info: chunk: ") && text.contains(" bases/s"), "{text}");
 }
+
+/// Waits until a file is there.
+fn wait_for(path: &std::path::Path) {
+    for _ in 0..600 {
+        if path.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{} did not come", path.display());
+}
+
+#[test]
+fn a_second_writer_is_refused_with_the_name_of_the_first_and_a_killed_one_locks_nobody_out() {
+    let sandbox = inputs();
+    let model = mock();
+    sandbox.run(&["chunk", "x.fa", "-o", "windows"]).ok();
+    let embed = |output: &str| sandbox.run(&["embed-dnabert", "windows", "--model", &model, "-o", output]);
+    embed("undisturbed").ok();
+    let mut command = sandbox.command(&["embed-dnabert", "-", "--model", &model, "-o", "out"]);
+    let mut first = command.stdin(Stdio::piped()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut pipe = first.stdin.take().unwrap();
+    write!(pipe, ">r1_chunk_1F1\nATGGCC").unwrap();
+    wait_for(&sandbox.path("out/.lock"));
+    std::thread::sleep(Duration::from_millis(100)); // until the owner stands in it
+    let ran = embed("out");
+    let json = ran.fails(3, "VN-CKPT-LOCKED");
+    assert_eq!(json["file"], "out");
+    ran.says(&[&format!("process {} on ", first.id()), "another process is writing to out"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(sandbox.path("out/.lock").exists());
+    embed("out").ok();
+    assert_same_files(&sandbox.files("undisturbed"), &sandbox.files("out"), "after a kill");
+    // What a process left that was killed at the very end goes with the next look at the folder.
+    sandbox.write("out/.lock", "");
+    embed("out").ok();
+    assert_same_files(&sandbox.files("undisturbed"), &sandbox.files("out"), "complete before");
+}
+
+#[test]
+fn a_command_that_is_started_several_times_at_once_ends_as_if_it_were_started_once() {
+    let sandbox = inputs();
+    let model = mock();
+    let run = |output: &str| {
+        let mut command = sandbox.command(&["run", "x.fa", "--shard-frames", "9", "--model", &model, "-o", output]);
+        command.stderr(Stdio::piped()).stdout(Stdio::piped());
+        command
+    };
+    Ran::of(run("once")).ok();
+    for round in 0..3 {
+        let output = format!("out{round}");
+        let children: Vec<_> = (0..3).map(|_| run(&output).spawn().unwrap()).collect();
+        let ended: Vec<Ran> =
+            children.into_iter().map(|one| Ran::from_output("run".into(), one.wait_with_output().unwrap())).collect();
+        assert!(ended.iter().any(|ran| ran.code == 0), "{}", ended[0].told());
+        for ran in ended.iter().filter(|ran| ran.code != 0) {
+            assert_eq!(ran.code, 3, "{}", ran.told());
+        }
+        Ran::of(run(&output)).ok();
+        assert_same_files(&sandbox.files("once"), &sandbox.files(&output), &output);
+    }
+}
+
+#[test]
+fn no_stage_opens_more_files_than_it_works_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(47).fasta(20, 60));
+    let script = "set -e; ulimit -n 40; \
+        $V chunk x.fa --shard-frames 1 -o windows; \
+        $V embed-dnabert windows -o dnabert; \
+        $V embed-esm windows -o esm; \
+        $V merge --dnabert dnabert --esm esm -o merged; \
+        $V predict merged -o predictions; \
+        $V chunk x.fa --shard-frames 2 -o windows2; \
+        $V embed-dnabert windows2 -o dnabert2; \
+        $V merge --dnabert dnabert2 --esm esm -o merged2; \
+        $V predict merged2 -o predictions2";
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", script]).current_dir(sandbox.folder());
+    command.env("V", env!("CARGO_BIN_EXE_virnucpro")).env("VIRNUCPRO_MODEL", mock()).env("VIRNUCPRO_QUIET", "1");
+    Ran::of(command).ok();
+    let shards = sandbox.files("windows").keys().filter(|name| name.ends_with(".fna")).count();
+    assert!(shards > 80, "{shards}");
+    assert_eq!(sandbox.text("predictions/frames.tsv"), sandbox.text("predictions2/frames.tsv"));
+}
