@@ -16,7 +16,7 @@ use crate::store::{ProteinDigest, VectorBlock, VectorBlocks, VectorReader, Vecto
 /// Rows joined at a time.
 const BLOCK_ROWS: usize = 1024;
 /// Files of the ESM-2 side that are open at a time.
-const OPEN_AT_ONCE: usize = 32;
+const OPEN_AT_ONCE: usize = 16;
 /// Ids shown of those that have no partner.
 const SHOWN_IDS: usize = 10;
 

@@ -617,6 +617,7 @@ mod tests {
         for name in ["shard-00001.fna", "shard-00002.fna", "shard-00003.fna"] {
             dir.record(name, make(folder.path(), name, b"A")).unwrap();
         }
+        drop(dir);
         // A run that replaces it and ends half way: one file made, one found to serve, one not reached.
         let mut dir = open(Resume::OVERWRITE);
         dir.claim(origin("two")).unwrap();
@@ -630,6 +631,22 @@ mod tests {
         let mut dir = open(Resume::KEEP);
         dir.claim(origin("two")).unwrap();
         assert_eq!(dir.others(&["shard-00001.fna".to_owned()]), [("shard-00002.fna".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_folder_has_one_writer_and_nothing_that_happened_since_it_was_looked_at_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
+        let (mut first, mut second, mut third) = (open(), open(), open());
+        first.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
+        let entry = make(folder.path(), "shard-00002.fna", b"B");
+        assert_eq!(second.record("shard-00002.fna", entry).unwrap_err().fault(), Fault::CheckpointLocked);
+        first.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        let error = third.create().unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointLocked);
+        assert!(error.report("v").contains("run the same command again"), "{}", error.report("v"));
+        drop(third);
+        assert!(open().holds_work() && !names_in(folder.path()).unwrap().contains(&".lock".to_owned()));
     }
 
     #[test]
@@ -685,6 +702,7 @@ mod tests {
             dir.record(name, entry).unwrap();
         }
         fs::write(folder.path().join("notes.txt"), "kept").unwrap();
+        drop(dir);
         let dir = StageDir::open(folder.path(), fingerprint(300), Resume::OVERWRITE).unwrap();
         dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
         let mut names = names_in(folder.path()).unwrap();
