@@ -129,6 +129,8 @@ faults! {
     CheckpointInput = "VN-CKPT-INPUT", 3;
     /// A stage's output that is not complete.
     CheckpointIncomplete = "VN-CKPT-INCOMPLETE", 3;
+    /// An output folder that another process writes to.
+    CheckpointLocked = "VN-CKPT-LOCKED", 3;
     /// The two sides of a join do not hold the same identifiers.
     MergeIds = "VN-MERGE-IDS", 3;
 

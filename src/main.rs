@@ -3,9 +3,10 @@
 use std::panic;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
-use virnucpro::commands::{bench, fetch, import, info, models, verdict_table, verify};
+use virnucpro::commands::{bench, fetch, import, info, man, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
@@ -73,7 +74,8 @@ fn work() -> Result<()> {
         Asked::Work { global, name, command, warnings, settings } => (global, name, command, warnings, settings),
     };
     let format = if global.log_format == LogFormat::Json { MessageFormat::Json } else { MessageFormat::Text };
-    let progress = if global.quiet { Progress::Silent } else { Progress::detect() };
+    let every = Duration::from_secs(global.progress_seconds);
+    let progress = if global.quiet { Progress::Silent } else { Progress::detect(format, every) };
     logging::install(level(&global), format, progress.bars());
     let _ = VOICE.set(Voice { command: name, format });
     memory::prepare(told, partial::discard_all);
@@ -107,8 +109,8 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
         Task::Merge(settings) => merge::merge(&settings, progress).map(drop),
         Task::Predict(settings) => predict::predict(&settings, progress).map(drop),
         Task::Bench(settings) => stdout.answer(&bench::bench(&settings)?),
-        Task::Info(model, compute) => stdout.answer(&info::info(&model, &compute)?),
-        Task::ListModels(folders) => stdout.answer(&models::list(folders)),
+        Task::Info(settings) => stdout.answer(&info::info(&settings)?),
+        Task::ListModels(settings) => stdout.answer(&models::list(settings)),
         Task::FetchModels(settings) => fetch::fetch(&settings, progress, &mut |line| stdout.answer(line)),
         Task::ImportModel(settings) => {
             let report = import::import(&settings, progress)?;
@@ -119,6 +121,12 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
             stdout.comment(|| Ok(report))
         }
         Task::ModelPath(model) => stdout.answer(&models::path(&model)?),
+        Task::Completions(script) => stdout.answer(&script),
+        Task::Man(folder, pages) => {
+            man::write(&folder, pages.iter().map(|page| (page.name.as_str(), &page.source[..])))?;
+            log::info!("{} manual pages are in {}", pages.len(), folder.display());
+            Ok(())
+        }
     }
 }
 

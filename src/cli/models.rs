@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::Task;
-use super::options::{DeviceOptions, OUTPUT_ALIASES, window};
+use super::options::{AnswerOptions, DeviceOptions, OUTPUT_ALIASES, window};
 use crate::config;
 use crate::units::{BUNDLE_NAME_RULE, WeightFormat, is_bundle_name};
 
@@ -25,7 +25,7 @@ impl ModelsArgs {
     pub fn task(self) -> Task {
         let search = self.models;
         match self.command {
-            ModelsCommand::List => Task::ListModels(search),
+            ModelsCommand::List(answer) => Task::ListModels(config::ListModels { json: answer.json, search }),
             ModelsCommand::Fetch(args) => Task::FetchModels(args.settings()),
             ModelsCommand::Import(args) => Task::ImportModel(Box::new(args.settings(search))),
             ModelsCommand::Verify { model, digests_only, device } => Task::VerifyModel(config::Verify {
@@ -41,8 +41,10 @@ impl ModelsArgs {
 #[derive(Debug, Subcommand)]
 enum ModelsCommand {
     /// Bundles that can be named, with what they are
-    #[command(after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models")]
-    List,
+    #[command(
+        after_help = "Examples:\n  virnucpro models list\n  virnucpro models list --models /shared/models --json"
+    )]
+    List(AnswerOptions),
     /// Download published models
     #[command(
         long_about = "Download published models, and print the folder or file of each. Without NAME, list the models of the \

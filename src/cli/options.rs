@@ -41,6 +41,16 @@ pub struct Global {
         env = "VIRNUCPRO_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Seconds between two lines of progress in a log that is not a terminal or is JSON; 0: no such lines
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value = "30",
+        env = "VIRNUCPRO_PROGRESS_SECONDS",
+        value_parser = seconds
+    )]
+    pub progress_seconds: u64,
     /// No progress, no messages but errors, no table on stdout
     #[arg(short, long, global = true, env = "VIRNUCPRO_QUIET", value_parser = switch)]
     pub quiet: bool,
@@ -222,6 +232,14 @@ impl ComputeOptions {
     }
 }
 
+/// In which form a question is answered.
+#[derive(Debug, Args)]
+pub struct AnswerOptions {
+    /// Answer in JSON: one document on stdout
+    #[arg(long, env = "VIRNUCPRO_JSON", value_parser = switch)]
+    pub json: bool,
+}
+
 /// How sequences are cut.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Windows")]
@@ -241,6 +259,10 @@ pub struct WindowOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub struct InputOptions {
+    /// Name of the sample that all inputs belong to; the name of each file if not given, 'stdin' for standard input. Not with
+    /// a sample sheet, which names its own
+    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SAMPLE", value_parser = sample_name)]
+    sample: Option<String>,
     /// U, as in RNA: 't' reads it as T, 'drop' leaves its codons out as the original program does; t if not given, drop
     /// with --legacy
     #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL")]
@@ -255,6 +277,17 @@ pub struct InputOptions {
 }
 
 impl InputOptions {
+    /// The inputs that `paths` name, with their samples.
+    ///
+    /// # Errors
+    /// Those of [`config::inputs`] and [`config::inputs_of_sample`].
+    pub fn inputs(&self, paths: &[PathBuf]) -> Outcome<Vec<config::Input>> {
+        match &self.sample {
+            Some(sample) => config::inputs_of_sample(sample, paths),
+            None => config::inputs(paths),
+        }
+    }
+
     /// Settings; those of the original program's files where these are written.
     ///
     /// # Errors
@@ -336,6 +369,10 @@ pub fn window(text: &str) -> Result<usize, String> {
     in_range(text, least, most).map_err(|wrong| {
         format!("{wrong}; heads are made for 300 or 500 bases, and ESM-2 reads 1024 residues (3072 bases) of a frame")
     })
+}
+
+fn sample_name(text: &str) -> Result<String, String> {
+    config::sample_name(text).map(str::to_owned).map_err(|wrong| format!("the name of a sample {wrong}"))
 }
 
 fn shard_frames(text: &str) -> Result<usize, String> {

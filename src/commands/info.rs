@@ -1,77 +1,155 @@
 //! `info`: what this machine and this build offer, and what is derived from it.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+
+use serde_json::{Map, Value, json};
 
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load::{self, Model};
 use crate::error::{Error, Result};
+use crate::runtime::machine::{self, Derived};
+use crate::runtime::memory;
 use crate::runtime::picture::MemoryPicture;
-use crate::runtime::{machine, memory};
-use crate::units::{Auto, Bytes};
+use crate::store::ModelStamp;
+use crate::units::{Auto, Bytes, Precision};
 
-/// The answer as text.
+/// The answer, as lines for a person or as one JSON object.
 ///
 /// # Errors
 /// There is no such bundle. A device that is missing, or a format it lacks, is part of the answer, not an error.
-pub fn info(model: &config::BundleChoice, compute: &config::Compute) -> Result<String> {
-    let bundle = load::bundle(model)?;
-    let spec = bundle.spec();
+pub fn info(settings: &config::Info) -> Result<String> {
+    let facts = facts(&load::bundle(&settings.model)?, &settings.compute);
+    Ok(if settings.json { in_json(facts) } else { in_words(&facts) })
+}
+
+/// Something that is known, or that does not apply here.
+struct Fact {
+    /// In words; the key is the same with `_`.
+    name: &'static str,
+    /// The line for a person; none where there is nothing to say.
+    words: Option<String>,
+    value: Value,
+}
+
+impl Fact {
+    fn new(name: &'static str, words: impl Display, value: Value) -> Self {
+        Self { name, words: Some(words.to_string()), value }
+    }
+
+    /// Something that is decided for GPUs, or for devices that are there.
+    fn absent(name: &'static str) -> Self {
+        Self { name, words: None, value: Value::Null }
+    }
+
+    /// A number and the reason for it.
+    fn derived(name: &'static str, derived: &Derived) -> Self {
+        Self::new(name, derived, json!({ "value": derived.value, "reason": derived.reason }))
+    }
+
+    fn lacking(name: &'static str, error: &Error, mut value: Value) -> Self {
+        value["error"] = json!(error.brief());
+        Self::new(name, lacking(error), value)
+    }
+}
+
+fn in_words(facts: &[Fact]) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:20} {value}");
-    };
-    line("virnucpro", env!("CARGO_PKG_VERSION").to_owned());
-    line("libtorch", load::libtorch());
-    line("model", format!("{}, window {} bp", load::stamp(&bundle).cell(), spec.window));
-    line("encoders", format!("DNABERT-S {} + ESM-2 {} = {}", spec.dnabert.dim, spec.esm.dim, spec.head.dim));
-    let cpus = machine::cpus();
-    line("cpus", cpus.to_string());
+    for Fact { name, words, .. } in facts {
+        if let Some(words) = words {
+            let _ = writeln!(text, "{name:20} {words}");
+        }
+    }
+    text
+}
+
+fn in_json(facts: Vec<Fact>) -> String {
+    let object: Map<String, Value> = facts.into_iter().map(|fact| (fact.name.replace(' ', "_"), fact.value)).collect();
+    format!("{:#}\n", Value::Object(object))
+}
+
+fn facts(bundle: &Bundle, compute: &config::Compute) -> Vec<Fact> {
+    let (spec, stamp) = (bundle.spec(), load::stamp(bundle));
+    let [dnabert, esm, merged] = [spec.dnabert.dim, spec.esm.dim, spec.head.dim];
+    let version = env!("CARGO_PKG_VERSION");
+    let libtorch = load::libtorch();
     let free = MemoryPicture::host().free.unwrap_or(0);
-    line("memory", memory_line(free));
+    let mut facts = vec![
+        Fact::new("virnucpro", version, json!(version)),
+        Fact::new("libtorch", libtorch.unwrap_or("none: this build runs mock bundles only"), json!(libtorch)),
+        Fact::new("model", format!("{}, window {} bp", stamp.cell(), spec.window), {
+            let ModelStamp { bundle, digest, trained } = &stamp;
+            json!({ "name": bundle, "digest": digest, "trained": trained, "window": spec.window })
+        }),
+        Fact::new("encoders", format!("DNABERT-S {dnabert} + ESM-2 {esm} = {merged}"), {
+            json!({ "dnabert": dnabert, "esm": esm, "merged": merged })
+        }),
+        Fact::derived("cpus", &machine::cpus()),
+        memory_fact(free),
+    ];
+    let (of_devices, gpus) = device_facts(bundle, compute);
+    facts.extend(of_devices);
+    facts.extend(gpu_facts(&compute.gpu, gpus, free));
+    let own = |choice: Auto<usize>, option: &str, derived: &dyn Fn() -> Derived| match choice {
+        Auto::Auto => derived(),
+        Auto::Value(value) => Derived { value, reason: option.to_owned() },
+    };
+    let workers = || machine::dataloader_workers(gpus);
+    facts.extend([
+        Fact::derived("threads", &own(compute.threads, "--threads", &machine::cpus)),
+        Fact::derived("dataloader workers", &own(compute.dataloader_workers, "--dataloader-workers", &workers)),
+        Fact::new("prefetch", format!("{} batches per device", compute.prefetch), json!(compute.prefetch)),
+    ]);
+    facts
+}
+
+/// What depends on where models run, and how many GPUs that are.
+fn device_facts(bundle: &Bundle, compute: &config::Compute) -> (Vec<Fact>, usize) {
     // A format that the device lacks does not hide the device.
     let automatic = config::Compute { dtype: Auto::Auto, ..compute.clone() };
-    let gpus = match load::places(&automatic) {
-        Ok(places) => {
-            let on_gpu = places.gpus > 0;
-            line("device", places.devices);
-            let format = load::places(compute).map(|places| places.precision);
-            let reason = if compute.dtype == Auto::Auto { load::automatic(on_gpu) } else { "--dtype" };
-            let possible = if format.is_ok() { compute } else { &automatic };
-            line("number format", format.map_or_else(|error| lacking(&error), |format| format!("{format} ({reason})")));
-            line("attention", attention(&bundle, possible));
-            line("batch tokens", load::batch_tokens(compute, on_gpu));
-            gpu_options(&compute.gpu, places.gpus, free).into_iter().for_each(|(name, value)| line(name, value));
-            places.gpus
-        }
+    let places = match load::places(&automatic) {
+        Ok(places) => places,
         Err(error) => {
-            line("device", lacking(&error));
-            0
+            let device = Fact::lacking("device", &error, json!({ "value": null, "gpus": 0 }));
+            let others = ["number format", "attention", "batch tokens"].map(Fact::absent);
+            return ([device].into_iter().chain(others).collect(), 0);
         }
     };
-    let threads = match compute.threads {
-        Auto::Auto => cpus.to_string(),
-        Auto::Value(n) => format!("{n} (--threads)"),
-    };
-    line("threads", threads);
-    let workers = match compute.dataloader_workers {
-        Auto::Auto => machine::dataloader_workers(gpus).to_string(),
-        Auto::Value(n) => format!("{n} (--dataloader-workers)"),
-    };
-    line("dataloader workers", workers);
-    line("prefetch", format!("{} batches per device", compute.prefetch));
-    Ok(text)
+    let on_gpu = places.gpus > 0;
+    let format = load::places(compute).map(|places| places.precision);
+    let possible = if format.is_ok() { compute } else { &automatic };
+    let attention = attention(bundle, possible);
+    let tokens = load::batch_tokens(compute, on_gpu);
+    let facts = vec![
+        Fact::new("device", &places.devices, json!({ "value": places.devices, "gpus": places.gpus, "error": null })),
+        format_fact(format, if compute.dtype == Auto::Auto { load::automatic(on_gpu) } else { "--dtype" }),
+        Fact::new("attention", &attention, json!(attention)),
+        Fact::new("batch tokens", &tokens, json!({ "value": tokens.value, "reason": tokens.reason })),
+    ];
+    (facts, places.gpus)
+}
+
+fn format_fact(format: Result<Precision>, reason: &str) -> Fact {
+    let name = "number format";
+    match format {
+        Ok(format) => {
+            let value = json!({ "value": format.to_string(), "reason": reason, "error": null });
+            Fact::new(name, format!("{format} ({reason})"), value)
+        }
+        Err(error) => Fact::lacking(name, &error, json!({ "value": null, "reason": reason })),
+    }
 }
 
 /// What is free of what this process may use, and what sets that limit.
-fn memory_line(free: u64) -> String {
+fn memory_fact(free: u64) -> Fact {
     let host = machine::memory();
     let (total, limit) = match memory::address_space_limit() {
         Some(limit) if limit < host.total => (limit, "ulimit -v"),
         _ if host.limited_by_cgroup => (host.total, "cgroup limit"),
         _ => (host.total, "machine"),
     };
-    format!("{} of {} free ({limit})", Bytes(free), Bytes(total))
+    let words = format!("{} of {} free ({limit})", Bytes(free), Bytes(total));
+    Fact::new("memory", words, json!({ "free": free, "total": total, "limit": limit }))
 }
 
 /// In place of a value.
@@ -87,20 +165,24 @@ fn attention(bundle: &Bundle, compute: &config::Compute) -> String {
 }
 
 /// What is decided for GPUs only.
-fn gpu_options(gpu: &config::Gpu, gpus: usize, free: u64) -> Vec<(&'static str, String)> {
+fn gpu_facts(gpu: &config::Gpu, gpus: usize, free: u64) -> [Fact; 4] {
+    let names = ["pinned memory", "cuda streams", "expandable segments", "cache cleared"];
     if gpus == 0 {
-        return Vec::new();
+        return names.map(Fact::absent);
     }
-    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let switch = |on: bool| if on { "on" } else { "off" };
     let clearing = match gpu.cache_clear_interval {
         0 => "only when memory has run out".to_owned(),
         batches => format!("every {batches} batches, and when memory has run out"),
     };
-    vec![
-        ("pinned memory", load::pinning(gpu.pin_memory, gpus, free)),
-        ("cuda streams", switch(gpu.streams)),
-        ("expandable segments", switch(gpu.expandable_segments)),
-        ("cache cleared", clearing),
+    let pinning = load::pinning(gpu.pin_memory, gpus, free);
+    let pinned = json!({ "value": pinning.on, "reason": pinning.reason });
+    let [pinned_memory, streams, segments, cleared] = names;
+    [
+        Fact::new(pinned_memory, &pinning, pinned),
+        Fact::new(streams, switch(gpu.streams), json!(gpu.streams)),
+        Fact::new(segments, switch(gpu.expandable_segments), json!(gpu.expandable_segments)),
+        Fact::new(cleared, clearing, json!(gpu.cache_clear_interval)),
     ]
 }
 
@@ -111,9 +193,10 @@ mod tests {
     #[test]
     fn what_is_decided_for_gpus_is_shown_where_there_are_some() {
         let gpu = config::Gpu::default();
-        assert_eq!(gpu_options(&gpu, 0, 1 << 40), []);
+        assert_eq!(in_words(&gpu_facts(&gpu, 0, 1 << 40)), "");
         let text = |gpu, free| {
-            gpu_options(&gpu, 2, free).into_iter().map(|(name, value)| format!("{name}: {value}\n")).collect::<String>()
+            let facts = gpu_facts(&gpu, 2, free);
+            facts.iter().map(|fact| format!("{}: {}\n", fact.name, fact.words.as_deref().unwrap())).collect::<String>()
         };
         let shown = text(gpu, 1 << 40);
         for line in ["pinned memory: on (", "cuda streams: on\n", "expandable segments: off\n", "every 100 batches"] {

@@ -4,6 +4,7 @@
 mod atomic;
 pub mod digest;
 mod durable;
+pub mod lock;
 pub mod owner;
 pub mod partial;
 pub mod room;
@@ -18,6 +19,7 @@ use std::path::Path;
 pub use atomic::{AtomicFile, SealedFile};
 pub use digest::FileDigest;
 pub use durable::publish;
+pub use lock::FolderLock;
 pub use partial::{is_partial, remove_abandoned};
 pub use staged::{StagedFolder, free_target};
 pub use writer::FileWriter;

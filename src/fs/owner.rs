@@ -14,6 +14,14 @@ pub fn of(process: u32) -> String {
     format!("{}-{process}", here())
 }
 
+/// This process in words, with the job of a scheduler that it belongs to.
+pub fn in_words() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let job = std::env::var("SLURM_JOB_ID").map_or_else(|_| String::new(), |job| format!(", SLURM job {job}"));
+    let host = if host.trim().is_empty() { "this machine" } else { host.trim() };
+    format!("process {} on {host}{job}", std::process::id())
+}
+
 /// Whether an owner is a process of this machine that has ended. Of other machines nothing is known here.
 pub fn is_dead(owner: &str) -> bool {
     let process = owner.rsplit_once('-').filter(|(place, _)| *place == here());

@@ -18,6 +18,9 @@ pub enum MessageFormat {
     Json,
 }
 
+/// Target of messages that are JSON objects already.
+pub(super) const JSON: &str = "virnucpro::json";
+
 struct Logger {
     format: MessageFormat,
     level: LevelFilter,
@@ -59,6 +62,7 @@ impl Log for Logger {
         }
         let line = match self.format {
             MessageFormat::Text => self.text(record),
+            MessageFormat::Json if record.target() == JSON => record.args().to_string(),
             MessageFormat::Json => json(record),
         };
         // stderr may be gone or full: the work matters more than the message.
@@ -88,11 +92,15 @@ impl Logger {
     }
 }
 
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
 fn json(record: &Record) -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
     serde_json::json!({
         "message_type": "log",
-        "time": time,
+        "time": now(),
         "level": record.level().as_str().to_lowercase(),
         "message": record.args().to_string(),
     })

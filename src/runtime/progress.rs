@@ -7,26 +7,28 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::logging::{self, MessageFormat};
 use crate::units::Bytes;
-
-/// Seconds between two lines of a log.
-const LINE_SECONDS: u64 = 15;
 
 /// Where progress goes.
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// Bars on a terminal.
     Bars(MultiProgress),
-    /// Lines through the log.
-    Lines,
+    /// Lines through the log, one after so much time; in JSON also at the end of a task.
+    Lines(MessageFormat, Duration),
     /// Nowhere.
     Silent,
 }
 
 impl Progress {
-    /// Bars where stderr is a terminal, lines otherwise.
-    pub fn detect() -> Self {
-        if io::stderr().is_terminal() { Self::Bars(MultiProgress::new()) } else { Self::Lines }
+    /// Bars where stderr is a terminal that a person reads, lines otherwise.
+    pub fn detect(format: MessageFormat, every: Duration) -> Self {
+        match format {
+            MessageFormat::Text if io::stderr().is_terminal() => Self::Bars(MultiProgress::new()),
+            _ if every.is_zero() => Self::Silent,
+            _ => Self::Lines(format, every),
+        }
     }
 
     /// What the logger must write around.
@@ -59,7 +61,12 @@ impl Progress {
             }
             _ => ProgressBar::hidden(),
         };
-        let lines = matches!(self, Self::Lines).then(|| Mutex::new(Lines { done: 0, given: 0, last: Instant::now() }));
+        let lines = match *self {
+            Self::Lines(format, every) => {
+                Some(Mutex::new(Lines { format, every, done: 0, given: 0, last: Instant::now() }))
+            }
+            _ => None,
+        };
         TaskProgress { bar, name: name.to_owned(), unit, total, started: Instant::now(), lines }
     }
 }
@@ -76,6 +83,14 @@ impl Unit {
         match self {
             Self::Things(name) => name,
             Self::Bytes => "",
+        }
+    }
+
+    /// Its name in JSON.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Things(name) => name,
+            Self::Bytes => "bytes",
         }
     }
 
@@ -114,6 +129,8 @@ pub struct TaskProgress {
 }
 
 struct Lines {
+    format: MessageFormat,
+    every: Duration,
     done: u64,
     /// Part of it that was there before the work started: it says nothing about the rate.
     given: u64,
@@ -127,9 +144,9 @@ impl TaskProgress {
         let Some(lines) = &self.lines else { return };
         let mut lines = lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         lines.done += n;
-        if lines.last.elapsed() >= Duration::from_secs(LINE_SECONDS) {
+        if lines.last.elapsed() >= lines.every {
             lines.last = Instant::now();
-            log::info!("{}", self.line(lines.done, lines.given));
+            self.tell(&lines);
         }
     }
 
@@ -145,9 +162,28 @@ impl TaskProgress {
         lines.done = done;
     }
 
-    fn line(&self, done: u64, given: u64) -> String {
+    fn tell(&self, lines: &Lines) {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let rate = done.saturating_sub(given) as f64 / seconds;
+        let rate = lines.done.saturating_sub(lines.given) as f64 / seconds;
+        match lines.format {
+            MessageFormat::Text => log::info!("{}", self.line(lines.done, rate)),
+            MessageFormat::Json => log::info!(target: logging::JSON, "{}", self.object(lines.done, rate)),
+        }
+    }
+
+    fn object(&self, done: u64, rate: f64) -> serde_json::Value {
+        serde_json::json!({
+            "message_type": "progress",
+            "time": logging::now(),
+            "stage": self.name,
+            "done": done,
+            "total": self.total,
+            "unit": self.unit.key(),
+            "per_second": rate,
+        })
+    }
+
+    fn line(&self, done: u64, rate: f64) -> String {
         let (count, speed) = (self.unit.count(done), self.unit.count(rate.round() as u64));
         match self.total {
             Some(total) => {
@@ -167,5 +203,10 @@ impl TaskProgress {
 impl Drop for TaskProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        let Some(lines) = self.lines.take() else { return };
+        let lines = lines.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if lines.format == MessageFormat::Json {
+            self.tell(&lines);
+        }
     }
 }

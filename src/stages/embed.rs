@@ -13,7 +13,8 @@ use super::vector_files::{DNABERT, ESM, Vectors, holds_vectors_of, is_numbered_s
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load::{self, Model};
-use crate::error::Result;
+use crate::embed::{Input, Session, Sink};
+use crate::error::{Error, Fault, Result};
 use crate::runtime::progress::Progress;
 use crate::store::{Fingerprint, Manifest, StageDir};
 use crate::units::{Precision, counted};
@@ -52,7 +53,8 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
     dir.claim(upstream::origin(&shards)?)?;
     // A wrong file of the user's own should not cost the time of loading a model.
-    let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream);
+    let is_empty = |shard: &UpstreamFile| shard_sequences::is_empty(shard, settings.side);
+    let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream && !is_empty(shard));
     own.into_iter().try_for_each(|shard| shard_sequences::open(shard, settings.side).map(drop))?;
     let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
@@ -70,19 +72,29 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     }
     let kept = names.len() - left.len();
     if !left.is_empty() {
-        let mut session = load::session(&Model::Bundled(&bundle, settings.side), &settings.compute)?;
+        let load = || load::session(&Model::Bundled(&bundle, settings.side), &settings.compute);
+        let mut session = if left.iter().all(is_empty) { None } else { Some(load()?) };
         dir.create()?;
         let known = checkpoints.checkpoints().filter(|_| settings.resume.keep);
-        let sequences = ShardSequences::new(left.clone(), settings.side, known.cloned());
-        let metadata = stage.metadata(&bundle, precision);
-        let about = About { metadata, place: session.place().to_owned(), dim: session.dim() };
+        let mut sequences = ShardSequences::new(left.clone(), settings.side, known.cloned());
+        let place = session.as_ref().map(|session| session.place().to_owned());
+        let about = About { metadata: stage.metadata(&bundle, precision), place, dim: stage.dim as usize };
         let mut vectors = ShardVectors::new(about, &left, &mut dir, &mut checkpoints, task);
-        if let Err(error) = session.embed(sequences, &mut vectors) {
-            vectors.keep_what_waits();
-            return Err(error);
+        match &mut session {
+            Some(session) => {
+                if let Err(error) = session.embed(sequences, &mut vectors) {
+                    vectors.keep_what_waits();
+                    return Err(error);
+                }
+            }
+            // Nothing to embed costs no model.
+            None => sequences.try_for_each(|input| match input? {
+                Input::End(read) => vectors.end(read),
+                Input::Sequence(_) => Err(Error::new(Fault::InputChanged, "a shard grew while it was read")),
+            })?,
         }
         frames += vectors.rows();
-        session.log();
+        session.iter().for_each(Session::log);
     }
     if is_whole_stage(&settings.shards) {
         dir.remove_unrecorded(&names, is_numbered_shard)?;

@@ -3,7 +3,8 @@
 //! As a rule two files hold the same ids in the same order: then each is read once, from front to end, and held in memory
 //! block by block. Where the order differs, the ESM-2 side is indexed by id and read row by row.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use super::upstream::UpstreamFile;
@@ -14,6 +15,8 @@ use crate::store::{ProteinDigest, VectorBlock, VectorBlocks, VectorReader, Vecto
 
 /// Rows joined at a time.
 const BLOCK_ROWS: usize = 1024;
+/// Files of the ESM-2 side that are open at a time.
+const OPEN_AT_ONCE: usize = 16;
 /// Ids shown of those that have no partner.
 const SHOWN_IDS: usize = 10;
 
@@ -161,7 +164,10 @@ pub type Read<'a> = (&'a UpstreamFile, FileDigest);
 /// Where the ESM-2 vector of an id is.
 pub struct EsmIndex<'a> {
     files: Vec<Read<'a>>,
-    readers: Vec<VectorReader>,
+    /// The files that were used last, the latest at the end: thousands of them cannot be open at a time.
+    open: RefCell<VecDeque<(usize, VectorReader)>>,
+    /// Width of a vector.
+    dim: usize,
     /// File and row.
     places: HashMap<String, (usize, usize)>,
 }
@@ -187,12 +193,13 @@ impl<'a> EsmIndex<'a> {
     /// # Errors
     /// A file is damaged or not what its manifest records, or an id stands twice.
     pub fn of(files: &[&'a UpstreamFile]) -> Result<Self> {
-        let (mut readers, mut read, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+        let (mut read, mut places, mut dim) = (Vec::new(), HashMap::new(), 0);
         for (number, &file) in files.iter().enumerate() {
             let open = || VectorReader::open(&file.path).map_err(|error| file.explain(error));
             let digest = open()?.into_blocks(BLOCK_ROWS).finish().map_err(|error| file.explain(error))?;
             file.prove(&digest)?;
             let reader = open()?;
+            dim = reader.dim();
             for (row, id) in reader.ids()?.into_iter().enumerate() {
                 if places.contains_key(&id) {
                     return Err(twice(&id, &file.path));
@@ -200,9 +207,8 @@ impl<'a> EsmIndex<'a> {
                 places.insert(id, (number, row));
             }
             read.push((file, digest));
-            readers.push(reader);
         }
-        Ok(Self { files: read, readers, places })
+        Ok(Self { files: read, open: RefCell::default(), dim, places })
     }
 
     /// Indexes `esm` and proves that `dnabert` holds the same ids, each once.
@@ -280,9 +286,27 @@ impl<'a> EsmIndex<'a> {
         }
     }
 
+    /// Rows of a file, which ascend.
+    fn take(&self, number: usize, rows: &[usize]) -> Result<VectorBlock> {
+        let mut open = self.open.borrow_mut();
+        let known = open.iter().position(|(known, _)| *known == number).and_then(|place| open.remove(place));
+        let reader = match known {
+            Some((_, reader)) => reader,
+            None => {
+                VectorReader::open(&self.files[number].0.path).map_err(|error| self.files[number].0.explain(error))?
+            }
+        };
+        if open.len() >= OPEN_AT_ONCE {
+            open.pop_front();
+        }
+        let taken = reader.take(rows);
+        open.push_back((number, reader));
+        taken
+    }
+
     /// The ESM-2 rows of `ids`, in their order.
     fn partners_of(&self, ids: &[String]) -> Result<Partners<'a>> {
-        let dim = self.readers.first().map_or(0, VectorReader::dim);
+        let dim = self.dim;
         let (mut values, mut proteins) = (vec![0.0; ids.len() * dim], vec![None; ids.len()]);
         let mut wanted: Vec<(usize, usize, usize)> = Vec::with_capacity(ids.len()); // file, row, place in the block
         for (place, id) in ids.iter().enumerate() {
@@ -294,7 +318,7 @@ impl<'a> EsmIndex<'a> {
         wanted.sort_unstable();
         for group in wanted.chunk_by(|a, b| a.0 == b.0) {
             let rows: Vec<usize> = group.iter().map(|&(_, row, _)| row).collect();
-            let taken = self.readers[group[0].0].take(&rows)?;
+            let taken = self.take(group[0].0, &rows)?;
             let vectors = taken.values.chunks_exact(dim.max(1)).zip(taken.proteins);
             for (&(_, _, place), (vector, protein)) in group.iter().zip(vectors) {
                 values[place * dim..(place + 1) * dim].copy_from_slice(vector);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::vec;
 
+use super::shards::is_numbered;
 use super::upstream::UpstreamFile;
 use crate::config::Side;
 use crate::embed::{Input, Sequence};
@@ -29,12 +30,12 @@ pub struct ReadShard {
 
 impl ReadShard {
     /// Where its vectors were computed: of `rows`, those that were not kept at `place`.
-    pub fn computed_with(&self, place: &str, rows: u64) -> String {
+    pub fn computed_with(&self, place: Option<&String>, rows: u64) -> Option<String> {
         let (kept, mut places) = self.kept.clone();
         if kept < rows || places.is_empty() {
-            places.insert(place.to_owned());
+            places.extend(place.cloned());
         }
-        places.into_iter().collect::<Vec<_>>().join("; ")
+        (!places.is_empty()).then(|| places.into_iter().collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -70,10 +71,19 @@ impl Iterator for ShardSequences {
         let side = self.side;
         let mut shard = match self.open.take() {
             Some(shard) => shard,
-            None => match OpenShard::open(&self.shards.next()?, side, self.checkpoints.as_ref()) {
-                Ok(shard) => shard,
-                Err(error) => return Some(Err(error)),
-            },
+            None => {
+                let shard = self.shards.next()?;
+                if is_empty(&shard, side) {
+                    let digest = FileDigest::of(&shard.path);
+                    return Some(
+                        digest.map(|digest| Input::End(ReadShard { digest, records: 0, kept: Default::default() })),
+                    );
+                }
+                match OpenShard::open(&shard, side, self.checkpoints.as_ref()) {
+                    Ok(shard) => shard,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
         };
         match shard.reader.next(&mut shard.names) {
             Some(record) => {
@@ -114,6 +124,14 @@ impl OpenShard {
         let kept = self.kept.map(KeptRows::finish).unwrap_or_default();
         Ok(ReadShard { digest, records: summary.records, kept })
     }
+}
+
+/// Whether a shard of this side has no frame: `chunk` writes such a one where no window has an open frame. Any other file
+/// without sequences is an error.
+pub fn is_empty(shard: &UpstreamFile, side: Side) -> bool {
+    let extension = if side == Side::Dnabert { ".fna" } else { ".faa" };
+    let is_shard = is_numbered(&shard.name(), &[extension]);
+    is_shard && !shard.is_stream && shard.path.metadata().is_ok_and(|file| file.len() == 0)
 }
 
 fn sequence(record: &Record<'_>, side: Side) -> Sequence {

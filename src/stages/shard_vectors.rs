@@ -16,8 +16,8 @@ use crate::units::counted;
 pub struct About {
     /// What a file says of itself, beside its input.
     pub metadata: BTreeMap<String, String>,
-    /// Where it is computed.
-    pub place: String,
+    /// Where it is computed, if there is anything to compute.
+    pub place: Option<String>,
     /// Width of a vector.
     pub dim: usize,
 }
@@ -63,7 +63,7 @@ impl<'a> ShardVectors<'a> {
 
     fn keep(&mut self) -> Result<()> {
         let Self { keeping, shards, dir, about, .. } = self;
-        keeping.write(shards, dir, &about.place)
+        keeping.write(shards, dir, about.place.as_deref().unwrap_or_default())
     }
 
     fn shard(&self) -> Result<&UpstreamFile> {
@@ -106,8 +106,8 @@ impl Sink<ReadShard> for ShardVectors<'_> {
         let mut metadata = self.about.metadata.clone();
         metadata.insert(SOURCE.to_owned(), read.digest.blake3.clone());
         let file = writer.commit(&metadata)?;
-        let entry =
-            ShardEntry { computed: Some(read.computed_with(&self.about.place, rows)), ..source.entry(rows, file) };
+        let computed = read.computed_with(self.about.place.as_ref(), rows);
+        let entry = ShardEntry { computed, ..source.entry(rows, file) };
         log::debug!("{} is written: {}", self.dir.path(&name).display(), counted(rows, "vector"));
         self.dir.record(&name, entry)?;
         self.keeping.finished(self.finished, &read.digest.blake3);

@@ -6,7 +6,7 @@ use super::checkpoint;
 use super::manifest::{self, Manifest, ModelStamp, Origin, setting_differences};
 use super::stage_dir::Fingerprint;
 use crate::error::{Error, Fault, Result};
-use crate::fs::is_partial;
+use crate::fs::{is_partial, lock::is_lock};
 use crate::units::Resume;
 
 /// Work that may not stand in one folder with work of `known` origin.
@@ -64,6 +64,15 @@ fn differences(known: &Manifest, wanted: &Fingerprint) -> (String, String) {
     (with_model(there, &known.model), with_model(here, &wanted.model))
 }
 
+/// A folder that another process has written to since this one looked at it.
+pub(super) fn written_meanwhile(folder: &Path) -> Error {
+    Error::new(Fault::CheckpointLocked, format!("another process has written to {} meanwhile", folder.display()))
+        .file(folder)
+        .expected("one writer of a folder at a time")
+        .found("another manifest than a moment ago")
+        .advice("run the same command again: what is finished is kept")
+}
+
 /// Folders of a run.
 const RUN_FOLDERS: [&str; 3] = ["windows", "dnabert", "predictions"];
 
@@ -75,7 +84,8 @@ pub(super) fn refuse_strangers(
     resume: Resume,
 ) -> Result<()> {
     // No file of a stage gets its name before the manifest: without one, only unfinished files can be its own.
-    let unnamed = |name: &str| is_partial(name) || [manifest::FILE, checkpoint::FOLDER].contains(&name);
+    let unnamed =
+        |name: &str| is_partial(name) || is_lock(name) || [manifest::FILE, checkpoint::FOLDER].contains(&name);
     let files = || names.iter().filter(|name| !unnamed(name));
     let stranger = files().find(|name| !(fingerprint.owns)(name));
     if let Some(name) = stranger.or_else(|| files().next().filter(|_| !(fingerprint.wrote)(folder))) {

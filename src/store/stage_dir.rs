@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::manifest::{self, Manifest, ModelStamp, Origin, ShardEntry};
-use super::refusals::{apart_from, foreign, made_from_other, refuse_strangers};
+use super::refusals::{apart_from, foreign, made_from_other, refuse_strangers, written_meanwhile};
 use crate::error::{Error, Fault, Result};
-use crate::fs::{FileDigest, remove_abandoned};
+use crate::fs::{FileDigest, FolderLock, remove_abandoned};
 use crate::units::Resume;
 
 /// What makes finished work reusable: the stage, its settings and its model.
@@ -59,6 +59,10 @@ pub struct StageDir {
     replaces: bool,
     /// Whether the folder is there, without what a killed run left unfinished.
     created: bool,
+    /// The manifest's bytes when the folder was looked at.
+    seen: Option<blake3::Hash>,
+    /// The right to write to the folder; given back before a new folder is taken back.
+    lock: Option<FolderLock>,
     new: NewFolder,
 }
 
@@ -80,6 +84,12 @@ impl StageDir {
     /// # Errors
     /// The folder holds other files, another stage's work, or finished work of other settings or another model.
     pub fn open(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
+        let seen = manifest_bytes(folder);
+        let dir = Self::look_at(folder, fingerprint, resume)?;
+        Ok(Self { seen, ..dir })
+    }
+
+    fn look_at(folder: &Path, fingerprint: Fingerprint, resume: Resume) -> Result<Self> {
         let names = names_in(folder)?;
         let known = match Manifest::read(folder) {
             // A damaged manifest must not stand in the way of making the stage again.
@@ -123,6 +133,7 @@ impl StageDir {
     fn new(folder: PathBuf, manifest: Manifest, resume: Resume, superseded: BTreeSet<String>) -> Self {
         let (claimed, own, former, new) = (None, BTreeSet::new(), BTreeMap::new(), NewFolder::default());
         let (on_disk, same_origin, replaces, created) = (None, false, false, false);
+        let (seen, lock) = (None, None);
         Self {
             folder,
             manifest,
@@ -135,6 +146,8 @@ impl StageDir {
             superseded,
             replaces,
             created,
+            seen,
+            lock,
             new,
         }
     }
@@ -178,8 +191,20 @@ impl StageDir {
             self.new = NewFolder(missing.map(Path::to_owned).collect());
         }
         fs::create_dir_all(&self.folder).map_err(|error| Error::writing(&self.folder, error))?;
+        self.lock()?;
         remove_abandoned(&self.folder)?;
         self.created = true;
+        Ok(())
+    }
+
+    /// Makes this process the only one that writes to the folder.
+    fn lock(&mut self) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(FolderLock::take(&self.folder)?);
+            if manifest_bytes(&self.folder) != self.seen {
+                return Err(written_meanwhile(&self.folder));
+            }
+        }
         Ok(())
     }
 
@@ -313,6 +338,10 @@ impl StageDir {
     pub fn keep(mut self) -> Result<Manifest> {
         self.manifest.complete = true;
         self.write()?;
+        match self.lock.take() {
+            Some(lock) => drop(lock),
+            None => FolderLock::clear(&self.folder),
+        }
         Ok(self.manifest)
     }
 
@@ -356,6 +385,7 @@ impl StageDir {
     /// Writes the manifest where it says something new: finished work in a folder that may only be read stays usable.
     fn write(&mut self) -> Result<()> {
         if self.on_disk.as_ref() != Some(&self.manifest) {
+            self.lock()?;
             self.manifest.write(&self.folder)?;
             self.new.0.clear();
             self.on_disk = Some(self.manifest.clone());
@@ -402,6 +432,11 @@ pub fn retract(folder: &Path, origin: Option<&Origin>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Digest of a manifest as it lies in a folder; none where there is none.
+fn manifest_bytes(folder: &Path) -> Option<blake3::Hash> {
+    fs::read(folder.join(manifest::FILE)).ok().map(|bytes| blake3::hash(&bytes))
 }
 
 /// Names in a folder; none where it does not exist.
@@ -582,6 +617,7 @@ mod tests {
         for name in ["shard-00001.fna", "shard-00002.fna", "shard-00003.fna"] {
             dir.record(name, make(folder.path(), name, b"A")).unwrap();
         }
+        drop(dir);
         // A run that replaces it and ends half way: one file made, one found to serve, one not reached.
         let mut dir = open(Resume::OVERWRITE);
         dir.claim(origin("two")).unwrap();
@@ -595,6 +631,22 @@ mod tests {
         let mut dir = open(Resume::KEEP);
         dir.claim(origin("two")).unwrap();
         assert_eq!(dir.others(&["shard-00001.fna".to_owned()]), [("shard-00002.fna".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_folder_has_one_writer_and_nothing_that_happened_since_it_was_looked_at_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || StageDir::open(folder.path(), fingerprint(500), Resume::KEEP).unwrap();
+        let (mut first, mut second, mut third) = (open(), open(), open());
+        first.record("shard-00001.fna", make(folder.path(), "shard-00001.fna", b"A")).unwrap();
+        let entry = make(folder.path(), "shard-00002.fna", b"B");
+        assert_eq!(second.record("shard-00002.fna", entry).unwrap_err().fault(), Fault::CheckpointLocked);
+        first.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
+        let error = third.create().unwrap_err();
+        assert_eq!(error.fault(), Fault::CheckpointLocked);
+        assert!(error.report("v").contains("run the same command again"), "{}", error.report("v"));
+        drop(third);
+        assert!(open().holds_work() && !names_in(folder.path()).unwrap().contains(&".lock".to_owned()));
     }
 
     #[test]
@@ -650,6 +702,7 @@ mod tests {
             dir.record(name, entry).unwrap();
         }
         fs::write(folder.path().join("notes.txt"), "kept").unwrap();
+        drop(dir);
         let dir = StageDir::open(folder.path(), fingerprint(300), Resume::OVERWRITE).unwrap();
         dir.finish(&["shard-00001.fna".to_owned()], BTreeMap::new()).unwrap();
         let mut names = names_in(folder.path()).unwrap();

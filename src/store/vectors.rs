@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Read as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -194,7 +194,7 @@ fn schema(dim: usize) -> SchemaRef {
 /// ```
 pub struct VectorReader {
     path: PathBuf,
-    file: File,
+    file: OpenFile,
     parquet: ArrowReaderMetadata,
     dim: usize,
 }
@@ -205,7 +205,7 @@ impl VectorReader {
     /// # Errors
     /// The file is missing, damaged, or holds something else.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::reading(path, error))?;
+        let file = OpenFile(Arc::new(File::open(path).map_err(|error| Error::reading(path, error))?));
         let parquet = ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| damaged(path, error))?;
         let dim = match parquet.schema().field_with_name(EMBEDDING).map(|field| field.data_type().clone()) {
             Ok(DataType::FixedSizeList(item, width)) if *item.data_type() == DataType::Float32 => width as usize,
@@ -258,7 +258,7 @@ impl VectorReader {
     pub fn ids(&self) -> Result<Vec<String>> {
         let schema = self.parquet.metadata().file_metadata().schema_descr();
         let only_ids = ProjectionMask::columns(schema, [ID]);
-        let reader = self.builder()?.with_projection(only_ids).with_batch_size(ROW_GROUP_ROWS).build();
+        let reader = self.builder().with_projection(only_ids).with_batch_size(ROW_GROUP_ROWS).build();
         let mut ids = Vec::with_capacity(self.rows());
         for batch in reader.map_err(|error| damaged(&self.path, error))? {
             let batch = batch.map_err(|error| damaged(&self.path, error.into()))?;
@@ -273,7 +273,7 @@ impl VectorReader {
     /// The file is damaged.
     pub fn first_id(&self) -> Result<Option<String>> {
         let schema = self.parquet.metadata().file_metadata().schema_descr();
-        let reader = self.builder()?.with_projection(ProjectionMask::columns(schema, [ID])).with_limit(1).build();
+        let reader = self.builder().with_projection(ProjectionMask::columns(schema, [ID])).with_limit(1).build();
         let batch = reader.map_err(|error| damaged(&self.path, error))?.next();
         let batch = batch.transpose().map_err(|error| damaged(&self.path, error.into()))?;
         let ids = batch.map(|batch| self.ids_of(&batch)).transpose()?;
@@ -293,7 +293,7 @@ impl VectorReader {
     pub fn take(&self, rows: &[usize]) -> Result<VectorBlock> {
         let ranges = rows.iter().map(|&row| row..row + 1);
         let selection = RowSelection::from_consecutive_ranges(ranges, self.rows());
-        let builder = self.builder()?.with_row_selection(selection).with_batch_size(ROW_GROUP_ROWS);
+        let builder = self.builder().with_row_selection(selection).with_batch_size(ROW_GROUP_ROWS);
         let reader = builder.build().map_err(|error| damaged(&self.path, error))?;
         let mut taken = VectorBlock { values: Vec::with_capacity(rows.len() * self.dim), ..VectorBlock::default() };
         for batch in reader {
@@ -305,9 +305,8 @@ impl VectorReader {
         Ok(taken)
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-        let file = self.file.try_clone().map_err(|error| Error::reading(&self.path, error))?;
-        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.parquet.clone()))
+    fn builder(&self) -> ParquetRecordBatchReaderBuilder<OpenFile> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.parquet.clone())
     }
 
     fn decode(&self, batch: &RecordBatch) -> Result<VectorBlock> {
@@ -373,7 +372,7 @@ impl VectorBlocks {
                 return Err(damaged(&self.file.path, ParquetError::General(message.to_owned())));
             }
         }
-        let length = self.file.file.metadata().map_err(|error| Error::reading(&self.file.path, error))?.len();
+        let length = self.file.file.0.metadata().map_err(|error| Error::reading(&self.file.path, error))?.len();
         self.digest_to(length)?;
         Ok(FileDigest::from(&self.hasher))
     }
@@ -394,11 +393,10 @@ impl VectorBlocks {
     }
 
     fn open_group(&mut self, index: usize) -> Result<ParquetRecordBatchReader> {
-        let VectorReader { path, file, parquet, .. } = &self.file;
+        let VectorReader { file, parquet, .. } = &self.file;
         let place = place_of(parquet, index);
         let opened = if place.end.saturating_sub(place.start) > WHOLE_GROUP_BYTES {
-            let file = file.try_clone().map_err(|error| Error::reading(path, error))?;
-            group_reader(file, parquet.clone(), index, self.rows)
+            group_reader(file.clone(), parquet.clone(), index, self.rows)
         } else {
             let bytes = self.read_group(place.clone())?;
             group_reader(Group { start: place.start, bytes }, self.file.parquet.clone(), index, self.rows)
@@ -437,7 +435,7 @@ impl VectorBlocks {
 
     fn read_at(&self, bytes: &mut [u8], start: u64) -> Result<()> {
         let path = &self.file.path;
-        self.file.file.read_exact_at(bytes, start).map_err(|error| match error.kind() {
+        self.file.file.0.read_exact_at(bytes, start).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => damaged(path, ParquetError::EOF("the file ends too early".to_owned())),
             _ => Error::reading(path, error),
         })
@@ -467,6 +465,48 @@ fn place_of(parquet: &ArrowReaderMetadata, group: usize) -> Range<u64> {
     let columns = parquet.metadata().row_group(group).columns().iter();
     let ranges = columns.map(|column| column.byte_range()).map(|(start, length)| start..start.saturating_add(length));
     ranges.reduce(|all, next| all.start.min(next.start)..all.end.max(next.end)).unwrap_or(0..0)
+}
+
+/// A file as decoders read it: all through one descriptor, of which a process has not many.
+#[derive(Clone, Debug)]
+struct OpenFile(Arc<File>);
+
+impl Length for OpenFile {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |file| file.len())
+    }
+}
+
+impl ChunkReader for OpenFile {
+    type T = BufReader<FileFrom>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(FileFrom { file: self.0.clone(), place: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        // A damaged file may ask for any length.
+        let mut bytes = Vec::with_capacity(length.min(self.len().saturating_sub(start) as usize));
+        FileFrom { file: self.0.clone(), place: start }.take(length as u64).read_to_end(&mut bytes)?;
+        match bytes.len() == length {
+            true => Ok(bytes.into()),
+            false => Err(ParquetError::EOF("the file ends too early".to_owned())),
+        }
+    }
+}
+
+/// A file from one place on.
+struct FileFrom {
+    file: Arc<File>,
+    place: u64,
+}
+
+impl io::Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.place)?;
+        self.place += read as u64;
+        Ok(read)
+    }
 }
 
 /// A row group in memory, found under its offsets in the file.

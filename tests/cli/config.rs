@@ -469,7 +469,7 @@ fn what_cannot_stand_in_the_file_is_told_as_such() {
         ran.says(&[told]);
         assert!(told.contains("did you mean") || !ran.stderr.contains("did you mean"), "{}", ran.told());
     }
-    sandbox.write("c.yaml", "samples: x\n");
+    sandbox.write("c.yaml", "coverage: x\n");
     let ran = sandbox.run(&["run", "x.fa", "-o", "out", "--config", "c.yaml"]);
     assert!(!ran.stderr.contains("did you mean"), "{}", ran.told());
 }

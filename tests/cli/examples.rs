@@ -84,7 +84,10 @@ fn shell(sandbox: &Sandbox, line: &str) -> Ran {
     command.args(["-c", line]).current_dir(sandbox.folder()).stdin(Stdio::null());
     command.env("PATH", path).env("VIRNUCPRO_MODELS", sandbox.path(models)).env("VIRNUCPRO_MODEL", mock());
     command.env("VIRNUCPRO_ROUNDS", "1").env("VIRNUCPRO_ROUND_SECONDS", "0.05");
-    command.env("XDG_DATA_HOME", sandbox.path("data")).env("HF_HOME", sandbox.path("hub"));
+    command
+        .env("HOME", sandbox.path("home"))
+        .env("XDG_DATA_HOME", sandbox.path("data"))
+        .env("HF_HOME", sandbox.path("hub"));
     Ran::of(command)
 }
 
@@ -110,7 +113,8 @@ fn every_example_of_every_help_page_works_as_written() {
             let outcome = shell(&sandbox, &line);
             let no_gpu = line.contains("cuda") && outcome.code == 69;
             assert!(outcome.code == 0 || no_gpu, "{line}\n{}", outcome.told());
-            assert!(!outcome.stdout.is_empty() || !outcome.stderr.is_empty(), "{line}");
+            let is_told = !outcome.stdout.is_empty() || !outcome.stderr.is_empty();
+            assert!(is_told || line.contains("> "), "{line}");
             ran.push(line);
         }
     }
@@ -120,6 +124,8 @@ fn every_example_of_every_help_page_works_as_written() {
     {
         assert!(sandbox.path(made).join("manifest.json").exists(), "{made}");
     }
+    assert!(sandbox.text("virnucpro.fish").contains("complete "));
+    assert!(sandbox.path("home/.local/share/man/man1/virnucpro-run.1").exists());
     for made in ["small", "data/virnucpro/models/vnp-300"] {
         assert!(Path::new(&sandbox.path(made)).join("bundle.yaml").exists(), "{made}");
     }

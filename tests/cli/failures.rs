@@ -402,7 +402,7 @@ fn one_side_without_any_frame_does_not_merge_with_one_that_has_some() {
     }
     for sides in [["none-embed-dnabert", "out/esm"], ["out/dnabert", "none-embed-esm"]] {
         let ran = sandbox.run(&["merge", "--dnabert", sides[0], "--esm", sides[1], "-o", "m"]);
-        ran.fails(3, "VN-MERGE-IDS");
+        ran.fails(3, "VN-CKPT-INPUT");
     }
 }
 

@@ -11,6 +11,7 @@ mod torch;
 #[cfg(not(feature = "torch"))]
 use absent as torch;
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
@@ -157,12 +158,30 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     Ok(session)
 }
 
-/// Tokens of a batch and why, for `info`: the user's, or the device's divided by 2^(attempt - 1).
-pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> String {
-    let tokens = match compute.batch_tokens {
-        Auto::Value(tokens) => return format!("{tokens} (--batch-tokens)"),
-        Auto::Auto if on_gpu => "as many as fit beside the model".to_owned(),
-        Auto::Auto => automatic_batch(compute.attempt).to_string(),
+/// Tokens of a batch, for `info`.
+pub struct BatchTokens {
+    /// How many; none for as many as fit beside the model.
+    pub value: Option<Tokens>,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for BatchTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, reason } = self;
+        match value {
+            Some(tokens) => write!(f, "{tokens} ({reason})"),
+            None => write!(f, "as many as fit beside the model ({reason})"),
+        }
+    }
+}
+
+/// Tokens of a batch and why: the user's, or the device's divided by 2^(attempt - 1).
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> BatchTokens {
+    let value = match compute.batch_tokens {
+        Auto::Value(tokens) => return BatchTokens { value: Some(tokens), reason: "--batch-tokens".to_owned() },
+        Auto::Auto if on_gpu => None,
+        Auto::Auto => Some(automatic_batch(compute.attempt)),
     };
     let (attempt, divisor) = (compute.attempt, 1_u64 << (compute.attempt.max(1) - 1).min(20));
     let reason = match (attempt, on_gpu) {
@@ -170,7 +189,7 @@ pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> String {
         (_, true) => format!("attempt {attempt}: divided by {divisor}"),
         (_, false) => format!("attempt {attempt}: {CPU_BATCH_TOKENS} / {divisor}"),
     };
-    format!("{tokens} ({reason})")
+    BatchTokens { value, reason }
 }
 
 /// Why a choice is what it is where the user made none.
@@ -258,13 +277,13 @@ pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Com
 }
 
 /// Whether host memory is pinned for so many GPUs with so many bytes free, and why.
-pub fn pinning(choice: Auto<bool>, gpus: usize, free: u64) -> String {
-    Pinning::decide(choice, gpus, free).to_string()
+pub fn pinning(choice: Auto<bool>, gpus: usize, free: u64) -> Pinning {
+    Pinning::decide(choice, gpus, free)
 }
 
-/// The version of libtorch this build wants, or that it has none.
-pub fn libtorch() -> String {
-    torch::VERSION.to_owned()
+/// The version of libtorch this build wants; none where it runs mock bundles only.
+pub fn libtorch() -> Option<&'static str> {
+    torch::version()
 }
 
 /// Lanes of one encoder on all devices.
@@ -362,7 +381,8 @@ mod tests {
     #[test]
     fn the_tokens_of_a_batch_have_their_reason() {
         let told = |batch_tokens, attempt, on_gpu| {
-            super::batch_tokens(&config::Compute { batch_tokens, attempt, ..config::Compute::default() }, on_gpu)
+            let compute = config::Compute { batch_tokens, attempt, ..config::Compute::default() };
+            super::batch_tokens(&compute, on_gpu).to_string()
         };
         assert_eq!(told(Auto::Auto, 1, false), "1024 (automatic on a CPU)");
         assert_eq!(told(Auto::Auto, 3, false), "256 (attempt 3: 1024 / 4)");

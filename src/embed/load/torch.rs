@@ -25,7 +25,11 @@ use crate::runtime::{interrupt, machine, memory, threads};
 use crate::units::{Auto, Precision};
 use crate::weights::{Safetensors, TensorSource, bytes};
 
-pub const VERSION: &str = "2.11.0";
+const VERSION: &str = "2.11.0";
+
+pub fn version() -> Option<&'static str> {
+    Some(VERSION)
+}
 
 /// Rows that keep any GPU busy with one product: more would only take memory from the session that is measured beside it.
 const GPU_ROWS: usize = 16 << 10;
