@@ -1,6 +1,5 @@
 //! Parse, set up messages, run, and say how it ended. The only place that chooses an exit code.
 
-use std::io::Write;
 use std::panic;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -64,8 +63,7 @@ fn last_words(error: &Error) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !std::mem::replace(&mut said, true) {
         partial::discard_all();
-        // stderr may be gone; the exit code is what counts then.
-        let _ = writeln!(std::io::stderr(), "{}", told(error));
+        logging::last_line(&told(error));
     }
 }
 

@@ -106,6 +106,26 @@ impl OutputOptions {
     }
 }
 
+/// What is kept of vectors whose file is not complete.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct CheckpointOptions {
+    /// Folder for vectors of unfinished files, which outlives the output; tasks, samples and tries may share it. What
+    /// a command keeps there it removes when it is complete. If not given: in the output
+    #[arg(long, value_name = "DIR", env = "VIRNUCPRO_CHECKPOINT_DIR")]
+    checkpoint_dir: Option<PathBuf>,
+    /// Seconds after which vectors of an unfinished file are kept for another try
+    #[arg(long, value_name = "SECONDS", default_value_t = config::DEFAULT_CHECKPOINT_INTERVAL, env = "VIRNUCPRO_CHECKPOINT_INTERVAL", value_parser = seconds)]
+    checkpoint_interval: u64,
+}
+
+impl CheckpointOptions {
+    /// Settings.
+    pub fn settings(&self) -> config::Checkpointing {
+        config::Checkpointing { folder: self.checkpoint_dir.clone(), interval: self.checkpoint_interval }
+    }
+}
+
 /// Which bundle.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::Task;
 use super::options::{
-    BundleOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions, VerdictOptions, WindowOptions, window,
+    BundleOptions, CheckpointOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions, VerdictOptions,
+    WindowOptions, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -38,6 +39,8 @@ pub struct RunArgs {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
+    checkpoints: CheckpointOptions,
+    #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
     tiers: VerdictOptions,
@@ -62,6 +65,7 @@ impl RunArgs {
             model: model.clone(),
             compute: compute.clone(),
             resume,
+            checkpoints: self.checkpoints.settings(),
         };
         Ok(config::Run {
             dnabert: embed(Side::Dnabert, "dnabert"),
@@ -157,6 +161,8 @@ struct EmbedOptions {
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
+    checkpoints: CheckpointOptions,
+    #[command(flatten)]
     model: BundleOptions,
     #[command(flatten)]
     compute: ComputeOptions,
@@ -172,6 +178,7 @@ impl EmbedOptions {
             output: self.output.output,
             model: self.model.settings(),
             compute: self.compute.settings(),
+            checkpoints: self.checkpoints.settings(),
         })
     }
 }

@@ -115,7 +115,7 @@ fn embed(bundle: &Bundle, side: Side, sequences: Vec<&str>, compute: &config::Co
     let (dim, expected) = (session.dim(), sequences.len());
     let named = (1..).zip(sequences).map(|(number, letters)| {
         let (id, letters) = (format!("stored sequence {number}"), letters.as_bytes().to_vec());
-        Ok(Input::<()>::Sequence(Sequence { id, letters, protein: None }))
+        Ok(Input::<()>::Sequence(Sequence { id, letters, protein: None, known: None }))
     });
     let named: Vec<_> = named.collect();
     let mut vectors: Vec<Vec<f32>> = Vec::new();

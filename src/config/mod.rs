@@ -99,6 +99,26 @@ pub struct Embed {
     pub compute: Compute,
     /// Finished work.
     pub resume: Resume,
+    /// Unfinished work.
+    pub checkpoints: Checkpointing,
+}
+
+/// What is kept of unfinished vector files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// Folder that outlives the output; none: a folder in the output.
+    pub folder: Option<PathBuf>,
+    /// Seconds after which vectors are kept.
+    pub interval: u64,
+}
+
+/// Seconds after which vectors of an unfinished file are kept, where the user gives no other number.
+pub const DEFAULT_CHECKPOINT_INTERVAL: u64 = 30;
+
+impl Default for Checkpointing {
+    fn default() -> Self {
+        Self { folder: None, interval: DEFAULT_CHECKPOINT_INTERVAL }
+    }
 }
 
 /// A bundle by name or folder, and where names are looked for.

@@ -9,7 +9,7 @@ use crate::store::ProteinDigest;
 use crate::units::Tokens;
 
 /// A named sequence of nucleotides or residues.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     /// Identifier, which the vector will carry.
     pub id: String,
@@ -17,10 +17,12 @@ pub struct Sequence {
     pub letters: Vec<u8>,
     /// The protein it belongs to, where that is known; the vector will carry it too.
     pub protein: Option<ProteinDigest>,
+    /// Its vector, where an earlier run has computed it.
+    pub known: Option<Vec<f32>>,
 }
 
 /// What a session reads: the sequences of one file after the other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input<E> {
     /// The next sequence of the file.
     Sequence(Sequence),
@@ -52,7 +54,7 @@ impl BlockSize {
 }
 
 /// The rows of a block: sequences of one file that are planned together and written together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block {
     /// Blocks before it.
     pub number: usize,
@@ -64,6 +66,10 @@ pub struct Block {
     pub proteins: Vec<Option<ProteinDigest>>,
     /// Rows that are in no batch, in ascending order: they repeat others.
     pub copies: Vec<Copied>,
+    /// Other rows that are in no batch, in ascending order, with their vectors: an earlier run has computed them.
+    pub known: Vec<(usize, Vec<f32>)>,
+    /// First rows that an earlier run has computed or copied.
+    pub kept: usize,
 }
 
 /// A batch and the block that its rows belong to.

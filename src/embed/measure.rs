@@ -220,7 +220,7 @@ impl Sequences {
             Side::Esm => (2..self.tokens.max(3)).map(|_| self.letter(b"ACDEFGHIKLMNPQRSTVWY")).collect(),
             Side::Dnabert => self.nucleotides(session)?,
         };
-        Ok(Sequence { id: format!("s{}", self.made), letters, protein: None })
+        Ok(Sequence { id: format!("s{}", self.made), letters, protein: None, known: None })
     }
 
     /// Random bases that are `tokens` tokens, or as near to that as a few tries come.

@@ -120,10 +120,11 @@ impl<E> Planner<'_, E> {
     }
 }
 
-/// Batches of the sequences that are not copied.
+/// Batches of the sequences that are neither copied nor known.
 fn batches(sequences: &[Tokenised], copies: &[Copied], budget: Tokens) -> Vec<TokenBatch> {
     let mut copied = copies.iter().map(|copied| copied.row).peekable();
-    let rows: Vec<usize> = (0..sequences.len()).filter(|row| copied.next_if_eq(row).is_none()).collect();
+    let is_new = |row: &usize| copied.next_if_eq(row).is_none() && sequences[*row].known.is_none();
+    let rows: Vec<usize> = (0..sequences.len()).filter(is_new).collect();
     let lengths: Vec<usize> = rows.iter().map(|&row| sequences[row].tokens.len()).collect();
     let batch = |places: Vec<usize>| {
         let mut batch = TokenBatch::new();
@@ -134,8 +135,17 @@ fn batches(sequences: &[Tokenised], copies: &[Copied], budget: Tokens) -> Vec<To
 }
 
 fn rows(sequences: Vec<Tokenised>, copies: Vec<Copied>, place: Place) -> Block {
-    let (ids, proteins) = sequences.into_iter().map(|sequence| (sequence.id, sequence.protein)).unzip();
-    Block { number: place.block, file: place.file, ids, proteins, copies }
+    let kept = sequences.iter().take_while(|sequence| sequence.known.is_some()).count();
+    let mut block = Block { number: place.block, file: place.file, kept, ..Block::default() };
+    let mut copied = copies.iter().map(|copied| copied.row).peekable();
+    for (row, Tokenised { id, protein, known, .. }) in sequences.into_iter().enumerate() {
+        block.ids.push(id);
+        block.proteins.push(protein);
+        if copied.next_if_eq(&row).is_none() {
+            block.known.extend(known.map(|vector| (row, vector)));
+        }
+    }
+    Block { copies, ..block }
 }
 
 fn stalled(limit: Duration) -> Error {

@@ -199,7 +199,7 @@ mod tests {
     use std::time::Duration;
 
     fn job(token: u32) -> Job {
-        let block = Block { number: 0, file: 0, ids: vec![token.to_string()], proteins: vec![None], copies: vec![] };
+        let block = Block { ids: vec![token.to_string()], proteins: vec![None], ..Block::default() };
         Job { block: Arc::new(block), batch: TokenBatch::of([[token]]) }
     }
 

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn sequence(id: usize, letters: usize) -> Result<Input<usize>> {
-        Ok(Input::Sequence(Sequence { id: id.to_string(), letters: vec![b'A'; letters], protein: None }))
+        Ok(Input::Sequence(Sequence { id: id.to_string(), letters: vec![b'A'; letters], protein: None, known: None }))
     }
 
     /// Pieces as text: ids of a block, `end` and its value.

@@ -160,7 +160,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn block(sequences: &[u32]) -> Vec<Tokenised> {
-        sequences.iter().map(|&id| Tokenised { id: String::new(), protein: None, tokens: vec![id; 700] }).collect()
+        sequences
+            .iter()
+            .map(|&id| Tokenised { id: String::new(), protein: None, known: None, tokens: vec![id; 700] })
+            .collect()
     }
 
     fn copied(row: usize, from: Original) -> Copied {

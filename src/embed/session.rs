@@ -54,7 +54,7 @@ pub struct Batching {
 /// use virnucpro::store::VectorBlock;
 ///
 /// let mut session = load::session(&Model::Bundled(&Bundle::mini()?, Side::Esm), &Compute::default())?;
-/// let protein = Sequence { id: "p1".to_owned(), letters: b"MKVLAA".to_vec(), protein: None };
+/// let protein = Sequence { id: "p1".to_owned(), letters: b"MKVLAA".to_vec(), protein: None, known: None };
 /// let input = [Ok(Input::Sequence(protein)), Ok(Input::End(()))];
 /// session.embed(input.into_iter(), &mut |vectors: VectorBlock| {
 ///     println!("{}: {} numbers", vectors.ids[0], vectors.values.len());

@@ -17,6 +17,8 @@ pub struct Tokenised {
     pub id: String,
     /// The protein it belongs to.
     pub protein: Option<ProteinDigest>,
+    /// Its vector, where an earlier run has computed it.
+    pub known: Option<Vec<f32>>,
     /// Token ids.
     pub tokens: Vec<u32>,
 }
@@ -87,8 +89,8 @@ impl<'a> TokenWorkers<'a> {
 }
 
 fn encode(tokenizer: &dyn Tokenize, sequences: Vec<Sequence>) -> Result<Vec<Tokenised>> {
-    let encode = |Sequence { id, letters, protein }| match tokenizer.encode(&letters) {
-        Ok(tokens) => Ok(Tokenised { id, protein, tokens }),
+    let encode = |Sequence { id, letters, protein, known }| match tokenizer.encode(&letters) {
+        Ok(tokens) => Ok(Tokenised { id, protein, known, tokens }),
         Err(error) => Err(error.record(id)),
     };
     sequences.into_iter().map(encode).collect()
@@ -103,7 +105,7 @@ mod tests {
 
     fn sequences(count: usize) -> Vec<Sequence> {
         let letters = |i: usize| b"MKVLAA".iter().copied().cycle().take(1 + i % 9).collect();
-        (0..count).map(|i| Sequence { id: i.to_string(), letters: letters(i), protein: None }).collect()
+        (0..count).map(|i| Sequence { id: i.to_string(), letters: letters(i), protein: None, known: None }).collect()
     }
 
     #[test]

@@ -13,11 +13,11 @@ use crate::store::VectorBlock;
 
 /// Takes what a session makes.
 pub trait Sink<E> {
-    /// The next vectors of the file that is open, in input order.
+    /// The next vectors of the file that is open, in input order. The first `kept` were known before.
     ///
     /// # Errors
-    /// They cannot be kept; the session stops.
-    fn rows(&mut self, vectors: VectorBlock) -> Result<()>;
+    /// They cannot be written; the session stops.
+    fn rows(&mut self, vectors: VectorBlock, kept: usize) -> Result<()>;
 
     /// All vectors of the file have come; `end` is what its input ended with.
     ///
@@ -35,7 +35,7 @@ pub trait Sink<E> {
 }
 
 impl<F: FnMut(VectorBlock) -> Result<()>, E> Sink<E> for F {
-    fn rows(&mut self, vectors: VectorBlock) -> Result<()> {
+    fn rows(&mut self, vectors: VectorBlock, _: usize) -> Result<()> {
         self(vectors)
     }
 
@@ -100,9 +100,14 @@ impl<'a, E> Writer<'a, E> {
         for message in messages {
             match message {
                 Message::Block(block) => {
-                    let rows = block.ids.len();
-                    let (missing, values) = (rows - block.copies.len(), vec![0.0; rows * self.dim]);
+                    let known = block.known.len();
+                    let (missing, values) = (
+                        block.ids.len() - block.copies.len() - known,
+                        self.values_of(&block).map_err(|error| Failure::with(block.file, error))?,
+                    );
                     self.open.push_back(Entry::Block(OpenBlock { block, values, missing }));
+                    self.meter.add(Count::Sequences, known as u64);
+                    sink.embedded(known as u64);
                 }
                 Message::End(end) => self.open.push_back(Entry::End(end)),
                 Message::Vectors { block, rows, values } => {
@@ -114,6 +119,18 @@ impl<'a, E> Writer<'a, E> {
             self.hand_out(sink).map_err(Failure::of)?;
         }
         Ok(self.written)
+    }
+
+    /// The vectors of a block, as far as they are known.
+    fn values_of(&self, block: &Block) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; block.ids.len() * self.dim];
+        for (row, vector) in &block.known {
+            if vector.len() != self.dim {
+                return Err(differ(self.dim as u64, vector.len() as u64));
+            }
+            values[row * self.dim..(row + 1) * self.dim].copy_from_slice(vector);
+        }
+        Ok(values)
     }
 
     /// Copies vectors to their rows.
@@ -147,9 +164,9 @@ impl<'a, E> Writer<'a, E> {
                     sink.embedded(copies);
                     self.written += rows;
                     // Moved, unless the planner still holds the block; then it is cloned.
-                    let Block { ids, proteins, .. } = Arc::unwrap_or_clone(open.block);
+                    let Block { ids, proteins, kept, .. } = Arc::unwrap_or_clone(open.block);
                     let vectors = VectorBlock { ids, values: open.values, proteins };
-                    self.meter.time(Work::Write, || sink.rows(vectors))?;
+                    self.meter.time(Work::Write, || sink.rows(vectors, kept))?;
                     let _ = self.opened.try_recv();
                 }
                 Some(Entry::End(end)) => self.meter.time(Work::Write, || sink.end(end))?,

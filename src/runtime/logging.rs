@@ -1,6 +1,7 @@
 //! Messages on stderr: plain lines or JSON, never in the way of a progress bar.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::MultiProgress;
@@ -23,6 +24,16 @@ struct Logger {
     started: Instant,
     colour: bool,
     bars: MultiProgress,
+}
+
+/// Whether the last line has been written, which no message of another thread may follow.
+static CLOSED: Mutex<bool> = Mutex::new(false);
+
+/// Writes a line to stderr after which no message comes. stderr may be gone or full: the exit code is what counts then.
+pub fn last_line(line: &str) {
+    let mut closed = CLOSED.lock().unwrap_or_else(PoisonError::into_inner);
+    *closed = true;
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Sends messages of `level` and above to stderr, above the progress bars of `bars`.
@@ -51,7 +62,12 @@ impl Log for Logger {
             MessageFormat::Json => json(record),
         };
         // stderr may be gone or full: the work matters more than the message.
-        let write = || drop(writeln!(io::stderr(), "{line}"));
+        let write = || {
+            let closed = CLOSED.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*closed {
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+        };
         self.bars.suspend(write);
     }
 

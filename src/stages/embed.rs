@@ -5,23 +5,23 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::shard_sequences::{self, ReadShard, ShardSequences};
+use super::keeping::Keeping;
+use super::shard_sequences::{self, ShardSequences};
+use super::shard_vectors::{About, ShardVectors, vector_file};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
-use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
+use super::vector_files::{DNABERT, ESM, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
-use crate::embed::Sink;
 use crate::embed::load::{self, Model};
-use crate::error::{Error, Fault, Result};
-use crate::fs::FileDigest;
-use crate::runtime::progress::{Progress, TaskProgress};
-use crate::store::{Fingerprint, Manifest, ShardEntry, StageDir, VectorBlock, VectorWriter};
+use crate::error::Result;
+use crate::runtime::progress::Progress;
+use crate::store::{Fingerprint, Manifest, StageDir};
 use crate::units::{Precision, counted};
 
 /// Runs the stage.
 ///
 /// ```no_run
-/// use virnucpro::config::{BundleChoice, Compute, Embed, Side};
+/// use virnucpro::config::{BundleChoice, Checkpointing, Compute, Embed, Side};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::embed::embed;
 /// use virnucpro::units::Resume;
@@ -33,6 +33,7 @@ use crate::units::{Precision, counted};
 ///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
 ///     compute: Compute::default(),
 ///     resume: Resume::KEEP,
+///     checkpoints: Checkpointing::default(),
 /// };
 /// embed(&settings, &Progress::Silent)?;
 /// # Ok::<(), virnucpro::error::Error>(())
@@ -46,7 +47,8 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
     let precision = load::precision(&bundle, settings.side, &settings.compute)?;
     let fingerprint = fingerprint(&bundle, settings.side, precision);
-    let mut dir = StageDir::open(&settings.output, fingerprint, settings.resume)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint.clone(), settings.resume)?;
+    let mut checkpoints = Keeping::new(settings, &fingerprint, stage.dim as usize)?;
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
     dir.claim(upstream::origin(&shards)?)?;
     // A wrong file of the user's own should not cost the time of loading a model.
@@ -70,11 +72,16 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     if !left.is_empty() {
         let mut session = load::session(&Model::Bundled(&bundle, settings.side), &settings.compute)?;
         dir.create()?;
-        let place = session.place().to_owned();
-        let about = About { stage, bundle: &bundle, precision, place, dim: session.dim() };
-        let mut vectors = ShardVectors { about, shards: &left, finished: 0, dir: &mut dir, open: None, rows: 0, task };
-        session.embed(ShardSequences::new(left.clone(), settings.side), &mut vectors)?;
-        frames += vectors.rows;
+        let known = checkpoints.checkpoints().filter(|_| settings.resume.keep);
+        let sequences = ShardSequences::new(left.clone(), settings.side, known.cloned());
+        let metadata = stage.metadata(&bundle, precision);
+        let about = About { metadata, place: session.place().to_owned(), dim: session.dim() };
+        let mut vectors = ShardVectors::new(about, &left, &mut dir, &mut checkpoints, task);
+        if let Err(error) = session.embed(sequences, &mut vectors) {
+            vectors.keep_what_waits();
+            return Err(error);
+        }
+        frames += vectors.rows();
         session.log();
     }
     if is_whole_stage(&settings.shards) {
@@ -86,7 +93,9 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
         }
     }
     log::info!("{}: {}; shards: {}, kept from before: {kept}", stage.stage, counted(frames, "frame"), names.len());
-    dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))
+    let manifest = dir.finish(&names, BTreeMap::from([("frames".to_owned(), frames)]))?;
+    checkpoints.remove_all();
+    Ok(manifest)
 }
 
 /// Settings and model that vectors depend on.
@@ -131,8 +140,8 @@ impl EmbedStage {
         }
     }
 
-    /// What the vector file says of itself.
-    fn metadata(&self, bundle: &Bundle, precision: Precision, shard: &FileDigest) -> BTreeMap<String, String> {
+    /// What a vector file says of itself, beside its input.
+    fn metadata(&self, bundle: &Bundle, precision: Precision) -> BTreeMap<String, String> {
         let stamp = load::stamp(bundle);
         let pairs = [
             ("tool", concat!("virnucpro ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -142,99 +151,7 @@ impl EmbedStage {
             ("trained", stamp.trained.to_string()),
             ("pooling", self.pooling.to_owned()),
             ("dtype", precision.to_string()),
-            (SOURCE, shard.blake3.clone()),
         ];
         pairs.map(|(key, value)| (key.to_owned(), value)).into()
     }
-}
-
-/// What is the same for all files of a run.
-struct About<'a> {
-    stage: EmbedStage,
-    bundle: &'a Bundle,
-    precision: Precision,
-    /// Where it is computed.
-    place: String,
-    dim: usize,
-}
-
-/// Vectors on their way to their files, one file after the other.
-struct ShardVectors<'a> {
-    about: About<'a>,
-    shards: &'a [UpstreamFile],
-    /// Shards whose vectors are written.
-    finished: usize,
-    dir: &'a mut StageDir,
-    /// The file of the shard that comes next, once it has rows.
-    open: Option<VectorWriter>,
-    /// Rows of all finished shards.
-    rows: u64,
-    task: TaskProgress,
-}
-
-impl Sink<ReadShard> for ShardVectors<'_> {
-    fn rows(&mut self, vectors: VectorBlock) -> Result<()> {
-        let mut writer = self.writer()?;
-        writer.push(vectors)?;
-        self.open = Some(writer);
-        Ok(())
-    }
-
-    /// Gives the file its name once it is proved that the shard is what its manifest records, and all of it is there.
-    fn end(&mut self, read: ReadShard) -> Result<()> {
-        let writer = self.writer()?;
-        let shard = self.shard()?;
-        let (rows, name) = (writer.rows(), vector_file(shard));
-        let expected = shard.rows().unwrap_or(read.records);
-        if [read.records, rows] != [expected; 2] {
-            return Err(shard.explain(miscounted(expected, &read, rows)));
-        }
-        shard.prove(&read.digest)?;
-        let source = shard.source_of(&read.digest);
-        self.dir.allow(&name, &source)?;
-        self.dir.begin()?;
-        let About { stage, bundle, precision, place, .. } = &self.about;
-        let file = writer.commit(&stage.metadata(bundle, *precision, &read.digest))?;
-        let entry = ShardEntry { computed: Some(place.clone()), ..source.entry(rows, file) };
-        log::debug!("{} is written: {}", self.dir.path(&name).display(), counted(rows, "vector"));
-        self.dir.record(&name, entry)?;
-        self.rows += rows;
-        self.finished += 1;
-        Ok(())
-    }
-
-    fn embedded(&mut self, sequences: u64) {
-        self.task.add(sequences);
-    }
-
-    fn explain(&self, file: usize, error: Error) -> Error {
-        match self.shards.get(file) {
-            Some(shard) => shard.explain(error),
-            None => error,
-        }
-    }
-}
-
-impl ShardVectors<'_> {
-    fn shard(&self) -> Result<&UpstreamFile> {
-        self.shards.get(self.finished).ok_or_else(|| Error::new(Fault::Bug, "vectors of no shard"))
-    }
-
-    /// The file that is open, else a new one.
-    fn writer(&mut self) -> Result<VectorWriter> {
-        match self.open.take() {
-            Some(writer) => Ok(writer),
-            None => VectorWriter::create(&self.dir.path(&vector_file(self.shard()?)), self.about.dim),
-        }
-    }
-}
-
-fn vector_file(shard: &UpstreamFile) -> String {
-    format!("{}.parquet", shard.stem)
-}
-
-fn miscounted(expected: u64, read: &ReadShard, rows: u64) -> Error {
-    Error::new(Fault::Count, "the numbers of frames in and vectors out differ")
-        .expected(expected.to_string())
-        .found(format!("{} records, {rows} rows", read.records))
 }

@@ -1,5 +1,6 @@
 //! The sequences of shards, one shard after the other, as an embedding session reads them.
 
+use std::collections::BTreeSet;
 use std::vec;
 
 use super::upstream::UpstreamFile;
@@ -9,7 +10,7 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::seq::codon::readable_protein;
 use crate::seq::{Alphabet, FrameId, Limits, Names, Reader, Record, Source, Summary};
-use crate::store::ProteinDigest;
+use crate::store::{Checkpoint, Checkpoints, KeptRows, ProteinDigest};
 use crate::units::Duplicates;
 
 /// Ids of frames are longer than those of the sequences they come from.
@@ -22,12 +23,27 @@ pub struct ReadShard {
     pub digest: FileDigest,
     /// Records.
     pub records: u64,
+    /// Rows whose vectors an earlier run had computed, and where.
+    pub kept: (u64, BTreeSet<String>),
+}
+
+impl ReadShard {
+    /// Where its vectors were computed: of `rows`, those that were not kept at `place`.
+    pub fn computed_with(&self, place: &str, rows: u64) -> String {
+        let (kept, mut places) = self.kept.clone();
+        if kept < rows || places.is_empty() {
+            places.insert(place.to_owned());
+        }
+        places.into_iter().collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// All sequences, and after each shard what was read of it.
 pub struct ShardSequences {
     shards: vec::IntoIter<UpstreamFile>,
     side: Side,
+    /// What earlier runs have kept.
+    checkpoints: Option<Checkpoints>,
     open: Option<OpenShard>,
 }
 
@@ -37,12 +53,13 @@ struct OpenShard {
     source: Source,
     reader: Reader,
     names: Names,
+    kept: Option<KeptRows>,
 }
 
 impl ShardSequences {
-    /// Of shards of one side.
-    pub fn new(shards: Vec<UpstreamFile>, side: Side) -> Self {
-        Self { shards: shards.into_iter(), side, open: None }
+    /// Of shards of one side, with the vectors that `checkpoints` hold.
+    pub fn new(shards: Vec<UpstreamFile>, side: Side, checkpoints: Option<Checkpoints>) -> Self {
+        Self { shards: shards.into_iter(), side, checkpoints, open: None }
     }
 }
 
@@ -53,14 +70,18 @@ impl Iterator for ShardSequences {
         let side = self.side;
         let mut shard = match self.open.take() {
             Some(shard) => shard,
-            None => match OpenShard::open(&self.shards.next()?, side) {
+            None => match OpenShard::open(&self.shards.next()?, side, self.checkpoints.as_ref()) {
                 Ok(shard) => shard,
                 Err(error) => return Some(Err(error)),
             },
         };
         match shard.reader.next(&mut shard.names) {
             Some(record) => {
-                let sequence = record.map(|record| Input::Sequence(sequence(&record, side)));
+                let kept = &mut shard.kept;
+                let sequence = record.map(|record| {
+                    let known = kept.as_mut().and_then(|kept| kept.next(record.id));
+                    Input::Sequence(Sequence { known, ..sequence(&record, side) })
+                });
                 self.open = Some(shard);
                 Some(sequence)
             }
@@ -70,19 +91,27 @@ impl Iterator for ShardSequences {
 }
 
 impl OpenShard {
-    fn open(shard: &UpstreamFile, side: Side) -> Result<Self> {
+    fn open(shard: &UpstreamFile, side: Side, checkpoints: Option<&Checkpoints>) -> Result<Self> {
         let (source, reader) = open(shard, side)?;
-        Ok(Self { is_own: shard.rows().is_none(), source, reader, names: Names::new(Duplicates::Error) })
+        let checkpoints = checkpoints.filter(|_| !shard.is_stream);
+        let checkpoint = checkpoints.map(|of| Ok::<_, Error>(of.of(&shard.digest()?.blake3))).transpose()?;
+        let kept = checkpoint.filter(Checkpoint::exists).map(|checkpoint| checkpoint.rows());
+        let (is_own, names) = (shard.rows().is_none(), Names::new(Duplicates::Error));
+        Ok(Self { is_own, source, reader, names, kept })
     }
 
-    fn end(&self) -> Result<ReadShard> {
+    fn end(self) -> Result<ReadShard> {
         let summary = self.reader.summary();
         let summary = summary.ok_or_else(|| Error::new(Fault::Bug, "a shard was not read to its end"))?;
         if self.is_own {
             warn_of_own_file(&self.source, summary);
         }
         let digest = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
-        Ok(ReadShard { digest, records: summary.records })
+        let kept = self.kept.map(KeptRows::finish).unwrap_or_default();
+        if kept.0 > 0 {
+            log::info!("{}: vectors from an earlier try: {} of {}", self.source, kept.0, summary.records);
+        }
+        Ok(ReadShard { digest, records: summary.records, kept })
     }
 }
 
@@ -90,7 +119,7 @@ fn sequence(record: &Record<'_>, side: Side) -> Sequence {
     // Lower case is soft masking; the tokenisers know upper case only.
     let (id, letters) = (record.id.to_owned(), record.bases().to_ascii_uppercase());
     let protein = protein_of(side, &id, &letters);
-    Sequence { id, letters, protein }
+    Sequence { id, letters, protein, known: None }
 }
 
 /// The protein of a frame that `chunk` named, where it can be told: not from nucleotides with a codon that cannot be read.

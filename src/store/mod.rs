@@ -1,5 +1,6 @@
 //! Bytes on disk: what appears, appears whole; what is done, is proved by content. No libtorch here.
 
+mod checkpoint;
 mod float_text;
 mod manifest;
 mod parquet_file;
@@ -11,6 +12,7 @@ mod table;
 pub mod tables;
 mod vectors;
 
+pub use checkpoint::{Checkpoint, Checkpoints, FOLDER as CHECKPOINT_FOLDER, KeptRows};
 pub use float_text::float32_text;
 pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
 pub use row::{Cell, Column, Kind, Row, Value};

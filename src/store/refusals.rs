@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::checkpoint;
 use super::manifest::{self, Manifest, ModelStamp, Origin, setting_differences};
 use super::stage_dir::Fingerprint;
 use crate::error::{Error, Fault, Result};
@@ -74,7 +75,8 @@ pub(super) fn refuse_strangers(
     resume: Resume,
 ) -> Result<()> {
     // No file of a stage gets its name before the manifest: without one, only unfinished files can be its own.
-    let files = || names.iter().filter(|name| !is_partial(name) && *name != manifest::FILE);
+    let unnamed = |name: &str| is_partial(name) || [manifest::FILE, checkpoint::FOLDER].contains(&name);
+    let files = || names.iter().filter(|name| !unnamed(name));
     let stranger = files().find(|name| !(fingerprint.owns)(name));
     if let Some(name) = stranger.or_else(|| files().next().filter(|_| !(fingerprint.wrote)(folder))) {
         let advice = match RUN_FOLDERS.iter().any(|stage| folder.join(stage).join(manifest::FILE).exists()) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests may
 
 mod bench;
+mod checkpoints;
 mod config;
 mod documents;
 mod encodings;

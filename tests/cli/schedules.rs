@@ -33,7 +33,12 @@ impl Files {
             for (row, &tokens) in lengths.iter().enumerate() {
                 let letters: Vec<u8> = (0..tokens - 2).map(|place| b"MKVLAACDW"[(place * 7 + row) % 9]).collect();
                 let protein = (row % 2 == 0).then(|| ProteinDigest::of(&letters));
-                input.push(Ok(Input::Sequence(Sequence { id: format!("{file}.{row}"), letters, protein })));
+                input.push(Ok(Input::Sequence(Sequence {
+                    id: format!("{file}.{row}"),
+                    letters,
+                    protein,
+                    known: None,
+                })));
             }
             input.push(Ok(Input::End(file)));
         }
@@ -54,7 +59,7 @@ struct Written {
 }
 
 impl Sink<usize> for Written {
-    fn rows(&mut self, vectors: VectorBlock) -> Result<()> {
+    fn rows(&mut self, vectors: VectorBlock, _: usize) -> Result<()> {
         self.open.ids.extend(vectors.ids);
         self.open.values.extend(vectors.values);
         self.open.proteins.extend(vectors.proteins);
@@ -95,15 +100,19 @@ fn run(files: &Files, lanes: Vec<Box<dyn Lane>>, batching: Batching) -> (Session
     (session, outcome.map(|_| written))
 }
 
+/// The vector of a sequence alone.
+fn mock_vector(letters: &[u8]) -> Vec<f32> {
+    MockEncoder::new(DIM).embed(&TokenBatch::of([EsmTokenizer.encode(letters).unwrap()])).unwrap()
+}
+
 /// What must come out: the vector of each sequence alone.
 fn undisturbed(files: &Files) -> Written {
     let mut written = Written::default();
     for input in files.input() {
         match input.unwrap() {
-            Input::Sequence(Sequence { id, letters, protein }) => {
-                let batch = TokenBatch::of([EsmTokenizer.encode(&letters).unwrap()]);
-                let values = MockEncoder::new(DIM).embed(&batch).unwrap();
-                written.rows(VectorBlock { ids: vec![id], values, proteins: vec![protein] }).unwrap();
+            Input::Sequence(Sequence { id, letters, protein, .. }) => {
+                let values = mock_vector(&letters);
+                written.rows(VectorBlock { ids: vec![id], values, proteins: vec![protein] }, 0).unwrap();
                 written.embedded(1);
             }
             Input::End(file) => written.end(file).unwrap(),
@@ -404,6 +413,8 @@ struct Schedule {
     /// Whether all lanes share one memory.
     shared: bool,
     batching: Batching,
+    /// First sequences of each file whose vectors an earlier run has computed.
+    known: usize,
     /// Where the first input fails, and at which of its calls the first sink does.
     input_fails_at: Option<usize>,
     sink_fails_at: Option<usize>,
@@ -429,9 +440,9 @@ impl Failing {
 }
 
 impl Sink<usize> for Failing {
-    fn rows(&mut self, vectors: VectorBlock) -> Result<()> {
+    fn rows(&mut self, vectors: VectorBlock, _: usize) -> Result<()> {
         self.call()?;
-        self.written.rows(vectors)
+        self.written.rows(vectors, 0)
     }
 
     fn end(&mut self, file: usize) -> Result<()> {
@@ -461,9 +472,10 @@ impl Schedule {
         };
         let files = Files(files);
         let shared = dice.once_in(4);
+        let known = if dice.once_in(3) { dice.below(12) } else { 0 };
         let input_fails_at = dice.once_in(12).then(|| dice.below(files.input().len() + 1));
         let sink_fails_at = dice.once_in(12).then(|| dice.below(12));
-        Self { files, scripts, shared, batching, input_fails_at, sink_fails_at }
+        Self { files, scripts, shared, batching, known, input_fails_at, sink_fails_at }
     }
 
     fn script(dice: &mut Dice, least: usize) -> Script {
@@ -515,7 +527,21 @@ impl Schedule {
         fails_at: Option<usize>,
     ) -> Result<Written> {
         let mut sink = Failing { written: Written::default(), calls_left: fails_at };
+        let mut row = 0;
+        let input: Vec<_> =
+            input.into_iter().map(|input| input.map(|input| self.with_known(input, &mut row))).collect();
         session.embed(input.into_iter(), &mut sink).map(|_| sink.written)
+    }
+
+    /// Gives the first sequences of a file their vectors.
+    fn with_known(&self, input: Input<usize>, row: &mut usize) -> Input<usize> {
+        let Input::Sequence(sequence) = input else {
+            *row = 0;
+            return input;
+        };
+        *row += 1;
+        let known = (*row <= self.known).then(|| mock_vector(&sequence.letters));
+        Input::Sequence(Sequence { known, ..sequence })
     }
 
     /// The fault that a run ended with, which must be one that was planned.

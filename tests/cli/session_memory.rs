@@ -75,7 +75,7 @@ fn measure(dedup: bool, warm_up: usize) -> Session {
     let mut session = Session::new(Box::new(EsmTokenizer), vec![lane("mock:0"), lane("mock:1")], batching);
     let input = (0..FRAMES).flat_map(|frame| {
         let id = format!("x_chunk_{frame}F1");
-        let sequence = Input::Sequence(Sequence { id, letters: letters(frame), protein: None });
+        let sequence = Input::Sequence(Sequence { id, letters: letters(frame), protein: None, known: None });
         let end = ((frame + 1) % FRAMES_OF_A_FILE == 0).then_some(Ok(Input::End(())));
         std::iter::once(Ok(sequence)).chain(end)
     });

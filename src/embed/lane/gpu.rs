@@ -195,7 +195,7 @@ mod tests {
         let letters = |i: usize| b"ACDEFGHIKLMNPQRSTVWY".iter().cycle().skip(i % 20).step_by(1 + i % 7).copied();
         let sequence = move |i| {
             let letters = letters(i).take(1 + (i * 31) % 60).collect();
-            Ok(Input::Sequence(Sequence { id: i.to_string(), letters, protein: None }))
+            Ok(Input::Sequence(Sequence { id: i.to_string(), letters, protein: None, known: None }))
         };
         let input = (0..200).map(sequence).chain([Ok(Input::End(()))]);
         let mut values = Vec::new();
