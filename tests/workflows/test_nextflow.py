@@ -6,12 +6,13 @@ import os
 import random
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from nextflow_fixtures import ROOT, tables
+from nextflow_fixtures import ROOT, Nextflow, tables
 
 WORKFLOW = ROOT / "workflows" / "nextflow"
 MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
@@ -315,3 +316,18 @@ def nothing_of_nf_core(tmp_path):
     ]:
         subprocess.run(["git", *command], cwd=work, check=True)
     return bare
+
+
+@pytest.mark.parametrize("engine", ["apptainer", "singularity"])
+def test_every_task_runs_in_the_image(engine, nextflow, image, by_hand, tmp_path):
+    if engine == "singularity" and not shutil.which("singularity"):
+        pytest.skip("singularity is not on PATH")
+    # Without the executable on PATH: only the image has it.
+    (tmp_path / "none").mkdir()
+    inside = Nextflow(nextflow.launcher, tmp_path / "none")
+    ran = inside.run(tmp_path / "run", "--container", image, "--batch_tokens", "777", profile=f"test,{engine}").ok()
+    assert ran.tables("demo") == tables(by_hand)
+    assert {task["container"] for task in ran.tasks()} == {str(image)}
+    # The environment reaches the inside.
+    for task in ran.tasks(process="EMBED_ESM"):
+        assert "777 tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()
