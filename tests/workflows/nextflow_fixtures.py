@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,6 +76,15 @@ class Nextflow:
         folder.mkdir(exist_ok=True)
         given = ["-profile", profile, "--outdir", "results", "-with-trace", "trace.txt", *arguments]
         return self.command("run", ROOT, *given, cwd=folder, **options)
+
+    def instead(self, folder, script):
+        """This engine with a script in place of the executable, which it finds as `$VIRNUCPRO`."""
+        folder.mkdir()
+        program = folder / "virnucpro"
+        real = shlex.quote(str(self.executables / "virnucpro"))
+        program.write_text(f"#!/bin/bash\nset -eu\nVIRNUCPRO={real}\n{script}")
+        program.chmod(0o755)
+        return Nextflow(self.launcher, folder)
 
 
 def tables(folder):

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from nextflow_fixtures import ROOT, Nextflow, tables
+from nextflow_fixtures import ROOT, tables
 
 WORKFLOW = ROOT / "workflows" / "nextflow"
 MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
@@ -127,17 +127,27 @@ def test_a_sample_with_bad_input_fails_alone_and_is_named(nextflow, demo, by_han
     assert len(again.tables("broken")["sequences.tsv"].decode().splitlines()) == 3
 
 
-def test_mates_of_a_sample_are_read_together(nextflow, virnucpro, tmp_path):
+def test_mates_of_a_sample_are_read_together_with_a_bundle_of_ones_own(nextflow, virnucpro, tmp_path):
     bases = "ATGGCT" * 60
     for mate in "12":
         write(tmp_path / f"r_{mate}.fq", f"@r1\n{bases}\n+\n{'I' * len(bases)}\n")
     sheet = write(tmp_path / "sheet.csv", "sample,fastq_1,fastq_2\npair,r_1.fq,r_2.fq\nsingle,r_1.fq,\n")
-    ran = nextflow.run(tmp_path / "run", "--input", sheet).ok()
+    # A bundle says how long its windows are.
+    bundle = tmp_path / "models" / "short"
+    shutil.copytree(ROOT / "bundles" / "mini", bundle)
+    (bundle / "vectors.json").unlink()
+    about = (bundle / "bundle.yaml").read_text()
+    (bundle / "bundle.yaml").write_text(
+        about.replace("name: mini", "name: short").replace("window: 500", "window: 300")
+    )
+    models = ["--model", "short", "--models", tmp_path / "models"]
+    ran = nextflow.run(tmp_path / "run", "--input", sheet, *models).ok()
     for sample, files in [("pair", ["r_1.fq", "r_2.fq"]), ("single", ["r_1.fq"])]:
         reads = [tmp_path / file for file in files]
-        output = tmp_path / sample
-        subprocess.run([virnucpro, "run", *reads, "--sample", sample, "-q", "-o", output], check=True)
-        assert ran.tables(sample) == tables(output / "predictions")
+        given = ["--sample", sample, "-m", bundle, "-q", "-o", tmp_path / sample]
+        subprocess.run([virnucpro, "run", *reads, *given], check=True)
+        assert ran.tables(sample) == tables(tmp_path / sample / "predictions")
+    assert b"_chunk_2\t179\t360\t" in ran.tables("single")["windows.tsv"]
 
 
 def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_the_batch(
@@ -146,17 +156,10 @@ def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_th
     folder = tmp_path_factory.mktemp("memory")
     reads = write(folder / "reads.fa", "".join(f">r{n}\n{open_frame(n)}\n" for n in range(60)))
     limit = limit_that_ends_with_4(virnucpro, reads, folder)
-    # A limit that grows with the request, as a scheduler's does.
-    config = write(
-        folder / "memory.config",
-        "process { withName: 'EMBED_ESM' {\n"
-        "    memory = { %d.MB * task.attempt }\n"
-        "    beforeScript = { \"ulimit -v ${task.memory.toKilo()}; export VIRNUCPRO_BATCH_TOKENS="
-        "${params.batch_tokens.toInteger().intdiv(2 ** (task.attempt - 1))}\" }\n"
-        "} }\n" % limit,
-    )
-    given = ["--input", reads, "--batch_tokens", BATCH, "--shard_frames", "10000", "-c", config]
-    ran = nextflow.run(folder / "run", *given).ok()
+    # A limit that grows with each attempt, as the request for memory does.
+    limited = nextflow.instead(folder / "limited", LIMITED % (limit * 1024))
+    given = ["--input", reads, "--batch_tokens", BATCH, "--shard_frames", "10000"]
+    ran = limited.run(folder / "run", *given).ok()
     ran.says("terminated with an error exit status (4) -- Execution is retried (1)")
     embedded = ran.tasks(process="EMBED_ESM")
     assert [(task["status"], task["exit"], task["attempt"]) for task in embedded] == [
@@ -167,11 +170,15 @@ def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_th
         assert f"{tokens} tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()
     subprocess.run([virnucpro, "run", reads, "--sample", "reads", "-q", "-o", folder / "out"], check=True)
     assert ran.tables("reads") == tables(folder / "out" / "predictions")
-    again = nextflow.run(folder / "run", *given, "-resume").ok()
+    again = limited.run(folder / "run", *given, "-resume").ok()
     assert {task["status"] for task in again.tasks()} == {"CACHED"}
 
 
 BATCH = 65536
+LIMITED = """
+[[ "$*" != embed-esm*--attempt\\ * ]] || ulimit -v $((%d * $(sed 's/.*--attempt \\([0-9]*\\).*/\\1/' <<< "$*")))
+exec "$VIRNUCPRO" "$@"
+"""
 
 
 def open_frame(seed):
@@ -323,8 +330,7 @@ def test_every_task_runs_in_the_image(engine, nextflow, image, by_hand, tmp_path
     if engine == "singularity" and not shutil.which("singularity"):
         pytest.skip("singularity is not on PATH")
     # Without the executable on PATH: only the image has it.
-    (tmp_path / "none").mkdir()
-    inside = Nextflow(nextflow.launcher, tmp_path / "none")
+    inside = nextflow.instead(tmp_path / "none", "exit 1\n")
     ran = inside.run(tmp_path / "run", "--container", image, "--batch_tokens", "777", profile=f"test,{engine}").ok()
     assert ran.tables("demo") == tables(by_hand)
     assert {task["container"] for task in ran.tasks()} == {str(image)}

@@ -1,10 +1,8 @@
 """The Nextflow workflow on a real SLURM: what it asks for, and what becomes of jobs that are killed."""
 
 import re
-import shlex
 
-import pytest
-from nextflow_fixtures import Nextflow, tables
+from nextflow_fixtures import tables
 
 # Shorter waits than on a real cluster.
 QUICK = """
@@ -15,13 +13,13 @@ process {
 }
 """
 
-# The executable, except that there is no GPU here to compute on, and that the first tries of two jobs have an accident: one holds
-# more memory than it asked for, one waits for input until its time is up.
-ACCIDENTS = """#!/bin/bash
-set -eu
+# There is no GPU here to compute on, and the first tries of two jobs have an accident: one holds more memory than it asked
+# for, one waits for input until its time is up.
+ACCIDENTS = """
+seen=${0%/*}
 words=()
 for word; do
-    [ "$word" != cuda ] || { word=cpu; touch {folder}/cuda-was-asked-for; }
+    [ "$word" != cuda ] || { word=cpu; touch "$seen/cuda-was-asked-for"; }
     words+=("$word")
 done
 case "$*" in
@@ -32,34 +30,26 @@ case "$*" in
     mkfifo never.faa
     sleep 300 > never.faa &
     words[${#words[@]}-1]=never.faa
-    trap 'touch {folder}/told-to-stop' TERM
-    {virnucpro} "${words[@]}" &
+    trap 'touch "$seen/told-to-stop"' TERM
+    "$VIRNUCPRO" "${words[@]}" &
     wait
     wait
     exit
     ;;
 esac
-exec {virnucpro} "${words[@]}"
+exec "$VIRNUCPRO" "${words[@]}"
 """
 
 
-@pytest.fixture(scope="module")
-def accidents(virnucpro, tmp_path_factory):
-    """A folder with an executable that has accidents, for PATH."""
-    folder = tmp_path_factory.mktemp("accidents")
-    text = ACCIDENTS.replace("{folder}", str(folder)).replace("{virnucpro}", shlex.quote(str(virnucpro)))
-    (folder / "virnucpro").write_text(text)
-    (folder / "virnucpro").chmod(0o755)
-    return folder
-
-
-def test_killed_jobs_are_resubmitted_and_the_gpu_is_asked_for(nextflow, slurm, accidents, by_hand, tmp_path):
+def test_killed_jobs_are_resubmitted_and_the_gpu_is_asked_for(nextflow, slurm, by_hand, tmp_path):
     config = tmp_path / "quick.config"
     config.write_text(QUICK)
     before = len(slurm.jobs())
-    ran = Nextflow(nextflow.launcher, accidents).run(
+    accidents = tmp_path / "accidents"
+    ran = nextflow.instead(accidents, ACCIDENTS).run(
         tmp_path / "run",
-        *["--shard_frames", "10000", "--slurm_partition", "main", "--slurm_gpu_partition", "gpu", "-c", config],
+        *["--shard_frames", "10000", "--slurm_partition", "main", "--slurm_gpu_partition", "gpu"],
+        *["--gpu_type", "fake", "-c", config],
         profile="slurm,gpu,test",
         environment=slurm.environment,
         timeout=600,
@@ -84,7 +74,7 @@ def test_killed_jobs_are_resubmitted_and_the_gpu_is_asked_for(nextflow, slurm, a
     assert len(embedding) == 4
     for job in embedding:
         assert job.partition == "gpu", job
-        assert re.search(r"gres[:/]gpu[:=]1", slurm.details(job.id)), slurm.details(job.id)
+        assert re.search(r"gres[:/]gpu:fake[:=]1", slurm.details(job.id)), slurm.details(job.id)
     for job in jobs:
         if job not in embedding:
             assert job.partition == "main", job

@@ -6,7 +6,7 @@ include { VIRNUCPRO_EMBEDDNABERT as EMBED_DNABERT } from './modules/local/virnuc
 include { VIRNUCPRO_EMBEDESM     as EMBED_ESM     } from './modules/local/virnucpro/embedesm/main'
 include { VIRNUCPRO_MERGE        as MERGE         } from './modules/local/virnucpro/merge/main'
 include { VIRNUCPRO_PREDICT      as PREDICT       } from './modules/local/virnucpro/predict/main'
-include { bundleOf ; samplesOf                    } from './subworkflows/local/input/main'
+include { bundleOf ; samplesOf ; windowOf         } from './subworkflows/local/input/main'
 include { checkParameters ; helpText              } from './subworkflows/local/parameters/main'
 
 /** Lists of shards, `size` of them each. */
@@ -32,10 +32,11 @@ workflow VIRNUCPRO {
     take:
     samples // [meta, files]
     model // folder of a bundle, or []
+    window // bases, or [] for the executable's default
     shards_per_task // number
 
     main:
-    CHUNK(samples)
+    CHUNK(samples, window)
     nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     counts = nucleotides.map { meta, lists -> [meta, lists.size()] }
@@ -69,7 +70,8 @@ workflow {
     }
     checkParameters(params)
     samples = samplesOf(params.input)
-    VIRNUCPRO(channel.fromList(samples), bundleOf(params.model, params.models), params.shards_per_task as int)
+    bundle = bundleOf(params.model, params.models)
+    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: windowOf(bundle), params.shards_per_task as int)
 
     pipeline_info = "${params.outdir}/pipeline_info"
     VIRNUCPRO.out.versions

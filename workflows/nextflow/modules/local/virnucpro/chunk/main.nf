@@ -7,6 +7,7 @@ process VIRNUCPRO_CHUNK {
 
     input:
     tuple val(meta), path(reads, stageAs: 'input?/*')
+    val window
 
     output:
     tuple val(meta), path("${prefix}/windows")                , emit: windows
@@ -21,10 +22,12 @@ process VIRNUCPRO_CHUNK {
     script:
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
+    def length = window ? "--window ${window}" : ''
     """
     virnucpro \\
         chunk \\
         ${args} \\
+        ${length} \\
         --sample ${meta.id} \\
         --output ${prefix}/windows \\
         ${reads}
