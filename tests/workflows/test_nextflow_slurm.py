@@ -32,9 +32,11 @@ case "$*" in
     words[${#words[@]}-1]=never.faa
     trap 'touch "$seen/told-to-stop"' TERM
     "$VIRNUCPRO" "${words[@]}" &
+    set +e
     wait
-    wait
-    exit
+    wait $!
+    echo $? > "$seen/ended-with"
+    exit 143
     ;;
 esac
 exec "$VIRNUCPRO" "${words[@]}"
@@ -62,11 +64,12 @@ def test_killed_jobs_are_resubmitted_and_the_gpu_is_asked_for(nextflow, slurm, b
     }
     for process in ["CHUNK", "MERGE", "PREDICT"]:
         assert attempts[process] == [("1", "0")], attempts
-    # Killed for memory: by SLURM, without an exit code. Out of time: told by SIGTERM first.
+    # Killed for memory: by SLURM, without an exit code. Out of time: told by SIGTERM first, and ended in order.
     assert [attempt for attempt, _exit in attempts["EMBED_DNABERT"]] == ["1", "2"], attempts
     assert [attempt for attempt, _exit in attempts["EMBED_ESM"]] == ["1", "2"], attempts
     assert attempts["EMBED_ESM"][0][1] in ["140", "143"], attempts
     assert (accidents / "told-to-stop").exists()
+    assert (accidents / "ended-with").read_text() == "143\n"
     # What reached the scheduler.
     jobs = slurm.jobs()[before:]
     assert (accidents / "cuda-was-asked-for").exists()
