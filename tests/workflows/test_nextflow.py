@@ -1,0 +1,339 @@
+"""The Nextflow workflow, run by the real engine."""
+
+import gzip
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nextflow_fixtures import ROOT, tables
+
+WORKFLOW = ROOT / "workflows" / "nextflow"
+MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
+# 800 bases without an open frame: every frame of either strand meets TAA.
+CLOSED = f">closed\n{'TTAA' * 200}\n"
+
+
+@pytest.fixture(scope="module")
+def demo_run(nextflow, tmp_path_factory):
+    """The profile `test`, as a user runs it first."""
+    return nextflow.run(tmp_path_factory.mktemp("demo") / "run").ok()
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_the_test_profile_gives_the_tables_of_run(demo_run, by_hand):
+    assert demo_run.tables("demo") == tables(by_hand)
+    embedded = [task["process"] for task in demo_run.tasks()].count("EMBED_ESM")
+    assert embedded > 1, "one shard only: nothing was scattered"
+
+
+def test_every_task_leaves_its_version_and_provenance(demo_run):
+    info = demo_run.folder / "results" / "pipeline_info"
+    versions = (info / "virnucpro_software_mqc_versions.yml").read_text()
+    assert re.findall(r"^VIRNUCPRO:(\w+):\n    virnucpro: \d", versions, re.M) == [
+        "CHUNK",
+        "EMBED_DNABERT",
+        "EMBED_ESM",
+        "MERGE",
+        "PREDICT",
+    ]
+    lines = [json.loads(line) for line in (info / "provenance" / "demo.jsonl").read_text().splitlines()]
+    assert len(lines) == len(demo_run.tasks())
+    assert all(line["tool"].startswith("virnucpro ") and line["complete"] for line in lines)
+    for report in ["timeline.html", "report.html", "dag.html"]:
+        assert (info / report).is_file()
+
+
+def test_resume_does_nothing_again_also_with_other_ways_to_work(demo_run, nextflow):
+    tuning = write(demo_run.folder / "tuning.config", "process { withLabel: process_medium { cpus = 1 } }\n")
+    knobs = ["--batch_tokens", "333", "--checkpoint_dir", demo_run.folder / "elsewhere", "-c", tuning]
+    again = nextflow.run(demo_run.folder, "-resume", *knobs).ok()
+    assert {task["status"] for task in again.tasks()} == {"CACHED"}
+
+
+@pytest.mark.parametrize("engine", ["nextflow", "old_nextflow"])
+def test_the_other_parser_and_the_older_engine_give_the_same(engine, request, tmp_path, by_hand):
+    # The strict parser of 25.04 leaves what the configuration itself makes of --outdir at its default: reports only.
+    ran = request.getfixturevalue(engine).run(tmp_path / "run", "--shards_per_task", "2", parser="v2").ok()
+    assert ran.tables("demo") == tables(by_hand)
+    shards = len(list(tmp_path.glob("run/work/*/*/demo/windows/*.faa")))
+    assert len(ran.tasks(process="EMBED_ESM")) == (shards + 1) // 2
+
+
+def test_real_genomes_by_a_glob_with_every_file_that_run_writes(nextflow, virnucpro, tmp_path):
+    genomes = ROOT.parent / "shared" / "genomes" / "demo" / "real_demo.fa.gz"
+    if not genomes.is_file():
+        pytest.skip(f"{genomes} is not here")
+    # The first million letters: the embedded model needs seconds for them.
+    with gzip.open(genomes, "rt") as file:
+        records = file.read(1_000_000).rpartition(">")[0]
+    half = records.index(">", len(records) // 2)
+    for name, text in [("one", records[:half]), ("two", records[half:])]:
+        (tmp_path / "reads").mkdir(exist_ok=True)
+        (tmp_path / "reads" / f"{name}.fa.gz").write_bytes(gzip.compress(text.encode()))
+    options = ["--legacy", "--viral-share", "0.7", "--tables", "tsv,parquet"]
+    ran = nextflow.run(
+        tmp_path / "run",
+        *["--input", tmp_path / "reads" / "*.fa.gz", "--shard_frames", "3000", "--keep_intermediate"],
+        *[word.replace("--viral-share", "--viral_share") for word in options],
+    ).ok()
+    for name in ["one", "two"]:
+        output = tmp_path / name
+        reads = tmp_path / "reads" / f"{name}.fa.gz"
+        subprocess.run([virnucpro, "run", reads, "--sample", name, "-q", *options, "-o", output], check=True)
+        expected, found = tables(output / "predictions"), ran.tables(name)
+        # A typed copy names the digest of the shards that it was made from, and they are smaller here.
+        assert expected.keys() == found.keys()
+        assert len(expected) == 9
+        for table in expected:
+            assert table.endswith(".parquet") or expected[table] == found[table], table
+        published = ran.folder / "results" / name
+        assert {path.name for path in published.iterdir()} == {"windows", "dnabert", "esm", "merged", "predictions"}
+
+
+def test_a_sample_with_bad_input_fails_alone_and_is_named(nextflow, demo, by_hand, tmp_path):
+    inputs = tmp_path / "inputs"
+    write(inputs / "closed.fa", CLOSED)
+    write(inputs / "broken.fa", ">x\nACGT\n>y\nAC!GT\n")
+    write(inputs / "empty.fa", "")
+    sheet = write(
+        inputs / "sheet.csv",
+        f'sample,fasta\nbroken,broken.fa\nempty,empty.fa\nclosed,"closed.fa"\ndemo,{demo}\n',
+    )
+    ran = nextflow.run(tmp_path / "run", "--input", sheet).fails()
+    ran.says("No result for broken: its input cannot be used", "VN-IN-CHAR", "'!' at column 3")
+    ran.says("No result for empty: its input cannot be used", "VN-IN-EMPTY")
+    ran.says("No result for 2 of 4 samples: broken, empty")
+    assert [task["attempt"] for task in ran.tasks(status="FAILED")] == ["1", "1"]
+    assert ran.tables("demo") == tables(by_hand)
+    sequences = ran.tables("closed")["sequences.tsv"].decode().splitlines()
+    assert len(sequences) == 2
+    assert "\tno-call\t" in sequences[1]
+    # The broken file mended, and empty ones allowed: the rest is kept.
+    write(inputs / "broken.fa", ">x\nACGT\n>y\nACGT\n")
+    again = nextflow.run(ran.folder, "--input", sheet, "--allow_empty", "-resume").ok()
+    assert len(again.tables("empty")["sequences.tsv"].decode().splitlines()) == 1
+    assert len(again.tables("broken")["sequences.tsv"].decode().splitlines()) == 3
+
+
+def test_mates_of_a_sample_are_read_together_with_a_bundle_of_ones_own(nextflow, virnucpro, tmp_path):
+    bases = "ATGGCT" * 60
+    for mate in "12":
+        write(tmp_path / f"r_{mate}.fq", f"@r1\n{bases}\n+\n{'I' * len(bases)}\n")
+    sheet = write(tmp_path / "sheet.csv", "sample,fastq_1,fastq_2\npair,r_1.fq,r_2.fq\nsingle,r_1.fq,\n")
+    # A bundle says how long its windows are.
+    bundle = tmp_path / "models" / "short"
+    shutil.copytree(ROOT / "bundles" / "mini", bundle)
+    (bundle / "vectors.json").unlink()
+    about = (bundle / "bundle.yaml").read_text()
+    (bundle / "bundle.yaml").write_text(
+        about.replace("name: mini", "name: short").replace("window: 500", "window: 300")
+    )
+    models = ["--model", "short", "--models", tmp_path / "models"]
+    ran = nextflow.run(tmp_path / "run", "--input", sheet, *models).ok()
+    for sample, files in [("pair", ["r_1.fq", "r_2.fq"]), ("single", ["r_1.fq"])]:
+        reads = [tmp_path / file for file in files]
+        given = ["--sample", sample, "-m", bundle, "-q", "-o", tmp_path / sample]
+        subprocess.run([virnucpro, "run", *reads, *given], check=True)
+        assert ran.tables(sample) == tables(tmp_path / sample / "predictions")
+    assert b"_chunk_2\t179\t360\t" in ran.tables("single")["windows.tsv"]
+
+
+def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_the_batch(
+    nextflow, virnucpro, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("memory")
+    reads = write(folder / "reads.fa", "".join(f">r{n}\n{open_frame(n)}\n" for n in range(60)))
+    limit = limit_that_ends_with_4(virnucpro, reads, folder)
+    # A limit that grows with each attempt, as the request for memory does.
+    limited = nextflow.instead(folder / "limited", LIMITED % (limit * 1024))
+    given = ["--input", reads, "--batch_tokens", BATCH, "--shard_frames", "10000"]
+    ran = limited.run(folder / "run", *given).ok()
+    ran.says("terminated with an error exit status (4) -- Execution is retried (1)")
+    embedded = ran.tasks(process="EMBED_ESM")
+    assert [(task["status"], task["exit"], task["attempt"]) for task in embedded] == [
+        ("FAILED", "4", "1"),
+        ("COMPLETED", "0", "2"),
+    ]
+    for task, tokens in zip(embedded, [BATCH, BATCH // 2], strict=True):
+        assert f"{tokens} tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()
+    subprocess.run([virnucpro, "run", reads, "--sample", "reads", "-q", "-o", folder / "out"], check=True)
+    assert ran.tables("reads") == tables(folder / "out" / "predictions")
+    again = limited.run(folder / "run", *given, "-resume").ok()
+    assert {task["status"] for task in again.tasks()} == {"CACHED"}
+
+
+BATCH = 65536
+LIMITED = """
+[[ "$*" != embed-esm*--attempt\\ * ]] || ulimit -v $((%d * $(sed 's/.*--attempt \\([0-9]*\\).*/\\1/' <<< "$*")))
+exec "$VIRNUCPRO" "$@"
+"""
+
+
+def open_frame(seed):
+    """3,000 random bases without T: all three frames of one strand are open."""
+    return "".join(random.Random(seed).choices("ACG", k=3000))
+
+
+def limit_that_ends_with_4(virnucpro, reads, folder):
+    """Megabytes of address space in which a large batch of these reads ends with 4, each time that it is tried."""
+    subprocess.run([virnucpro, "chunk", reads, "-q", "-o", folder / "windows"], check=True)
+    embed = [virnucpro, "embed-esm", folder / "windows" / "shard-00001.faa", "--device", "cpu", "--threads", "2"]
+    embed = shlex.join(map(str, [*embed, "--batch-tokens", BATCH, "-f", "--no-resume", "-o", folder / "esm"]))
+
+    def code(megabytes):
+        limited = f"ulimit -v {megabytes * 1024}; exec {embed}"
+        return subprocess.run(["bash", "-c", limited], capture_output=True).returncode
+
+    for megabytes in range(500, 800, 10):
+        if all(code(megabytes) == 4 for _ in range(3)):
+            return megabytes
+    pytest.fail("no limit on memory makes a large batch end with 4")
+
+
+def test_a_stub_run_makes_every_file_without_the_work(nextflow, tmp_path):
+    ran = nextflow.run(tmp_path / "run", "-stub-run", parser="v2").ok()
+    assert [task["process"] for task in ran.tasks()].count("EMBED_ESM") == 1
+    assert ran.tables("demo").keys() == {"frames.tsv", "sequences.tsv", "summary.json", "windows.tsv"}
+    assert ran.tables("demo")["sequences.tsv"].startswith(b"sample\tsequence_id\t")
+
+
+def test_everything_that_is_wrong_with_a_sheet_is_told_before_any_task(nextflow, demo, tmp_path):
+    sheet = write(tmp_path / "sheet.csv", f"sample,fasta\na,missing.fa\n,{demo}\nb,\nc,{demo}\nc,{demo}\n")
+    ran = nextflow.run(tmp_path / "run", "--input", sheet).fails()
+    ran.says("line 2: ", "missing.fa of a is missing", "line 3: no sample", "line 4: no file", "listed twice for c")
+    assert "Submitted" not in ran.told
+    columns = write(tmp_path / "columns.csv", f"id,path\na,{demo}\n")
+    nextflow.run(tmp_path / "run", "--input", columns).fails().says("has the columns id, path", "expected sample,fasta")
+    named = write(tmp_path / "named.csv", f"sample,fasta\n../a b,{demo}\n")
+    nextflow.run(tmp_path / "run", "--input", named).fails().says("Names of samples", "../a b")
+
+
+def test_a_wrong_parameter_is_told_before_any_task(nextflow, tmp_path):
+    wrong = ["--windw", "300", "--viral_share", "2", "--letters", "lax", "--window", "long", "--legacy", "maybe"]
+    ran = nextflow.run(tmp_path / "run", *wrong, parser="v2").fails()
+    ran.says("--windw is not a parameter", "--viral_share 2: expected 0 to 1", "--letters lax: use strict or mask")
+    ran.says("--window long: expected a whole number", "--legacy maybe: use true or false")
+    nextflow.run(tmp_path / "run", "--model", "absent").fails().says("--model absent: no bundle in")
+    nextflow.run(tmp_path / "run", "--help").ok().says("--shard_frames", "Frames per shard", "[10000]")
+
+
+def schema_parameters():
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    return {name: about for group in schema["$defs"].values() for name, about in group["properties"].items()}
+
+
+def test_the_schema_describes_the_parameters_and_their_defaults(nextflow, tmp_path):
+    told = nextflow.command("config", "-o", "json", ROOT, cwd=tmp_path).ok().told
+    config = json.loads(told[told.index("{") :])
+    described = schema_parameters()
+    assert config["params"].keys() == described.keys()
+    for name, value in config["params"].items():
+        assert described[name].get("default", False if described[name]["type"] == "boolean" else None) == value, name
+        assert described[name]["description"]
+
+
+def test_readme_and_schema_name_the_same_parameters():
+    readme = (WORKFLOW / "README.md").read_text()
+    rows = re.findall(r"^\| `--(\w+)` ", readme, re.M)
+    assert sorted(rows) == sorted(schema_parameters())
+
+
+def test_the_version_is_the_same_everywhere():
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    assert f"version         = '{version}'" in (ROOT / "nextflow.config").read_text()
+    for module in MODULES:
+        folder = WORKFLOW / "modules" / "local" / "virnucpro" / module
+        assert f'container "virnucpro:{version}"' in (folder / "main.nf").read_text()
+        assert f"virnucpro={version}\n" in (folder / "environment.yml").read_text()
+
+
+def test_the_engines_own_linter_finds_nothing(nextflow, tmp_path):
+    sources = [ROOT / "nextflow.config", WORKFLOW]
+    nextflow.command("lint", *sources, cwd=tmp_path, parser="v2").ok().says("had no errors")
+
+
+def test_the_linters_of_nf_core_find_nothing(nextflow, tmp_path):
+    nf_core = Path(sys.executable).parent / "nf-core"
+    if not nf_core.is_file():
+        pytest.skip("nf-core is not installed: make test-workflows brings it")
+    # A pipeline as those linters expect one.
+    pipeline = tmp_path / "pipeline"
+    write(pipeline / "main.nf", "workflow { }\n")
+    write(pipeline / ".nf-core.yml", "repository_type: pipeline\n")
+    write(pipeline / "modules.json", '{"name": "", "homePage": "https://example.org", "repos": {}}\n')
+    for name in ["nextflow.config", "nextflow_schema.json", "workflows"]:
+        (pipeline / name).symlink_to(ROOT / name)
+    (pipeline / "modules").symlink_to(WORKFLOW / "modules")
+    subprocess.run(["git", "init", "-q", pipeline], check=True)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(nextflow.launcher).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "NFCORE_NO_VERSION_CHECK": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+        # They clone nf-core/modules, for what is compared with it: here nothing is.
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{nothing_of_nf_core(tmp_path)}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/nf-core/modules.git",
+    }
+
+    def lint(*arguments):
+        ran = subprocess.run(
+            [nf_core, *arguments], cwd=pipeline, env=environment, text=True, capture_output=True, timeout=300
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    told = lint("modules", "lint", "--local", "--all")
+    assert re.search(r"\d{3} Tests Passed", told), told
+    assert re.search(r"\b0 Tests Failed", told), told
+    # Registries cannot be asked, and `process_gpu` is newer than the linter's list of labels.
+    for warning in re.findall(r"(\w+_\w+): ", told.partition("Module Test Warnings")[2]):
+        assert warning in ["bioconda_version", "docker_tag", "singularity_tag", "process_standard_label"], told
+    assert "WARNING" not in lint("pipelines", "schema", "lint", "nextflow_schema.json")
+
+
+def nothing_of_nf_core(tmp_path):
+    """A repository with the layout of nf-core/modules and no module in it."""
+    work, bare = tmp_path / "modules", tmp_path / "modules.git"
+    write(work / ".nf-core.yml", "repository_type: modules\norg_path: nf-core\n")
+    for schema in ["meta", "environment"]:
+        write(work / "modules" / f"{schema}-schema.json", "{}\n")
+    for kind in ["modules", "subworkflows"]:
+        write(work / kind / "nf-core" / ".keep", "")
+    for command in [
+        ["init", "-q", "-b", "master"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "nothing"],
+        ["clone", "-q", "--bare", ".", bare],
+    ]:
+        subprocess.run(["git", *command], cwd=work, check=True)
+    return bare
+
+
+@pytest.mark.parametrize("engine", ["apptainer", "singularity"])
+def test_every_task_runs_in_the_image(engine, nextflow, image, by_hand, tmp_path):
+    if engine == "singularity" and not shutil.which("singularity"):
+        pytest.skip("singularity is not on PATH")
+    # Without the executable on PATH: only the image has it.
+    inside = nextflow.instead(tmp_path / "none", "exit 1\n")
+    ran = inside.run(tmp_path / "run", "--container", image, "--batch_tokens", "777", profile=f"test,{engine}").ok()
+    assert ran.tables("demo") == tables(by_hand)
+    assert {task["container"] for task in ran.tasks()} == {str(image)}
+    # The environment reaches the inside.
+    for task in ran.tasks(process="EMBED_ESM"):
+        assert "777 tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()

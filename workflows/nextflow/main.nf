@@ -1,0 +1,97 @@
+#!/usr/bin/env nextflow
+// Viral DNA in samples: windows, vectors of both encoders shard by shard, and tables of verdicts for each sample.
+
+include { VIRNUCPRO_CHUNK        as CHUNK         } from './modules/local/virnucpro/chunk/main'
+include { VIRNUCPRO_EMBEDDNABERT as EMBED_DNABERT } from './modules/local/virnucpro/embeddnabert/main'
+include { VIRNUCPRO_EMBEDESM     as EMBED_ESM     } from './modules/local/virnucpro/embedesm/main'
+include { VIRNUCPRO_MERGE        as MERGE         } from './modules/local/virnucpro/merge/main'
+include { VIRNUCPRO_PREDICT      as PREDICT       } from './modules/local/virnucpro/predict/main'
+include { bundleOf ; samplesOf ; windowOf         } from './subworkflows/local/input/main'
+include { checkParameters ; helpText              } from './subworkflows/local/parameters/main'
+
+/** Lists of shards, `size` of them each. */
+def parts(shards, size) {
+    return [shards].flatten().sort { shard -> shard.name }.collate(size)
+}
+
+/** The vectors of each sample, once all its tasks are done, sorted so that -resume meets the same list. */
+def gathered(vectors, counts) {
+    return vectors
+        .combine(counts, by: 0)
+        .map { meta, files, count -> [groupKey(meta, count), files] }
+        .groupTuple()
+        .map { key, files -> [key.groupTarget, files.flatten().sort { path -> path.name }] }
+}
+
+/** A manifest on one line. */
+def oneLine(manifest) {
+    return groovy.json.JsonOutput.toJson(new groovy.json.JsonSlurper().parseText(manifest.text)) + '\n'
+}
+
+workflow VIRNUCPRO {
+    take:
+    samples // [meta, files]
+    model // folder of a bundle, or []
+    window // bases, or [] for the executable's default
+    shards_per_task // number
+
+    main:
+    CHUNK(samples, window)
+    nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
+    proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
+    counts = nucleotides.map { meta, lists -> [meta, lists.size()] }
+
+    EMBED_DNABERT(nucleotides.transpose(), model)
+    EMBED_ESM(proteins.transpose(), model)
+
+    MERGE(gathered(EMBED_DNABERT.out.vectors, counts).join(gathered(EMBED_ESM.out.vectors, counts)))
+    PREDICT(MERGE.out.vectors.join(CHUNK.out.windows), model)
+
+    sequences = PREDICT.out.sequences
+    versions = CHUNK.out.versions_virnucpro.mix(
+        EMBED_DNABERT.out.versions_virnucpro,
+        EMBED_ESM.out.versions_virnucpro,
+        MERGE.out.versions_virnucpro,
+        PREDICT.out.versions_virnucpro,
+    )
+    manifests = CHUNK.out.manifest.mix(EMBED_DNABERT.out.manifest, EMBED_ESM.out.manifest, MERGE.out.manifest, PREDICT.out.manifest)
+
+    emit:
+    sequences
+    versions
+    manifests
+}
+
+workflow {
+    main:
+    if (params.help) {
+        log.info(helpText())
+        exit(0)
+    }
+    checkParameters(params)
+    samples = samplesOf(params.input)
+    bundle = bundleOf(params.model, params.models)
+    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: windowOf(bundle), params.shards_per_task as int)
+
+    pipeline_info = "${params.outdir}/pipeline_info"
+    VIRNUCPRO.out.versions
+        .unique()
+        .map { process, tool, version -> "${process}:\n    ${tool}: ${version}" }
+        .collectFile(name: 'virnucpro_software_mqc_versions.yml', storeDir: pipeline_info, sort: true, newLine: true)
+
+    // What every task did with what: a line for each task.
+    VIRNUCPRO.out.manifests.collectFile(storeDir: "${pipeline_info}/provenance", sort: true) { meta, manifest ->
+        ["${meta.id}.jsonl", oneLine(manifest)]
+    }
+
+    // A sample whose input was refused is named here, where all is done, and not only among the lines above.
+    VIRNUCPRO.out.sequences
+        .map { meta, _table -> meta.id }
+        .toList()
+        .subscribe { finished ->
+            def failed = samples.collect { meta, _files -> meta.id } - finished
+            if (failed) {
+                log.error("No result for ${failed.size()} of ${samples.size()} samples: ${failed.join(', ')}")
+            }
+        }
+}

@@ -1,0 +1,44 @@
+process VIRNUCPRO_CHUNK {
+    tag "${meta.id}"
+    label 'process_low'
+
+    conda "${moduleDir}/environment.yml"
+    container "virnucpro:0.1.0"
+
+    input:
+    tuple val(meta), path(reads, stageAs: 'input?/*')
+    val window
+
+    output:
+    tuple val(meta), path("${prefix}/windows")                , emit: windows
+    tuple val(meta), path("${prefix}/windows/shard-*.fna")    , emit: nucleotides
+    tuple val(meta), path("${prefix}/windows/shard-*.faa")    , emit: proteins
+    tuple val(meta), path("${prefix}/windows/manifest.json")  , emit: manifest
+    tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
+    def length = window ? "--window ${window}" : ''
+    """
+    virnucpro \\
+        chunk \\
+        ${args} \\
+        ${length} \\
+        --sample ${meta.id} \\
+        --output ${prefix}/windows \\
+        ${reads}
+    """
+
+    stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
+    """
+    mkdir -p ${prefix}/windows
+    printf 'sample\\tsequence_id\\twindow_id\\tstart\\tend\\tframes\\tstatus\\n' > ${prefix}/windows/windows.tsv
+    touch ${prefix}/windows/inputs.tsv ${prefix}/windows/shard-00001.fna ${prefix}/windows/shard-00001.faa
+    echo '{}' > ${prefix}/windows/manifest.json
+    """
+}

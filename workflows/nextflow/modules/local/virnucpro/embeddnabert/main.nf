@@ -1,0 +1,45 @@
+process VIRNUCPRO_EMBEDDNABERT {
+    tag "${meta.id}:${[shards].flatten()[0].baseName}"
+    label 'process_medium'
+    label 'process_gpu'
+
+    conda "${moduleDir}/environment.yml"
+    container "virnucpro:0.1.0"
+
+    input:
+    tuple val(meta), path(shards)
+    path model
+
+    output:
+    tuple val(meta), path("${prefix}/dnabert/*.parquet")     , emit: vectors
+    tuple val(meta), path("${prefix}/dnabert/manifest.json") , emit: manifest
+    tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
+    def bundle = model ? "--model ${model}" : ''
+    def device = task.accelerator ? 'cuda' : 'cpu'
+    """
+    virnucpro \\
+        embed-dnabert \\
+        ${args} \\
+        ${bundle} \\
+        --device ${device} \\
+        --threads ${task.cpus} \\
+        --attempt ${task.attempt} \\
+        --output ${prefix}/dnabert \\
+        ${shards}
+    """
+
+    stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
+    """
+    mkdir -p ${prefix}/dnabert
+    for shard in ${shards}; do touch "${prefix}/dnabert/\$(basename "\$shard" .fna).parquet"; done
+    echo '{}' > ${prefix}/dnabert/manifest.json
+    """
+}
