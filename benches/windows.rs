@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use virnucpro::composition::{FEATURES, Features};
 use virnucpro::seq::{Alphabet, Letters, Limits, Names, Reader, SixFrames, windows};
 use virnucpro::units::Duplicates;
 
@@ -117,9 +118,31 @@ fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Features of windows: `composition`.
+fn features(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("features of windows");
+    let (bases, mut features) = (random_bases(), Features::new());
+    for size in [500, 300] {
+        let size = NonZeroUsize::new(size).expect("not zero");
+        let places: Vec<_> = windows(size.get() * 1000, size).collect();
+        group.throughput(Throughput::Elements(places.len() as u64));
+        group.bench_function(format!("{size} bp"), |bencher| {
+            bencher.iter(|| {
+                let mut sum = 0.0;
+                for window in &places {
+                    let mut values = [0.0; FEATURES];
+                    features.of(&bases[window.start..window.end], &mut values);
+                    sum += values[700];
+                }
+                black_box(sum)
+            });
+        });
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10);
-    targets = six_frames, reading
+    targets = six_frames, features, reading
 }
 criterion_main!(benches);

@@ -30,6 +30,7 @@
 pub mod bundle;
 pub mod cli;
 pub mod commands;
+pub mod composition;
 pub mod config;
 pub mod device;
 pub mod embed;

@@ -1,6 +1,7 @@
 //! Sequences: records read from files, cut into windows, read in six frames.
 
 mod advice;
+pub mod base;
 mod checked;
 mod checker;
 pub mod codon;
@@ -11,6 +12,7 @@ mod ids;
 mod kind;
 mod letters;
 mod residues;
+pub mod run;
 mod shared;
 mod sniff;
 mod source;

@@ -11,7 +11,7 @@ use crate::fs::FileDigest;
 use crate::seq::codon::readable_protein;
 use crate::seq::{Alphabet, FrameId, Limits, Names, Reader, Record, Source, Summary};
 use crate::store::{Checkpoint, Checkpoints, KeptRows, ProteinDigest};
-use crate::units::Duplicates;
+use crate::units::{Duplicates, counted};
 
 /// Ids of frames are longer than those of the sequences they come from.
 const FRAME_LIMITS: Limits = Limits { id_bytes: Limits::DEFAULT.id_bytes + 64, ..Limits::DEFAULT };
@@ -95,7 +95,11 @@ impl OpenShard {
         let (source, reader) = open(shard, side)?;
         let checkpoints = checkpoints.filter(|_| !shard.is_stream);
         let checkpoint = checkpoints.map(|of| Ok::<_, Error>(of.of(&shard.digest()?.blake3))).transpose()?;
-        let kept = checkpoint.filter(Checkpoint::exists).map(|checkpoint| checkpoint.rows());
+        let kept = checkpoint.filter(|checkpoint| checkpoint.length() > 0);
+        if let Some(checkpoint) = &kept {
+            log::info!("{source}: going on after {} of an earlier try", counted(checkpoint.length(), "vector"));
+        }
+        let kept = kept.as_ref().map(Checkpoint::rows);
         let (is_own, names) = (shard.rows().is_none(), Names::new(Duplicates::Error));
         Ok(Self { is_own, source, reader, names, kept })
     }
@@ -108,9 +112,6 @@ impl OpenShard {
         }
         let digest = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
         let kept = self.kept.map(KeptRows::finish).unwrap_or_default();
-        if kept.0 > 0 {
-            log::info!("{}: vectors from an earlier try: {} of {}", self.source, kept.0, summary.records);
-        }
         Ok(ReadShard { digest, records: summary.records, kept })
     }
 }

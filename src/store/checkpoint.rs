@@ -91,9 +91,13 @@ impl Checkpoint {
         }
     }
 
-    /// Whether anything is kept.
-    pub fn exists(&self) -> bool {
-        self.folder.is_dir()
+    /// How many rows are kept, from the first one on, as the names of the parts say.
+    pub fn length(&self) -> u64 {
+        let mut end = 0;
+        while let Some((next, _)) = self.part(end) {
+            end = next;
+        }
+        end
     }
 
     /// Removes it. If that fails it stays, where it disturbs nothing.

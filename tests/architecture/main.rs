@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("runtime", &["error", "units"]),
     ("device", &["error", "units", "runtime"]),
     ("weights", &["error", "fs"]),
+    ("composition", &["seq"]),
     ("model", &["error", "units", "pack", "device", "weights"]),
     ("store", &["error", "units", "fs"]),
     (

@@ -48,7 +48,7 @@ fn ended_early(sandbox: &Sandbox, more: &[&str], signal: libc::c_int, ready: imp
 
 /// How many vectors a run took from earlier tries.
 fn taken(ran: &Ran) -> u64 {
-    let counts = ran.stderr.lines().filter_map(|line| line.split("vectors from an earlier try: ").nth(1));
+    let counts = ran.stderr.lines().filter_map(|line| line.split(": going on after ").nth(1));
     counts.filter_map(|count| count.split(' ').next()?.parse::<u64>().ok()).sum()
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests may
 
+mod composition;
 #[cfg(feature = "torch")]
 mod models;
 #[cfg(feature = "torch")]
