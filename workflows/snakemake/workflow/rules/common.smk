@@ -1,0 +1,123 @@
+# What the rules share: settings, samples, names of files, and what happens when a command fails.
+import csv
+import shlex
+import shutil
+
+from snakemake.logging import logger
+from snakemake.utils import validate
+
+validate(config, "../schemas/config.schema.yaml")
+
+# The four stages between sequences and verdicts are large and quickly made again.
+stage_folder = (
+    directory if config["keep_intermediate"] else lambda path: temp(directory(path))
+)
+
+TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "summary.json", "manifest.json"]
+if "parquet" in config["tables"]:
+    TABLES.extend(["frames.parquet", "windows.parquet", "sequences.parquet"])
+if config["legacy"]:
+    TABLES.extend(["prediction_results.txt", "prediction_results_highestscore.csv"])
+
+
+def samples_of(sheet):
+    """Files by sample, from a table with the columns `sample` and `fasta`, or `fastq_1` and `fastq_2`."""
+    samples = {}
+    with open(sheet, newline="", encoding="utf-8-sig") as lines:
+        for row in csv.DictReader(lines):
+            validate(row, "../schemas/samples.schema.yaml")
+            files = [
+                row[column]
+                for column in ("fasta", "fastq_1", "fastq_2")
+                if row.get(column)
+            ]
+            samples.setdefault(row["sample"], []).extend(
+                placed(file, Path(sheet).parent) for file in files
+            )
+    for sample, files in samples.items():
+        for file in files:
+            if not Path(file).exists():
+                logger.warning(
+                    f"sample {sample}: {file} is not there; this sample will fail"
+                )
+    return samples
+
+
+def placed(file, folder):
+    """A path of the sheet starts at the sheet's folder, or else at the working folder."""
+    beside = folder / file
+    return str(beside) if beside.exists() else file
+
+
+SAMPLES = samples_of(config["input"])
+
+
+wildcard_constraints:
+    sample="[^/]+",
+    part="[0-9]+",
+
+
+def options(*names):
+    """Settings as options of the executable: `shard_frames` is --shard-frames. What is not set is not given."""
+    given = {
+        f"--{name.replace('_', '-')}": config[name]
+        for name in names
+        if config[name] not in (None, False)
+    }
+    return " ".join(
+        name if value is True else f"{name} {shlex.quote(str(value))}"
+        for name, value in given.items()
+    )
+
+
+def files_that_exist(wildcards):
+    # The executable names what is missing, and only that sample fails.
+    return [file for file in SAMPLES[wildcards.sample] if Path(file).exists()]
+
+
+def parts(wildcards):
+    """Numbers of the tasks that the shards of a sample are dealt out to."""
+    windows = Path(checkpoints.chunk.get(sample=wildcards.sample).output[0])
+    if (windows / "refused.log").exists():
+        return []
+    shards = len(list(windows.glob("shard-*.fna")))
+    return [
+        f"{part:05}" for part in range(1, -(-shards // config["shards_per_task"]) + 1)
+    ]
+
+
+def parts_of(side):
+    return lambda wildcards: [
+        f"results/{wildcards.sample}/{side}/{part}" for part in parts(wildcards)
+    ]
+
+
+def lines_of_part(wildcards):
+    """The shards of a task as lines of the list of all: `21,30p`."""
+    last = int(wildcards.part) * config["shards_per_task"]
+    return f"{last - config['shards_per_task'] + 1},{last}p"
+
+
+def trying(command):
+    """A command that is not repeated in earnest where that cannot help.
+
+    Snakemake repeats whatever fails. The last line in the log of a failed command says whether it is worth it: where it is
+    not, the next try ends at once, with the same message and exit code.
+    """
+    return """
+        if [ {resources.attempt} -eq 1 ]; then
+            : > {log}
+        elif fault=$(tail -n 1 {log} | grep '"retryable":false'); then
+            echo "$fault" >&2
+            exit "$(sed 's/.*"exit":\\([0-9]*\\).*/\\1/' <<< "$fault")"
+        fi
+        """ f"({command}) >> {{log}} 2>&1"
+
+
+# One process per GPU: what asks for none stays on the processor.
+EMBED = trying("""
+        device=$([ {resources.gpu} -gt 0 ] && echo cuda || echo cpu)
+        shards=$(printf '%s\\n' {input}/shard-*.{params.suffix} | sed -n '{params.lines}')
+        exec virnucpro {params.stage} $shards {params.options} --device $device --threads {threads} \\
+            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}
+        """)
