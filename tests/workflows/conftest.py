@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytest_plugins = ["slurm_fixtures"]
+pytest_plugins = sorted(path.stem for path in Path(__file__).parent.glob("*_fixtures.py"))
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 

@@ -99,19 +99,23 @@ def lines_of_part(wildcards):
 
 
 def trying(command):
-    """A command that is not repeated in earnest where that cannot help.
+    """A command whose log is kept for each try, and which is not repeated in earnest where that cannot help.
 
-    Snakemake repeats whatever fails. The last line in the log of a failed command says whether it is worth it: where it is
-    not, the next try ends at once, with the same message and exit code.
+    Snakemake repeats whatever fails, and removes the log before it does. The last line of a log says whether it is worth
+    it: where it is not, the next try ends at once with the same message.
     """
     return """
+        before={log}.try$(({resources.attempt} - 1))
+        # Who is asked to stop waits for the command, which is asked as well.
+        trap : TERM
         if [ {resources.attempt} -eq 1 ]; then
-            : > {log}
-        elif fault=$(tail -n 1 {log} | grep '"retryable":false'); then
-            echo "$fault" >&2
-            exit "$(sed 's/.*"exit":\\([0-9]*\\).*/\\1/' <<< "$fault")"
+            rm -f {log}.try*
+        elif tail -n 1 "$before" 2> /dev/null | grep -q '"retryable":false'; then
+            tee {log}.try{resources.attempt} < "$before" > {log}
+            exit 1
         fi
-        """ f"({command}) >> {{log}} 2>&1"
+        (%s) > {log} 2>&1 || {{ code=$?; cp {log} {log}.try{resources.attempt}; exit $code; }}
+        """ % command
 
 
 # One process per GPU: what asks for none stays on the processor.
