@@ -151,18 +151,42 @@ def test_what_cannot_succeed_is_done_once(folder, demo):
 
 
 @pytest.mark.parametrize(
-    ("row", "setting", "found"),
+    ("rows", "setting", "found"),
     [
-        ("demo,demo.fa", "shard_frame=20", "shard_frame"),
-        ("demo,demo.fa", "shard_frames=0", "shard_frames"),
-        ("a/b,demo.fa", "letters=mask", "a/b"),
-        ("demo,", "letters=mask", "demo"),
+        ("demo,demo.fa\n", "shard_frame=20", "'shard_frame' was unexpected"),
+        ("demo,demo.fa\n", "shard_frames=0", "0 is less than the minimum"),
+        ("a/b,demo.fa\n", "letters=mask", "'a/b' does not match"),
+        ("demo,\n", "letters=mask", "{'sample': 'demo'} is not valid"),
+        ("demo,a,b.fa\n", "letters=mask", "line 2: more cells than columns"),
+        ("", "letters=mask", "samples.csv lists no samples"),
     ],
 )
-def test_settings_and_sheets_are_checked_before_anything_runs(folder, row, setting, found):
-    (folder.path / "samples.csv").write_text(f"sample,fasta\n{row}\n")
-    ran = folder.snakemake("--dry-run", settings=[setting]).fails()
-    assert "Error validating" in ran.said and found in ran.said
+def test_settings_and_sheets_are_checked_before_anything_runs(folder, rows, setting, found):
+    (folder.path / "samples.csv").write_text(f"sample,fasta\n{rows}")
+    assert found in folder.snakemake("--dry-run", settings=[setting]).fails().said
+
+
+def test_it_can_be_part_of_another_workflow(folder, demo):
+    folder.sheet(demo=demo)
+    (folder.path / "Snakefile").write_text(
+        f"""
+module virnucpro:
+    snakefile: "{WORKFLOW}/workflow/Snakefile"
+    config: {{"input": "samples.csv"}}
+
+use rule * from virnucpro as virnucpro_*
+
+rule mine:
+    default_target: True
+    input: "results/demo/predictions/sequences.tsv"
+    output: "mine.txt"
+    shell: "wc -l < {{input}} > {{output}}"
+"""
+    )
+    command = ["snakemake", "--cores", "2"]
+    run = subprocess.run(command, cwd=folder.path, env=folder.environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (folder.path / "mine.txt").read_text() == "14\n"
 
 
 def test_the_workflow_runs_in_the_image(folder, demo, by_hand, image):

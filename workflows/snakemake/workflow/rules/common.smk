@@ -3,6 +3,7 @@ import csv
 import shlex
 import shutil
 
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
@@ -24,16 +25,22 @@ def samples_of(sheet):
     """Files by sample, from a table with the columns `sample` and `fasta`, or `fastq_1` and `fastq_2`."""
     samples = {}
     with open(sheet, newline="", encoding="utf-8-sig") as lines:
-        for row in csv.DictReader(lines):
-            validate(row, "../schemas/samples.schema.yaml")
-            files = [
-                row[column]
-                for column in ("fasta", "fastq_1", "fastq_2")
-                if row.get(column)
-            ]
-            samples.setdefault(row["sample"], []).extend(
-                placed(file, Path(sheet).parent) for file in files
+        rows = csv.DictReader(lines)
+        for row in rows:
+            if None in row:
+                raise WorkflowError(
+                    f"{sheet}, line {rows.line_num}: more cells than columns"
+                )
+            cells = {column: cell for column, cell in row.items() if cell}
+            validate(cells, "../schemas/samples.schema.yaml")
+            files = samples.setdefault(cells["sample"], [])
+            files.extend(
+                placed(cells[column], Path(sheet).parent)
+                for column in ["fasta", "fastq_1", "fastq_2"]
+                if column in cells
             )
+    if not samples:
+        raise WorkflowError(f"{sheet} lists no samples")
     for sample, files in samples.items():
         for file in files:
             if not Path(file).exists():
