@@ -1,0 +1,197 @@
+"""The Snakemake workflow, with the real engine on this machine."""
+
+import os
+import subprocess
+
+import pytest
+from snakemake_fixtures import TABLES, WORKFLOW, open_frames, same_tables
+
+SHARDS = ["shard_frames=20"]
+
+# No frame without a stop codon, forward or reverse; its reverse complement is itself.
+CLOSED = "TAACTAGTTAACTAGTTAACTAGTTA" * 10
+
+
+def check(*command):
+    run = subprocess.run(command, cwd=WORKFLOW, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_workflow_is_lint_free(snakemake):
+    check("snakemake", "--lint")
+
+
+def test_the_workflow_is_formatted(snakemake):
+    check("snakefmt", "--check", "workflow")
+
+
+@pytest.fixture(scope="module")
+def mixed(shared_folder, demo):
+    """One run over good samples and bad ones."""
+    folder = shared_folder("mixed")
+    for name, text in [("empty.fa", ""), ("broken.fa", "ACGT\n"), ("closed.fa", f">closed\n{CLOSED}\n")]:
+        (folder.path / name).write_text(text)
+    folder.sheet(demo=demo, empty="empty.fa", broken="broken.fa", closed="closed.fa", missing="missing.fa")
+    return folder, folder.snakemake(settings=SHARDS).fails()
+
+
+def test_tables_are_those_of_run(mixed, by_hand):
+    folder, _ = mixed
+    same_tables(folder.predictions("demo"), by_hand)
+    assert len(folder.calls("embed-esm")) == 4, "three shards of the demonstration, and an empty one"
+
+
+@pytest.mark.parametrize(
+    ("sample", "fault"), [("empty", "VN-IN-EMPTY"), ("broken", "VN-IN-NOHEADER"), ("missing", "VN-IN-MISSING")]
+)
+def test_a_bad_input_fails_its_sample_alone(mixed, sample, fault):
+    folder, ran = mixed
+    assert fault in folder.log(sample, "merge")
+    assert f"Logfile logs/{sample}/merge.log" in ran.said and fault in ran.said
+    assert not folder.predictions(sample).exists()
+    assert len([call for call in folder.calls("chunk") if f"--sample {sample} " in call]) == 1
+
+
+def test_a_missing_file_is_told_at_the_start(mixed):
+    assert "sample missing: missing.fa is not there" in mixed[1].said
+
+
+def test_a_sample_without_an_open_frame_has_its_tables(mixed, virnucpro, tmp_path):
+    folder, _ = mixed
+    command = [virnucpro, "run", folder.path / "closed.fa", "--sample", "closed", "-o", tmp_path / "out"]
+    subprocess.run(command, check=True, capture_output=True)
+    same_tables(folder.predictions("closed"), tmp_path / "out" / "predictions")
+
+
+def test_windows_and_vectors_are_removed_when_used(mixed):
+    folder, _ = mixed
+    assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
+    assert not any((folder.path / "checkpoints").glob("*"))
+
+
+def test_a_second_run_does_only_what_failed(mixed):
+    folder, _ = mixed
+    done = [len(folder.calls(command)) for command in ["embed-esm", "predict"]]
+    (folder.path / "broken.fa").write_text(">mended\nACGT\n")
+    folder.snakemake(settings=SHARDS).fails()
+    assert [len(folder.calls(command)) for command in ["embed-esm", "predict"]] == [count + 1 for count in done]
+    assert (folder.predictions("broken") / "sequences.tsv").read_text().count("mended") == 2
+
+
+def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
+    folder.sheet(demo=demo)
+    settings = [*SHARDS, "shards_per_task=2", "keep_intermediate=True", "tables='tsv,parquet'", "legacy=True"]
+    assert "chunk" in folder.snakemake("--dry-run", settings=settings).ok().said
+    assert not folder.calls("chunk")
+    folder.snakemake(settings=settings).ok()
+    for name in [*TABLES, "frames.parquet", "prediction_results_highestscore.csv"]:
+        assert (folder.predictions("demo") / name).is_file()
+    calls = (folder.path / "calls").read_text()
+    assert "Nothing to be done" in folder.snakemake(settings=settings).ok().said
+    assert (folder.path / "calls").read_text() == calls
+    assert len(folder.calls("embed-dnabert")) == 2
+    assert sorted(os.listdir(folder.path / "results/demo/esm/00001")) == [
+        ".snakemake_timestamp",
+        "manifest.json",
+        "shard-00001.parquet",
+        "shard-00002.parquet",
+    ]
+    assert len(list((folder.path / "benchmarks/demo").iterdir())) == len(list((folder.path / "logs/demo").iterdir()))
+
+
+def test_paired_files_and_lanes_of_a_sample_are_one_sample(folder, virnucpro, tmp_path):
+    for name in ["a_1.fq", "a_2.fq", "b_1.fq"]:
+        (tmp_path / name).write_text(f"@{name[0]}\nATGGCC\n+\nIIIIII\n")
+    (tmp_path / "samples.csv").write_text("sample,fastq_1,fastq_2\ns,a_1.fq,a_2.fq\ns,b_1.fq,\n")
+    folder.snakemake().ok()
+    files = ["a_1.fq", "a_2.fq", "b_1.fq"]
+    command = [virnucpro, "run", *files, "--sample", "s", "-o", "out"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    same_tables(folder.predictions("s"), tmp_path / "out" / "predictions")
+
+
+def test_what_runs_out_of_memory_is_tried_again_with_half_the_batch_and_goes_on(folder, virnucpro, tmp_path):
+    # Short ones are computed before memory is short.
+    open_frames(tmp_path / "long.fa", [60] * 650 + [1000] * 10)
+    folder.sheet(long="long.fa")
+    limit = limit_that_is_too_small(virnucpro, tmp_path)
+    # As a scheduler does: more memory with each try.
+    folder.before_each_command(f"[[ $1 = embed-esm ]] && ulimit -v $(({limit} * 1024 * attempt))")
+    folder.snakemake(settings=["window=3000"]).ok()
+    assert [call.split("--attempt ")[1][0] for call in folder.calls("embed-esm")] == ["1", "2"]
+    first, second = folder.log("long", "embed-esm-00001", failed_try=1), folder.log("long", "embed-esm-00001")
+    assert "1024 tokens per batch" in first and "VN-OOM" in first
+    assert "512 tokens per batch" in second
+    assert "an earlier try" in second, "no vectors of the first try were taken up"
+    command = [virnucpro, "run", "long.fa", "--window", "3000", "-o", "out"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    same_tables(folder.predictions("long"), tmp_path / "out" / "predictions")
+
+
+def limit_that_is_too_small(virnucpro, tmp_path):
+    """Megabytes of address space with which some vectors are computed, then memory is short: it depends on the build."""
+    chunk = [virnucpro, "chunk", "long.fa", "--window", "3000", "--output", "probe"]
+    subprocess.run(chunk, check=True, capture_output=True, cwd=tmp_path)
+    embed = f"{virnucpro} embed-esm probe/shard-00001.faa --device cpu --threads 2 --output probe-esm"
+    for limit in range(460, 900, 10):
+        command = ["bash", "-c", f"ulimit -v $(({limit} * 1024)) && exec {embed} --no-resume"]
+        code = subprocess.run(command, capture_output=True, cwd=tmp_path).returncode
+        if code == 4 and any((tmp_path / "probe-esm").glob(".checkpoints/*/*")):
+            return limit
+    pytest.fail("no limit on memory makes the command run out of it in the middle of its work")
+
+
+def test_what_cannot_succeed_is_done_once(folder, demo):
+    folder.sheet(demo=demo)
+    ran = folder.snakemake(settings=["model=nowhere"]).fails()
+    assert len(folder.calls("embed-esm")) == 1, "it was tried again in earnest"
+    assert "Trying to restart" in ran.said
+    for number in [1, 2, 3]:
+        assert "VN-MODEL-MISSING" in folder.log("demo", "embed-esm-00001", failed_try=number)
+
+
+@pytest.mark.parametrize(
+    ("rows", "setting", "found"),
+    [
+        ("demo,demo.fa\n", "shard_frame=20", "'shard_frame' was unexpected"),
+        ("demo,demo.fa\n", "shard_frames=0", "0 is less than the minimum"),
+        ("a/b,demo.fa\n", "letters=mask", "'a/b' does not match"),
+        ("demo,\n", "letters=mask", "{'sample': 'demo'} is not valid"),
+        ("demo,a,b.fa\n", "letters=mask", "line 2: more cells than columns"),
+        ("", "letters=mask", "samples.csv lists no samples"),
+    ],
+)
+def test_settings_and_sheets_are_checked_before_anything_runs(folder, rows, setting, found):
+    (folder.path / "samples.csv").write_text(f"sample,fasta\n{rows}")
+    assert found in folder.snakemake("--dry-run", settings=[setting]).fails().said
+
+
+def test_it_can_be_part_of_another_workflow(folder, demo):
+    folder.sheet(demo=demo)
+    (folder.path / "Snakefile").write_text(
+        f"""
+module virnucpro:
+    snakefile: "{WORKFLOW}/workflow/Snakefile"
+    config: {{"input": "samples.csv"}}
+
+use rule * from virnucpro as virnucpro_*
+
+rule mine:
+    default_target: True
+    input: "results/demo/predictions/sequences.tsv"
+    output: "mine.txt"
+    shell: "wc -l < {{input}} > {{output}}"
+"""
+    )
+    command = ["snakemake", "--cores", "2"]
+    run = subprocess.run(command, cwd=folder.path, env=folder.environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (folder.path / "mine.txt").read_text() == "14\n"
+
+
+def test_the_workflow_runs_in_the_image(folder, demo, by_hand, image):
+    folder.sheet(demo=demo)
+    (folder.path / "bin" / "virnucpro").write_text("#!/bin/sh\nexit 1\n")
+    bind = f"--bind {demo.parent}"
+    folder.snakemake("--sdm", "apptainer", "--apptainer-args", bind, settings=[*SHARDS, f"container={image}"]).ok()
+    same_tables(folder.predictions("demo"), by_hand)

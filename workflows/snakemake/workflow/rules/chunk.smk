@@ -1,0 +1,48 @@
+# How many shards there are is known when it is done.
+checkpoint chunk:
+    input:
+        files_that_exist,
+    output:
+        stage_folder("results/{sample}/windows"),
+    log:
+        "logs/{sample}/chunk.log",
+    benchmark:
+        "benchmarks/{sample}/chunk.tsv"
+    # Temporary folders are removed once the last checkpoint is complete.
+    priority: 1
+    conda:
+        "../envs/virnucpro.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        attempt=lambda wildcards, attempt: attempt,
+    params:
+        files=lambda wildcards: SAMPLES[wildcards.sample],
+        options=options(
+            "window",
+            "shard_frames",
+            "duplicates",
+            "uracil",
+            "letters",
+            "strict_input",
+            "allow_empty",
+            "tables",
+            "legacy",
+        ),
+    message:
+        "{wildcards.sample}: windows and their open frames"
+    shell:
+        # A refused input is left for merge to fail with: while a checkpoint is not complete, no temporary folder is removed.
+        trying("""
+        virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output} || case $? in
+            65 | 66) mkdir -p {output}; cp {log} {output}/refused.log ;;
+            *) exit $? ;;
+        esac
+        """)
+
+
+onerror:
+    # The next run reads a refused input again.
+    for refused in Path("results").glob("*/windows/refused.log"):
+        shutil.rmtree(refused.parent)

@@ -1,0 +1,134 @@
+# What the rules share: settings, samples, names of files, and what happens when a command fails.
+import csv
+import shlex
+import shutil
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.utils import validate
+
+validate(config, "../schemas/config.schema.yaml")
+
+# The four stages between sequences and verdicts are large and quickly made again.
+stage_folder = (
+    directory if config["keep_intermediate"] else lambda path: temp(directory(path))
+)
+
+TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "summary.json", "manifest.json"]
+if "parquet" in config["tables"]:
+    TABLES.extend(["frames.parquet", "windows.parquet", "sequences.parquet"])
+if config["legacy"]:
+    TABLES.extend(["prediction_results.txt", "prediction_results_highestscore.csv"])
+
+
+def samples_of(sheet):
+    """Files by sample, from a table with the columns `sample` and `fasta`, or `fastq_1` and `fastq_2`."""
+    samples = {}
+    with open(sheet, newline="", encoding="utf-8-sig") as lines:
+        rows = csv.DictReader(lines)
+        for row in rows:
+            if None in row:
+                raise WorkflowError(
+                    f"{sheet}, line {rows.line_num}: more cells than columns"
+                )
+            cells = {column: cell for column, cell in row.items() if cell}
+            validate(cells, "../schemas/samples.schema.yaml")
+            files = samples.setdefault(cells["sample"], [])
+            files.extend(
+                placed(cells[column], Path(sheet).parent)
+                for column in ["fasta", "fastq_1", "fastq_2"]
+                if column in cells
+            )
+    if not samples:
+        raise WorkflowError(f"{sheet} lists no samples")
+    for sample, files in samples.items():
+        for file in files:
+            if not Path(file).exists():
+                logger.warning(
+                    f"sample {sample}: {file} is not there; this sample will fail"
+                )
+    return samples
+
+
+def placed(file, folder):
+    """A path of the sheet starts at the sheet's folder, or else at the working folder."""
+    beside = folder / file
+    return str(beside) if beside.exists() else file
+
+
+SAMPLES = samples_of(config["input"])
+
+
+wildcard_constraints:
+    sample="[^/]+",
+    part="[0-9]+",
+
+
+def options(*names):
+    """Settings as options of the executable: `shard_frames` is --shard-frames. What is not set is not given."""
+    given = {
+        f"--{name.replace('_', '-')}": config[name]
+        for name in names
+        if config[name] not in (None, False)
+    }
+    return " ".join(
+        name if value is True else f"{name} {shlex.quote(str(value))}"
+        for name, value in given.items()
+    )
+
+
+def files_that_exist(wildcards):
+    # The executable names what is missing, and only that sample fails.
+    return [file for file in SAMPLES[wildcards.sample] if Path(file).exists()]
+
+
+def parts(wildcards):
+    """Numbers of the tasks that the shards of a sample are dealt out to."""
+    windows = Path(checkpoints.chunk.get(sample=wildcards.sample).output[0])
+    if (windows / "refused.log").exists():
+        return []
+    shards = len(list(windows.glob("shard-*.fna")))
+    return [
+        f"{part:05}" for part in range(1, -(-shards // config["shards_per_task"]) + 1)
+    ]
+
+
+def parts_of(side):
+    return lambda wildcards: [
+        f"results/{wildcards.sample}/{side}/{part}" for part in parts(wildcards)
+    ]
+
+
+def lines_of_part(wildcards):
+    """The shards of a task as lines of the list of all: `21,30p`."""
+    last = int(wildcards.part) * config["shards_per_task"]
+    return f"{last - config['shards_per_task'] + 1},{last}p"
+
+
+def trying(command):
+    """A command whose log is kept for each try, and which is not repeated in earnest where that cannot help.
+
+    Snakemake repeats whatever fails, and removes the log before it does. The last line of a log says whether it is worth
+    it: where it is not, the next try ends at once with the same message.
+    """
+    return """
+        before={log}.try$(({resources.attempt} - 1))
+        # Who is asked to stop waits for the command, which is asked as well.
+        trap : TERM
+        if [ {resources.attempt} -eq 1 ]; then
+            rm -f {log}.try*
+        elif tail -n 1 "$before" 2> /dev/null | grep -q '"retryable":false'; then
+            tee {log}.try{resources.attempt} < "$before" > {log}
+            exit 1
+        fi
+        (%s) > {log} 2>&1 || {{ code=$?; cp {log} {log}.try{resources.attempt}; exit $code; }}
+        """ % command
+
+
+# One process per GPU: what asks for none stays on the processor.
+EMBED = trying("""
+        device=$([ {resources.gpu} -gt 0 ] && echo cuda || echo cpu)
+        shards=$(printf '%s\\n' {input}/shard-*.{params.suffix} | sed -n '{params.lines}')
+        exec virnucpro {params.stage} $shards {params.options} --device $device --threads {threads} \\
+            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}
+        """)

@@ -1,0 +1,67 @@
+rule merge:
+    input:
+        windows="results/{sample}/windows",
+        dnabert=parts_of("dnabert"),
+        esm=parts_of("esm"),
+    output:
+        stage_folder("results/{sample}/merged"),
+    log:
+        "logs/{sample}/merge.log",
+    benchmark:
+        "benchmarks/{sample}/merge.tsv"
+    conda:
+        "../envs/virnucpro.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        attempt=lambda wildcards, attempt: attempt,
+    params:
+        # Not the input itself: thousands of names are more than a command line of a shell holds.
+        folder=lambda wildcards: f"results/{wildcards.sample}",
+        parts=lambda wildcards, input: len(input.dnabert),
+    message:
+        "{wildcards.sample}: vectors of both sides, joined"
+    shell:
+        trying("""
+        if [ -f {input.windows}/refused.log ]; then
+            cat {input.windows}/refused.log
+            exit 65
+        fi
+        parts=$(seq --format '%05.0f' {params.parts})
+        exec virnucpro merge --output {output} \\
+            --dnabert $(printf '{params.folder}/dnabert/%s ' $parts) \\
+            --esm $(printf '{params.folder}/esm/%s ' $parts)
+        """)
+
+
+rule predict:
+    input:
+        merged="results/{sample}/merged",
+        windows="results/{sample}/windows",
+    output:
+        expand("results/{{sample}}/predictions/{table}", table=TABLES),
+    log:
+        "logs/{sample}/predict.log",
+    benchmark:
+        "benchmarks/{sample}/predict.tsv"
+    conda:
+        "../envs/virnucpro.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        attempt=lambda wildcards, attempt: attempt,
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+        options=options(
+            "model", "models", "viral_share", "mixed_share", "tables", "legacy"
+        ),
+    message:
+        "{wildcards.sample}: verdicts"
+    shell:
+        # Whether it is to be made again is for Snakemake to say.
+        trying("""
+        exec virnucpro predict {input.merged} --windows {input.windows} {params.options} --overwrite \\
+            --device cpu --threads {threads} --output {params.folder}
+        """)
