@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
-use virnucpro::commands::{bench, fetch, import, info, models, verdict_table, verify};
+use virnucpro::commands::{bench, fetch, import, info, man, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
@@ -121,6 +121,12 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
             stdout.comment(|| Ok(report))
         }
         Task::ModelPath(model) => stdout.answer(&models::path(&model)?),
+        Task::Completions(script) => stdout.answer(&script),
+        Task::Man(folder, pages) => {
+            man::write(&folder, pages.iter().map(|page| (page.name.as_str(), &page.source[..])))?;
+            log::info!("{} manual pages are in {}", pages.len(), folder.display());
+            Ok(())
+        }
     }
 }
 

@@ -7,18 +7,18 @@ use clap::Args;
 use super::options::{BundleOptions, ComputeOptions, in_range};
 use crate::config;
 
+/// What the long help says of `bench`.
+pub const BENCH: &str = "How fast this machine embeds, and what share that is of what it could do.\n\n\
+    Rounds of a whole session - tokenising, encoder, writing - take turns with rounds of the bare matrix products of the \
+    same shapes. With --shape and a published encoder the weights are random: nothing has to be downloaded to know what a \
+    machine would do with it.";
+
 /// `bench`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "How fast this machine embeds, and what share that is of what it could do.\n\n\
-        Rounds of a whole session - tokenising, encoder, writing - take turns with rounds of the bare matrix products of the \
-        same shapes. With --shape and a published encoder the weights are random: nothing has to be downloaded to know what a \
-        machine would do with it.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro bench\n  \
         virnucpro bench --shape esm2-650m --dtype bf16 --threads 2\n  \
-        virnucpro bench --shape esm2-3b --layers 4 --json"
-)]
+        virnucpro bench --shape esm2-3b --layers 4 --json")]
 pub struct BenchArgs {
     /// A published encoder with random weights: esm2-8m, esm2-35m, esm2-150m, esm2-650m, esm2-3b, esm2-15b or dnabert-s; or a
     /// bundle, by name or folder, with its own weights; the encoders of --model if not given

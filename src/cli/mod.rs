@@ -8,6 +8,7 @@ mod models;
 mod names;
 mod options;
 mod output;
+mod pages;
 mod stages;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::error::Result;
 pub use layers::{Asked, is_json_asked_for, parse};
 pub use options::{Global, LogFormat, LogLevel};
 pub use output::print;
+pub use pages::Page;
 
 /// The command line as typed.
 #[derive(Debug, Parser)]
@@ -46,16 +48,22 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The whole pipeline on this machine: sequences in, tables of verdicts out
+    #[command(long_about = stages::RUN)]
     Run(stages::RunArgs),
     /// Cut sequences into windows and write their open frames as shards
+    #[command(long_about = stages::CHUNK)]
     Chunk(stages::ChunkArgs),
     /// DNABERT-S vectors of nucleotide sequences
+    #[command(long_about = stages::EMBED_DNABERT)]
     EmbedDnabert(stages::EmbedDnabertArgs),
     /// ESM-2 vectors of proteins
+    #[command(long_about = stages::EMBED_ESM)]
     EmbedEsm(stages::EmbedEsmArgs),
     /// Join DNABERT-S and ESM-2 vectors by id
+    #[command(long_about = stages::MERGE)]
     Merge(stages::MergeArgs),
     /// Score merged vectors; verdicts per frame, window and sequence
+    #[command(long_about = stages::PREDICT)]
     Predict(stages::PredictArgs),
     /// Fetch, import, verify and list models
     #[command(
@@ -70,9 +78,29 @@ pub enum Command {
     )]
     Models(models::ModelsArgs),
     /// What this machine and this build offer, and what is derived from it
+    #[command(long_about = stages::INFO)]
     Info(stages::InfoArgs),
     /// How fast this machine embeds, and what share that is of what it could do
+    #[command(long_about = bench::BENCH)]
     Bench(bench::BenchArgs),
+    /// Print what a shell needs to complete commands and options
+    #[command(after_help = "Examples:\n  \
+        virnucpro completions bash > ~/.local/share/bash-completion/completions/virnucpro\n  \
+        virnucpro completions zsh > ~/.zfunc/_virnucpro\n  \
+        virnucpro completions fish > ~/.config/fish/completions/virnucpro.fish")]
+    Completions {
+        /// Which shell
+        shell: pages::Shell,
+    },
+    /// Write the manual pages: one for each command
+    #[command(
+        after_help = "Examples:\n  virnucpro man ~/.local/share/man/man1\n  virnucpro man . && man ./virnucpro-run.1"
+    )]
+    Man {
+        /// Folder to write to; made if it is not there. Pages that are there are replaced
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// A command with its final settings.
@@ -102,6 +130,10 @@ pub enum Task {
     Info(config::BundleChoice, config::Compute),
     /// `bench`.
     Bench(Box<config::Bench>),
+    /// `completions`, as text.
+    Completions(String),
+    /// `man`: the folder, and what is written to it.
+    Man(PathBuf, Vec<Page>),
 }
 
 impl Command {
@@ -120,6 +152,8 @@ impl Command {
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),
             Self::Bench(args) => Task::Bench(Box::new(args.settings())),
+            Self::Completions { shell } => Task::Completions(pages::completions(shell)?),
+            Self::Man { folder } => Task::Man(folder, pages::manual()?),
         })
     }
 }

@@ -14,17 +14,17 @@ use crate::error::Result;
 const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a sample sheet (.tsv, \
                   .csv) with the columns `sample` and `file` (or `fasta`, or `fastq_1` and `fastq_2`)";
 
+/// What the long help says of `run`.
+pub const RUN: &str = "The whole pipeline on this machine: sequences in, tables of verdicts out.\n\n\
+    The output folder gets windows/, dnabert/, esm/, merged/ and predictions/, the same as the stages write one by \
+    one. Run it again and finished work is kept.";
+
 /// `run`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "The whole pipeline on this machine: sequences in, tables of verdicts out.\n\n\
-        The output folder gets windows/, dnabert/, esm/, merged/ and predictions/, the same as the stages write one by \
-        one. Run it again and finished work is kept.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro run contigs.fa.gz -o out\n  \
         virnucpro run sample1.fq.gz sample2.fq.gz --model vnp-500 --device cuda -o out-500\n  \
-        zcat reads.fq.gz | virnucpro run - --window 300 -o out-300"
-)]
+        zcat reads.fq.gz | virnucpro run - --window 300 -o out-300")]
 pub struct RunArgs {
     #[arg(value_name = "IN", required = true, help = IN)]
     inputs: Vec<PathBuf>,
@@ -99,18 +99,18 @@ impl RunArgs {
     }
 }
 
+/// What the long help says of `chunk`.
+pub const CHUNK: &str = "Cut sequences into windows and write their open frames as shards.\n\n\
+    Writes windows.tsv (a row for every window), inputs.tsv (a row for every record) and shards of paired FASTA: \
+    shard-00001.fna with nucleotides, shard-00001.faa with proteins, the same ids in the same order. It does not \
+    look at any model.";
+
 /// `chunk`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Cut sequences into windows and write their open frames as shards.\n\n\
-        Writes windows.tsv (a row for every window), inputs.tsv (a row for every record) and shards of paired FASTA: \
-        shard-00001.fna with nucleotides, shard-00001.faa with proteins, the same ids in the same order. It does not \
-        look at any model.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro chunk contigs.fa.gz -o out/windows\n  \
         virnucpro chunk samples.tsv --window 300 --shard-frames 50000 -o windows-300\n  \
-        samtools fasta reads.bam | virnucpro chunk - -o windows"
-)]
+        samtools fasta reads.bam | virnucpro chunk - -o windows")]
 pub struct ChunkArgs {
     #[arg(value_name = "IN", required = true, help = IN)]
     inputs: Vec<PathBuf>,
@@ -176,16 +176,16 @@ impl EmbedOptions {
     }
 }
 
+/// What the long help says of `embed-dnabert`.
+pub const EMBED_DNABERT: &str = "DNABERT-S vectors of nucleotide sequences.\n\n\
+    Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over all tokens of the last \
+    layer. Any nucleotide FASTA is accepted.";
+
 /// `embed-dnabert`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "DNABERT-S vectors of nucleotide sequences.\n\n\
-        Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over all tokens of the last \
-        layer. Any nucleotide FASTA is accepted.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro embed-dnabert out/windows -o out/dnabert\n  \
-        virnucpro embed-dnabert shard-00007.fna --model vnp-500 --device cuda:0 --attempt 2 -o dnabert"
-)]
+        virnucpro embed-dnabert shard-00007.fna --model vnp-500 --device cuda:0 --attempt 2 -o dnabert")]
 pub struct EmbedDnabertArgs {
     #[command(flatten)]
     embed: EmbedOptions,
@@ -201,16 +201,16 @@ impl EmbedDnabertArgs {
     }
 }
 
+/// What the long help says of `embed-esm`.
+pub const EMBED_ESM: &str = "ESM-2 vectors of proteins.\n\n\
+    Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over the first 1024 residues \
+    of the last layer. Any protein FASTA is accepted.";
+
 /// `embed-esm`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "ESM-2 vectors of proteins.\n\n\
-        Writes one Parquet file per input: `id`, and `embedding` as a list of f32, the mean over the first 1024 residues \
-        of the last layer. Any protein FASTA is accepted.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro embed-esm out/windows -o out/esm\n  \
-        virnucpro embed-esm shard-00007.faa --model vnp-500 --dtype bf16 -o esm"
-)]
+        virnucpro embed-esm shard-00007.faa --model vnp-500 --dtype bf16 -o esm")]
 pub struct EmbedEsmArgs {
     #[command(flatten)]
     embed: EmbedOptions,
@@ -226,16 +226,16 @@ impl EmbedEsmArgs {
     }
 }
 
+/// What the long help says of `merge`.
+pub const MERGE: &str = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
+    Both sides must hold the same ids, each once; their order and their shards do not matter. Writes one Parquet \
+    file per DNABERT-S file, with the vectors side by side: DNABERT-S first.";
+
 /// `merge`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
-        Both sides must hold the same ids, each once; their order and their shards do not matter. Writes one Parquet \
-        file per DNABERT-S file, with the vectors side by side: DNABERT-S first.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged\n  \
-        virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged"
-)]
+        virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged")]
 pub struct MergeArgs {
     /// DNABERT-S vectors: files or folders
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
@@ -259,16 +259,16 @@ impl MergeArgs {
     }
 }
 
+/// What the long help says of `predict`.
+pub const PREDICT: &str = "Score merged vectors; verdicts per frame, window and sequence.\n\n\
+    Writes frames.tsv, windows.tsv, sequences.tsv and summary.json. Every window and every sequence of the input has \
+    its row, those without a score with the reason.";
+
 /// `predict`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Score merged vectors; verdicts per frame, window and sequence.\n\n\
-        Writes frames.tsv, windows.tsv, sequences.tsv and summary.json. Every window and every sequence of the input has \
-        its row, those without a score with the reason.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         virnucpro predict out/merged --windows out/windows -o out/predictions\n  \
-        virnucpro predict merged/*.parquet --windows windows -m vnp-500 --viral-share 0.7 -o predictions"
-)]
+        virnucpro predict merged/*.parquet --windows windows -m vnp-500 --viral-share 0.7 -o predictions")]
 pub struct PredictArgs {
     /// Merged vectors: files or folders
     #[arg(value_name = "MERGED", required = true)]
@@ -314,13 +314,13 @@ impl PredictArgs {
     }
 }
 
+/// What the long help says of `info`.
+pub const INFO: &str = "What this machine and this build offer, and what is derived from it: devices, libtorch, memory, \
+    threads and workers, each with the reason.";
+
 /// `info`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "What this machine and this build offer, and what is derived from it: devices, libtorch, memory, \
-        threads and workers, each with the reason.",
-    after_help = "Examples:\n  virnucpro info\n  virnucpro info --device cuda --model vnp-500"
-)]
+#[command(after_help = "Examples:\n  virnucpro info\n  virnucpro info --device cuda --model vnp-500")]
 pub struct InfoArgs {
     #[command(flatten)]
     model: BundleOptions,

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod fetch;
 pub mod import;
 pub mod info;
+pub mod man;
 pub mod models;
 pub mod verdict_table;
 pub mod verify;

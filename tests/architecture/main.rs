@@ -71,6 +71,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tokenizers", &["tokenize/bpe.rs"]),
     ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs"]),
     ("clap", &["cli/"]),
+    ("clap_complete", &["cli/pages.rs"]),
+    ("clap_mangen", &["cli/pages.rs"]),
     ("ureq", &["hub/"]),
     ("httpdate", &["hub/http/"]),
     ("rustix", &["fs/", "runtime/memory.rs"]),
