@@ -4,8 +4,8 @@
     make dist                    build, pack, and write the checksum beside it
     DIST_LEVEL=3 make dist       larger and quicker (zstd's levels; 19 without it)
 
-The archive runs from any folder, on any x86_64 Linux with the C library that it names: docs/packages.md. The same
-sources, libtorch and compilers give the same bytes.
+The archive runs from any folder, on any x86_64 Linux with the C and C++ library that it names: docs/packages.md. The
+same sources, libtorch and compilers give the same bytes.
 """
 
 import hashlib
@@ -88,10 +88,16 @@ def copy_licences(tree):
     shutil.copy(ROOT / "scripts" / "dist" / "licences.md", folder / "README.md")
 
 
+def need(floors):
+    return f"glibc {floors['GLIBC']} and a libstdc++ with GLIBCXX_{floors['GLIBCXX']}, or newer"
+
+
 def write_build(tree, floors):
-    compilers = [subprocess.run([name, "--version"], check=True, stdout=-1, text=True).stdout for name in ("rustc", "c++")]
+    compilers = [
+        subprocess.run([name, "--version"], check=True, stdout=-1, text=True).stdout for name in ("rustc", "c++")
+    ]
     lines = [f"virnucpro {version()}", "libtorch " + (libtorch() / "build-version").read_text().strip()]
-    lines += [f"needs {library} {newest} or newer" for library, newest in floors.items() if library == "GLIBC"]
+    lines += [f"needs {need(floors)}"]
     lines += ["built with " + compiler.splitlines()[0] for compiler in compilers]
     (tree / DOCUMENTS / "BUILD").write_text("\n".join(lines) + "\n")
 
@@ -134,7 +140,7 @@ def report(tree, archive, floors):
     for path, size in sorted(large.items(), key=lambda entry: -entry[1]):
         print(f"{size / 1e6:8.1f} MB  {path}")
     print(f"{(sum(sizes.values()) - sum(large.values())) / 1e6:8.1f} MB  all {len(sizes) - len(large)} others")
-    print(f"{sum(sizes.values()) / 1e6:8.1f} MB  unpacked; needs glibc {floors['GLIBC']} or newer")
+    print(f"{sum(sizes.values()) / 1e6:8.1f} MB  unpacked; needs {need(floors)}")
     print(f"{archive.stat().st_size / 1e6:8.1f} MB  {archive.relative_to(TARGET.parent)}")
 
 

@@ -5,8 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
-# Parts of the GNU C library: the one thing that must be on the machine, and that no release can bring along.
-OF_THE_SYSTEM = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|util|pthread))\.so\.\d+")
+# The C and C++ libraries of the machine, which are on every Linux with glibc. A copy of the C++ library of the machine that
+# builds would only raise the C library that is needed.
+OF_THE_SYSTEM = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s))\.so\.\d+")
 
 
 def closure(executable):
@@ -19,11 +20,6 @@ def closure(executable):
     if missing:
         raise ValueError(f"{executable} needs {', '.join(missing)}, which is not found: make build")
     return {name: Path(path) for name, path in found.items() if not OF_THE_SYSTEM.fullmatch(name)}
-
-
-def needed(path):
-    """Names of the libraries that a file asks for."""
-    return re.findall(r"\(NEEDED\).*\[(.+)\]", read("readelf", "-dW", path))
 
 
 def floors(paths):

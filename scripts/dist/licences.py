@@ -28,7 +28,9 @@ def crates(root):
         for dependency in nodes[node]["deps"]:
             if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
                 waiting.append(dependency["pkg"])
-    return sorted((packages[node] for node in reached - {own}), key=lambda package: (package["name"], package["version"]))
+    return sorted(
+        (packages[node] for node in reached - {own}), key=lambda package: (package["name"], package["version"])
+    )
 
 
 def is_macro(package):
@@ -44,7 +46,9 @@ def texts(folder):
 
 def allowed(root):
     """Licences that deny.toml allows."""
-    table = re.search(r"^\[licenses\]$.*?^allow = \[(.*?)^\]", (root / "deny.toml").read_text(), re.MULTILINE | re.DOTALL)
+    table = re.search(
+        r"^\[licenses\]$.*?^allow = \[(.*?)^\]", (root / "deny.toml").read_text(), re.MULTILINE | re.DOTALL
+    )
     return set(re.findall(r'"(.+?)"', table[1]))
 
 
@@ -66,8 +70,14 @@ def write_crates(root, destination):
             raise ValueError(f"{title}: licence '{package['license']}' is not among those that deny.toml allows")
         found = texts(Path(package["manifest_path"]).parent)
         own = [numbers.setdefault(path.read_text(errors="replace").strip(), len(numbers) + 1) for path in found]
-        where = ", ".join(f"[{number}]" for number in sorted(set(own))) or f"{package['license']}, without a text of its own"
-        lines += [f"{title}: {package['license']}: {where}", f"    {package['repository'] or package['homepage'] or ''}"]
+        where = (
+            ", ".join(f"[{number}]" for number in sorted(set(own)))
+            or f"{package['license']}, without a text of its own"
+        )
+        lines += [
+            f"{title}: {package['license']}: {where}",
+            f"    {package['repository'] or package['homepage'] or ''}",
+        ]
     for text, number in numbers.items():
         lines += ["", "=" * 100, f"[{number}]", "", text]
     destination.write_text("\n".join(lines) + "\n")
@@ -76,7 +86,9 @@ def write_crates(root, destination):
 def copy_texts(destination):
     """Texts of licences that are told by name: of Rust's standard library, GCC's libraries, and crates without a text."""
     command = ["rustc", "--print", "sysroot"]
-    documents = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), "share/doc/rust")
+    documents = Path(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), "share/doc/rust"
+    )
     copy(documents / "COPYRIGHT-library.html", destination / "rust", "install Rust by rustup")
     for name in ("Apache-2.0", "MIT", "GPL-3.0-or-later", "GCC-exception-3.1"):
         copy(documents / "licenses" / f"{name}.txt", destination, "install Rust by rustup")

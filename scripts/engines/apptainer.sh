@@ -46,7 +46,8 @@ download() {
 }
 
 echo "apptainer: installing it with what it needs from Debian's mirror, about 75 MB"
-needs="patchelf squashfs-tools squashfuse uidmap fakeroot ca-certificates libseccomp2 libsqlite3-0"
+# debootstrap: what the tests build their images on, as they use no image registry.
+needs="patchelf squashfs-tools squashfuse uidmap fakeroot ca-certificates libseccomp2 libsqlite3-0 debootstrap"
 # shellcheck disable=SC2086 # a list of packages
 if ! { apt-get -qq update && apt-get -qq install -y --no-install-recommends $needs; } >"$work/log" 2>&1; then
     tail -n 3 "$work/log"
