@@ -84,18 +84,21 @@ pub enum Command {
     #[command(long_about = bench::BENCH)]
     Bench(bench::BenchArgs),
     /// Print what a shell needs to complete commands and options
-    #[command(after_help = "Examples:\n  \
-        virnucpro completions bash > ~/.local/share/bash-completion/completions/virnucpro\n  \
-        virnucpro completions zsh > ~/.zfunc/_virnucpro\n  \
-        virnucpro completions fish > ~/.config/fish/completions/virnucpro.fish")]
+    #[command(
+        long_about = "Print what a shell needs to complete commands and options.\n\n\
+            It is read from ~/.local/share/bash-completion/completions/virnucpro by bash, from _virnucpro in a folder of \
+            $fpath by zsh, and from ~/.config/fish/completions/virnucpro.fish by fish.",
+        after_help = "Examples:\n  \
+            virnucpro completions bash > virnucpro\n  \
+            virnucpro completions zsh > _virnucpro\n  \
+            virnucpro completions fish > virnucpro.fish"
+    )]
     Completions {
         /// Which shell
         shell: pages::Shell,
     },
     /// Write the manual pages: one for each command
-    #[command(
-        after_help = "Examples:\n  virnucpro man ~/.local/share/man/man1\n  virnucpro man . && man ./virnucpro-run.1"
-    )]
+    #[command(after_help = "Examples:\n  virnucpro man ~/.local/share/man/man1\n  virnucpro man share/man/man1")]
     Man {
         /// Folder to write to; made if it is not there. Pages that are there are replaced
         #[arg(value_name = "DIR")]

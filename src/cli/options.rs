@@ -221,6 +221,10 @@ pub struct WindowOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub struct InputOptions {
+    /// Name of the sample that all inputs belong to; the name of each file if not given, 'stdin' for standard input. Not with
+    /// a sample sheet, which names its own
+    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SAMPLE", value_parser = sample_name)]
+    sample: Option<String>,
     /// U, as in RNA: 't' reads it as T, 'drop' leaves its codons out as the original program does; t if not given, drop
     /// with --legacy
     #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL")]
@@ -235,6 +239,17 @@ pub struct InputOptions {
 }
 
 impl InputOptions {
+    /// The inputs that `paths` name, with their samples.
+    ///
+    /// # Errors
+    /// Those of [`config::inputs`] and [`config::inputs_of_sample`].
+    pub fn inputs(&self, paths: &[PathBuf]) -> Outcome<Vec<config::Input>> {
+        match &self.sample {
+            Some(sample) => config::inputs_of_sample(sample, paths),
+            None => config::inputs(paths),
+        }
+    }
+
     /// Settings; those of the original program's files where these are written.
     ///
     /// # Errors
@@ -316,6 +331,10 @@ pub fn window(text: &str) -> Result<usize, String> {
     in_range(text, least, most).map_err(|wrong| {
         format!("{wrong}; heads are made for 300 or 500 bases, and ESM-2 reads 1024 residues (3072 bases) of a frame")
     })
+}
+
+fn sample_name(text: &str) -> Result<String, String> {
+    config::sample_name(text).map(str::to_owned).map_err(|wrong| format!("the name of a sample {wrong}"))
 }
 
 fn shard_frames(text: &str) -> Result<usize, String> {

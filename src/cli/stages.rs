@@ -84,7 +84,7 @@ impl RunArgs {
                 resume,
             },
             chunk: config::Chunk {
-                inputs: config::inputs(&self.inputs)?,
+                inputs: self.input.inputs(&self.inputs)?,
                 output: root.join("windows"),
                 window: self.window,
                 shard_frames: self.windows.shard_frames,
@@ -134,7 +134,7 @@ impl ChunkArgs {
     /// The arguments contradict each other, or a sample sheet cannot be read.
     pub fn settings(self) -> Result<config::Chunk> {
         Ok(config::Chunk {
-            inputs: config::inputs(&self.inputs)?,
+            inputs: self.input.inputs(&self.inputs)?,
             resume: self.output.resume(),
             output: self.output.output,
             window: Some(self.window),

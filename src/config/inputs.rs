@@ -35,6 +35,37 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
     Ok(found.into_iter().map(|found| found.input).collect())
 }
 
+/// The files that `paths` name, in order, all of one sample.
+///
+/// # Errors
+/// A path is a sample sheet, which names samples itself; a file is given twice; or a path is none.
+pub fn inputs_of_sample(sample: &str, paths: &[PathBuf]) -> Result<Vec<Input>> {
+    refuse_addresses_and_lists(paths)?;
+    if let Some(sheet) = paths.iter().find(|path| sheet::delimiter(path).is_some()) {
+        return Err(Error::new(Fault::Usage, "--sample and a sample sheet contradict each other")
+            .file(sheet)
+            .expected("files of sequences, which all belong to the sample")
+            .found(format!("--sample {sample} and {}", sheet.display()))
+            .advice("the sheet names the samples: leave out --sample and unset VIRNUCPRO_SAMPLE"));
+    }
+    match repeated(paths.iter().map(PathBuf::as_path)) {
+        Some((first, second)) => Err(twice(first, second)),
+        None => Ok(paths.iter().map(|path| Input { sample: sample.to_owned(), path: path.clone() }).collect()),
+    }
+}
+
+/// The name of a sample as it stands in tables: without blanks around it.
+///
+/// # Errors
+/// What is wrong with it: nothing in it may end a cell or move a terminal.
+pub fn sample_name(name: &str) -> std::result::Result<&str, &'static str> {
+    match name.trim() {
+        "" => Err("is empty"),
+        name if name.chars().any(char::is_control) => Err("holds a control character"),
+        name => Ok(name),
+    }
+}
+
 /// Refuses an argument that is plainly not the path of a file: an address, or several files with commas between them.
 ///
 /// # Errors

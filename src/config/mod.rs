@@ -16,7 +16,7 @@ use crate::units::{
     AttentionChoice, Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
 };
 
-pub use inputs::{STDIN, inputs, refuse_addresses_and_lists, stem};
+pub use inputs::{STDIN, inputs, inputs_of_sample, refuse_addresses_and_lists, sample_name, stem};
 
 /// Window length where neither the user nor a bundle gives one, in bases.
 pub const DEFAULT_WINDOW: usize = 500;
@@ -30,7 +30,7 @@ pub const DEFAULT_SHARD_FRAMES: usize = 10_000;
 /// An input of sequences: a file, or `-` for standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Name of the sample; the file's name where no sample sheet gives one.
+    /// Name of the sample; the file's name where neither a sample sheet nor the user gives one.
     pub sample: String,
     /// The file.
     pub path: PathBuf,

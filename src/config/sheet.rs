@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::identity::Identity;
-use super::inputs::{STDIN, not_a_path};
+use super::inputs::{STDIN, not_a_path, sample_name};
 use crate::error::{Error, Fault, Result};
 use crate::fs::text::decode_file;
 use crate::units::counted;
@@ -37,13 +37,34 @@ pub(super) struct Listed {
     line: u64,
 }
 
-/// Files of a sample sheet, in order. Paths are relative to the sheet's folder.
+/// Files of a sample sheet, in order. Paths are relative to the sheet's folder or, where nothing is there, to the working
+/// folder, as workflow engines have it.
 pub(super) fn read(path: &Path, delimiter: u8) -> Result<Vec<Listed>> {
     let sheet = Sheet { path, delimiter };
     let bytes = sheet.bytes()?;
     let listed = sheet.listed(decode_file(&bytes, path, Fault::InputSheet)?)?;
     listed.iter().try_for_each(|listed| sheet.check(listed))?;
+    let folder = parent(path);
+    let mut elsewhere = listed.iter().filter(|row| row.path != folder.join(&row.name));
+    if let Some(first) = elsewhere.next() {
+        let more = match elsewhere.count() {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        log::info!("{}: {} is read from the working folder, not from the sheet's{more}", path.display(), first.name);
+    }
     Ok(listed)
+}
+
+/// The file that a row names.
+fn place_of(name: &str, folder: &Path) -> PathBuf {
+    let (beside, here) = (folder.join(name), PathBuf::from(name));
+    if !beside.exists() && here.exists() { here } else { beside }
+}
+
+/// The folder of a sheet, as paths in it begin.
+fn parent(sheet: &Path) -> &Path {
+    sheet.parent().unwrap_or(Path::new(""))
 }
 
 struct Sheet<'a> {
@@ -60,7 +81,7 @@ impl Sheet<'_> {
             return Err(self.open_quote(1));
         }
         let (sample, files) = self.columns(&header)?;
-        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let folder = parent(self.path);
         let (mut listed, mut lines) = (Vec::new(), HashMap::new());
         let mut row = csv::StringRecord::new();
         while csv.read_record(&mut row).map_err(unreadable)? {
@@ -80,7 +101,7 @@ impl Sheet<'_> {
                 return Err(self.wrong("a row of the sample sheet names no file").line(line));
             }
             for name in named {
-                let path = folder.join(name);
+                let path = place_of(name, folder);
                 if let Some(first) = lines.insert((sample.to_owned(), Identity::of(&path)), line) {
                     return Err(self
                         .wrong("the sample sheet lists a file twice for one sample")
@@ -107,9 +128,9 @@ impl Sheet<'_> {
             let wrong = Error::reading(path, error).file(self.path).line(*line).found(found.clone());
             match not_a_path(name) {
                 Some(advice) if absent => wrong.advice(advice),
-                None if absent && !Path::new(name).is_absolute() => {
-                    wrong.advice("check the path: paths in a sheet start at the sheet's folder")
-                }
+                None if absent && !Path::new(name).is_absolute() => wrong.advice(
+                    "check the path: paths in a sheet start at the sheet's folder, or else at the working folder",
+                ),
                 _ => wrong,
             }
         })?;
@@ -186,11 +207,7 @@ impl Sheet<'_> {
         if sample.is_empty() {
             return Err(self.wrong("a row of the sample sheet names no sample").line(line));
         }
-        // A sample names rows of tables: nothing in it may end a cell or move a terminal.
-        if sample.chars().any(char::is_control) {
-            return Err(self.wrong("a sample's name holds a control character").line(line).found(sample));
-        }
-        Ok(sample)
+        sample_name(sample).map_err(|wrong| self.wrong(&format!("a sample's name {wrong}")).line(line).found(sample))
     }
 
     fn uneven(&self, expected: usize, found: usize) -> Error {

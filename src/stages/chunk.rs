@@ -1,7 +1,7 @@
 //! `chunk`: sequences to windows, windows to open frames, open frames to shards. A row for every record and
 //! every window, and counts that add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -116,7 +116,9 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create(&dir, settings, size, &task)?;
     let mut digest = InputDigest::new(settings);
+    let mut samples = HashSet::new();
     for input in &settings.inputs {
+        pass.is_later_file = !samples.insert(&input.sample);
         let summary = pass.input(input, settings.allow_empty)?;
         if let Some(Summary { format, compression, records, bases, bytes, .. }) = &summary {
             let (path, records) = (input.path.display(), counted(*records, "record"));
@@ -175,8 +177,13 @@ impl Cut {
             counts["windows_framed"],
             counted(counts["frames"], "frame")
         );
-        if counts["renamed"] > 0 {
-            let renamed = counted(counts["renamed"], "record");
+        let Mates { records, example } = &finished.mates;
+        if let Some(example) = example {
+            let records = counted(*records, "record");
+            log::info!("chunk: in later files of a sample {records} had an id again, as mates of pairs do: {example}");
+        }
+        if counts["renamed"] > *records {
+            let renamed = counted(counts["renamed"] - records, "record");
             log::warn!(
                 "chunk: {renamed} had the id of an earlier one; original_id in inputs.tsv tells which got a new one"
             );
@@ -224,8 +231,27 @@ struct Pass<'a> {
     inputs: TableWriter<InputRow<'static>>,
     legacy: Option<Legacy>,
     counts: Counts,
+    mates: Mates,
+    /// Whether the input is not the first of its sample.
+    is_later_file: bool,
     text: Text,
     task: &'a TaskProgress,
+}
+
+/// Records that were renamed in a file which is not the first of its sample.
+#[derive(Default)]
+struct Mates {
+    records: u64,
+    /// The first of them: what happened to it.
+    example: Option<String>,
+}
+
+impl Mates {
+    fn note(&mut self, source: &Source, record: &Record<'_>) {
+        self.records += 1;
+        let Record { id, original_id, .. } = record;
+        self.example.get_or_insert_with(|| format!("{original_id} of {source} is called {id}"));
+    }
 }
 
 /// The original program's files.
@@ -255,6 +281,7 @@ struct Counts {
 struct Finished {
     files: Vec<(String, u64, SealedFile)>,
     totals: BTreeMap<String, u64>,
+    mates: Mates,
 }
 
 impl<'a> Pass<'a> {
@@ -270,6 +297,8 @@ impl<'a> Pass<'a> {
             inputs: TableWriter::create(dir.folder(), settings.tables)?,
             legacy,
             counts: Counts::default(),
+            mates: Mates::default(),
+            is_later_file: false,
             text: Text::default(),
             task,
         })
@@ -290,6 +319,9 @@ impl<'a> Pass<'a> {
             let record = record?;
             interrupt::check()?;
             in_file += 1;
+            if self.is_later_file && record.id != record.original_id {
+                self.mates.note(&source, &record);
+            }
             letters += self.record(input, in_file, &record)?;
             self.task.add(record.bases().len() as u64);
         }
@@ -411,7 +443,8 @@ impl<'a> Pass<'a> {
             ("frames", self.counts.frames),
             ("renamed", self.names.renamed()),
         ];
-        Ok(Finished { files, totals: totals.map(|(name, count)| (name.to_owned(), count)).into() })
+        let totals = totals.map(|(name, count)| (name.to_owned(), count)).into();
+        Ok(Finished { files, totals, mates: self.mates })
     }
 }
 

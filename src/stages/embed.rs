@@ -10,8 +10,8 @@ use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output
 use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
-use crate::embed::Sink;
 use crate::embed::load::{self, Model};
+use crate::embed::{Input, Session, Sink};
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::{Progress, TaskProgress};
@@ -50,7 +50,8 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
     dir.claim(upstream::origin(&shards)?)?;
     // A wrong file of the user's own should not cost the time of loading a model.
-    let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream);
+    let is_empty = |shard: &UpstreamFile| shard_sequences::is_empty(shard, settings.side);
+    let own = shards.iter().filter(|shard| shard.rows().is_none() && !shard.is_stream && !is_empty(shard));
     own.into_iter().try_for_each(|shard| shard_sequences::open(shard, settings.side).map(drop))?;
     let total = shards.iter().map(UpstreamFile::rows).sum::<Option<u64>>();
     let task = progress.task(stage.stage, "frames", total);
@@ -68,14 +69,23 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     }
     let kept = names.len() - left.len();
     if !left.is_empty() {
-        let mut session = load::session(&Model::Bundled(&bundle, settings.side), &settings.compute)?;
+        let load = || load::session(&Model::Bundled(&bundle, settings.side), &settings.compute);
+        let mut session = if left.iter().all(is_empty) { None } else { Some(load()?) };
         dir.create()?;
-        let place = session.place().to_owned();
-        let about = About { stage, bundle: &bundle, precision, place, dim: session.dim() };
+        let place = session.as_ref().map(|session| session.place().to_owned());
+        let about = About { stage, bundle: &bundle, precision, place };
         let mut vectors = ShardVectors { about, shards: &left, finished: 0, dir: &mut dir, open: None, rows: 0, task };
-        session.embed(ShardSequences::new(left.clone(), settings.side), &mut vectors)?;
+        let mut sequences = ShardSequences::new(left.clone(), settings.side);
+        match &mut session {
+            Some(session) => drop(session.embed(sequences, &mut vectors)?),
+            // Nothing to embed costs no model.
+            None => sequences.try_for_each(|input| match input? {
+                Input::End(read) => vectors.end(read),
+                Input::Sequence(_) => Err(Error::new(Fault::InputChanged, "a shard grew while it was read")),
+            })?,
+        }
         frames += vectors.rows;
-        session.log();
+        session.iter().for_each(Session::log);
     }
     if is_whole_stage(&settings.shards) {
         dir.remove_unrecorded(&names, is_numbered_shard)?;
@@ -153,9 +163,8 @@ struct About<'a> {
     stage: EmbedStage,
     bundle: &'a Bundle,
     precision: Precision,
-    /// Where it is computed.
-    place: String,
-    dim: usize,
+    /// Where it is computed, if there is anything to compute.
+    place: Option<String>,
 }
 
 /// Vectors on their way to their files, one file after the other.
@@ -195,7 +204,7 @@ impl Sink<ReadShard> for ShardVectors<'_> {
         self.dir.begin()?;
         let About { stage, bundle, precision, place, .. } = &self.about;
         let file = writer.commit(&stage.metadata(bundle, *precision, &read.digest))?;
-        let entry = ShardEntry { computed: Some(place.clone()), ..source.entry(rows, file) };
+        let entry = ShardEntry { computed: place.clone(), ..source.entry(rows, file) };
         log::debug!("{} is written: {}", self.dir.path(&name).display(), counted(rows, "vector"));
         self.dir.record(&name, entry)?;
         self.rows += rows;
@@ -224,7 +233,7 @@ impl ShardVectors<'_> {
     fn writer(&mut self) -> Result<VectorWriter> {
         match self.open.take() {
             Some(writer) => Ok(writer),
-            None => VectorWriter::create(&self.dir.path(&vector_file(self.shard()?)), self.about.dim),
+            None => VectorWriter::create(&self.dir.path(&vector_file(self.shard()?)), self.about.stage.dim as usize),
         }
     }
 }

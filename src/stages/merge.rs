@@ -37,8 +37,8 @@ use crate::units::counted;
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
     let dnabert = upstream::files(&settings.dnabert, DNABERT, "parquet")?;
     let esm = upstream::files(&settings.esm, ESM, "parquet")?;
-    let left = SideFiles::describe(&dnabert, &settings.dnabert, DNABERT)?;
-    let right = SideFiles::describe(&esm, &settings.esm, ESM)?;
+    let left = SideFiles::describe(&dnabert, DNABERT)?;
+    let right = SideFiles::describe(&esm, ESM)?;
     if left.model != right.model {
         return Err(Error::new(Fault::ModelMismatch, "the two sides were made with different bundles")
             .expected(format!("DNABERT-S side: {}", cell(&left.model)))
@@ -204,7 +204,7 @@ struct SideFiles {
 }
 
 impl SideFiles {
-    fn describe(files: &[UpstreamFile], named: &[PathBuf], stage: &str) -> Result<Self> {
+    fn describe(files: &[UpstreamFile], stage: &str) -> Result<Self> {
         let mut known: Option<Self> = None;
         for file in files {
             let reader = VectorReader::open(&file.path)?;
@@ -246,21 +246,10 @@ impl SideFiles {
                 Some(_) => {}
             }
         }
-        known.map_or_else(|| Self::without_vectors(named), Ok)
-    }
-
-    /// A finished stage that had no frame to embed: its manifest says what it would have used.
-    fn without_vectors(named: &[PathBuf]) -> Result<Self> {
-        for folder in named {
-            if let Some(manifest) = upstream::manifest(folder)? {
-                let of = |key: &str| manifest.settings[key].as_str().map(str::to_owned);
-                let dim = manifest.settings["dim"].as_u64().unwrap_or_default() as usize;
-                let vectors = Vectors { dim, dtype: of("dtype"), pooling: of("pooling") };
-                return Ok(Self { vectors, model: manifest.model });
-            }
-        }
-        Err(Error::new(Fault::InputMissing, "there are no vector files to merge")
-            .advice("give the output folders of embed-dnabert and embed-esm"))
+        known.ok_or_else(|| {
+            Error::new(Fault::InputMissing, "there are no vector files to merge")
+                .advice("give the output folders of embed-dnabert and embed-esm")
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::vec;
 
+use super::shards::is_numbered;
 use super::upstream::UpstreamFile;
 use crate::config::Side;
 use crate::embed::{Input, Sequence};
@@ -53,10 +54,17 @@ impl Iterator for ShardSequences {
         let side = self.side;
         let mut shard = match self.open.take() {
             Some(shard) => shard,
-            None => match OpenShard::open(&self.shards.next()?, side) {
-                Ok(shard) => shard,
-                Err(error) => return Some(Err(error)),
-            },
+            None => {
+                let shard = self.shards.next()?;
+                if is_empty(&shard, side) {
+                    let digest = FileDigest::of(&shard.path);
+                    return Some(digest.map(|digest| Input::End(ReadShard { digest, records: 0 })));
+                }
+                match OpenShard::open(&shard, side) {
+                    Ok(shard) => shard,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
         };
         match shard.reader.next(&mut shard.names) {
             Some(record) => {
@@ -84,6 +92,14 @@ impl OpenShard {
         let digest = FileDigest { bytes: summary.bytes, blake3: summary.digest.to_hex().to_string() };
         Ok(ReadShard { digest, records: summary.records })
     }
+}
+
+/// Whether a shard of this side has no frame: `chunk` writes such a one where no window has an open frame. Any other file
+/// without sequences is an error.
+pub fn is_empty(shard: &UpstreamFile, side: Side) -> bool {
+    let extension = if side == Side::Dnabert { ".fna" } else { ".faa" };
+    let is_shard = is_numbered(&shard.name(), &[extension]);
+    is_shard && !shard.is_stream && shard.path.metadata().is_ok_and(|file| file.len() == 0)
 }
 
 fn sequence(record: &Record<'_>, side: Side) -> Sequence {

@@ -51,16 +51,7 @@ impl ShardWriter {
     pub fn push(&mut self, id: FrameId<'_>, nucleotides: &[u8], protein: &[u8]) -> Result<()> {
         let shard = match &mut self.open {
             Some(shard) => shard,
-            None => {
-                self.started += 1;
-                let stem = format!("shard-{:05}", self.started);
-                let start = |name: String| AtomicFile::create(&self.folder.join(&name)).map(|file| (name, file));
-                self.open.insert(OpenShard {
-                    frames: 0,
-                    nucleotides: start(format!("{stem}.fna"))?,
-                    proteins: start(format!("{stem}.faa"))?,
-                })
-            }
+            None => self.start()?,
         };
         record(&mut shard.nucleotides.1, id, nucleotides)?;
         record(&mut shard.proteins.1, id, protein)?;
@@ -68,11 +59,25 @@ impl ShardWriter {
         if shard.frames == self.capacity { self.close() } else { Ok(()) }
     }
 
-    /// Finishes the last shard and gives all of them.
+    fn start(&mut self) -> Result<&mut OpenShard> {
+        self.started += 1;
+        let stem = format!("shard-{:05}", self.started);
+        let start = |name: String| AtomicFile::create(&self.folder.join(&name)).map(|file| (name, file));
+        Ok(self.open.insert(OpenShard {
+            frames: 0,
+            nucleotides: start(format!("{stem}.fna"))?,
+            proteins: start(format!("{stem}.faa"))?,
+        }))
+    }
+
+    /// Finishes the last shard and gives all of them. Without a frame there is an empty one: who scatters shards finds it.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn finish(mut self) -> Result<Vec<Shard>> {
+        if self.started == 0 {
+            self.start()?;
+        }
         self.close()?;
         self.wait(0)?;
         Ok(std::mem::take(&mut self.finished))

@@ -84,7 +84,10 @@ fn shell(sandbox: &Sandbox, line: &str) -> Ran {
     command.args(["-c", line]).current_dir(sandbox.folder()).stdin(Stdio::null());
     command.env("PATH", path).env("VIRNUCPRO_MODELS", sandbox.path(models)).env("VIRNUCPRO_MODEL", mock());
     command.env("VIRNUCPRO_ROUNDS", "1").env("VIRNUCPRO_ROUND_SECONDS", "0.05");
-    command.env("XDG_DATA_HOME", sandbox.path("data")).env("HF_HOME", sandbox.path("hub"));
+    command
+        .env("HOME", sandbox.path("home"))
+        .env("XDG_DATA_HOME", sandbox.path("data"))
+        .env("HF_HOME", sandbox.path("hub"));
     Ran::of(command)
 }
 
@@ -120,6 +123,7 @@ fn every_example_of_every_help_page_works_as_written() {
     {
         assert!(sandbox.path(made).join("manifest.json").exists(), "{made}");
     }
+    assert!(sandbox.path("home/.local/share/man/man1/virnucpro-run.1").exists());
     for made in ["small", "data/virnucpro/models/vnp-300"] {
         assert!(Path::new(&sandbox.path(made)).join("bundle.yaml").exists(), "{made}");
     }
