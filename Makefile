@@ -59,7 +59,7 @@ fmt: ## Format the sources
 lint: setup lint-tools ## Check the format, run Clippy, shellcheck and ruff, warnings denied; cargo-deny where it is installed
 	cargo fmt --check
 	cargo lint
-	$(LINT_TOOLS)/shellcheck scripts/*.sh benches/compare/*.sh .ci/run
+	$(LINT_TOOLS)/shellcheck scripts/*.sh scripts/*/*.sh conda/recipe/*.sh benches/compare/*.sh .ci/run
 	$(LINT_TOOLS)/ruff check .
 	$(LINT_TOOLS)/ruff format --check .
 	$(PYTHON) scripts/msrv.py
