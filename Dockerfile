@@ -15,6 +15,7 @@ RUN sh /opt/install.sh /opt/virnucpro.tar.zst ${GPU} && rm /opt/virnucpro.tar.zs
 FROM scratch
 COPY --from=installed / /
 LABEL org.opencontainers.image.title="virnucpro" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="Finds viral DNA in metagenomic reads and contigs" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -54,10 +54,12 @@ for folder in "$work"/nvidia/*/lib; do
         esac
     done
 done
-for text in "$work"/*.dist-info/licenses; do
-    package=$(basename "$(dirname "$text")")
-    mkdir -p "$release/share/doc/virnucpro/licences/gpu"
-    cp -R "$text" "$release/share/doc/virnucpro/licences/gpu/${package%.dist-info}"
+licences=$release/share/doc/virnucpro/licences/gpu
+for text in "$work"/*.dist-info/licenses/* "$work"/nvidia/*/LICENSE*; do
+    package=${text#"$work"/}
+    package=${package#nvidia/}
+    mkdir -p "$licences/${package%%[-/]*}"
+    cp "$text" "$licences/${package%%[-/]*}/"
 done
 # The one that the executable looks for comes last: without it nothing else is loaded.
 for library in libc10_cuda.so libtorch_nvshmem.so libcaffe2_nvrtc.so libtorch_cuda.so; do

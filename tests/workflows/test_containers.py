@@ -147,3 +147,4 @@ def test_both_recipes_take_the_archive_of_this_version_by_the_same_steps():
         assert "GPU=yes\n" in text, recipe
         steps = re.findall(r"sh (/opt/install\.sh \S+)", text)
         assert steps == ["/opt/install.sh /opt/virnucpro.tar.zst"], recipe
+    assert f'org.opencontainers.image.version="{version}"' in (ROOT / "Dockerfile").read_text()

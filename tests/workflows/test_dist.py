@@ -200,3 +200,17 @@ def test_the_text_of_a_release_is_its_section_of_the_changelog():
     assert notes(changelog, "0.2.0") is None
     assert notes(changelog, "0.1") is None
     assert notes((ROOT / "CHANGELOG.md").read_text().replace(" (not released)", ""), "0.1.0").startswith("- ")
+
+
+def test_libraries_for_a_gpu_are_added_to_a_release_only(unpacked, tmp_path):
+    script = unpacked / "share" / "virnucpro" / "gpu-libraries.sh"
+    refused = subprocess.run(["sh", script, tmp_path], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "is not an unpacked release" in refused.stderr
+    # Every wheel is told by digest, and torch is the one that the executable was built with.
+    wheels = [line.split() for line in (script.parent / "gpu-libraries.txt").read_text().splitlines() if line[0] != "#"]
+    assert all(len(wheel) == 2 and wheel[1].startswith("--hash=sha256:") for wheel in wheels)
+    setup = (ROOT / "scripts" / "libtorch.py").read_text()
+    shared = [wheel for wheel in wheels if f'"{wheel[0]}"' in setup]
+    assert [name.split("==")[0] for name, _ in shared] == ["nvidia-cuda-cupti", "nvidia-cuda-runtime", "torch"]
+    assert all(digest.split(":")[1] in setup for _, digest in shared)
