@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["container_fixtures"]
-
 ROOT = Path(__file__).resolve().parents[2]
+pytest_plugins = sorted(path.stem for path in Path(__file__).parent.glob("*_fixtures.py"))
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
