@@ -6,6 +6,10 @@ set -euo pipefail
 if [ -f "$PREFIX/lib/libtorch_cpu.so" ]; then
     export LIBTORCH=$PREFIX
 else
+    # rattler-build hides the home folder and the Python package index.
+    export HOME=${MACHINE_HOME:-$HOME}
+    unset PIP_NO_INDEX PIP_NO_DEPENDENCIES
+    [ -n "${LIBTORCH:-}" ] || unset LIBTORCH
     python3 scripts/libtorch.py
     export LIBTORCH=${LIBTORCH:-$PWD/vendor/libtorch}
     mkdir -p "$PREFIX/lib/virnucpro/torch/lib"
