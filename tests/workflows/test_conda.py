@@ -75,7 +75,9 @@ def test_the_environments_pin_the_libtorch_that_the_program_takes():
         assert f"libtorch ={LIBTORCH}={build}*" in environment["dependencies"]
 
 
-@pytest.mark.skipif("VIRNUCPRO_TEST_CONDA_BUILD" not in os.environ, reason="takes a release build: VIRNUCPRO_TEST_CONDA_BUILD=1")
+@pytest.mark.skipif(
+    "VIRNUCPRO_TEST_CONDA_BUILD" not in os.environ, reason="takes a release build: VIRNUCPRO_TEST_CONDA_BUILD=1"
+)
 def test_the_recipe_builds_and_passes_its_own_tests_with_the_machines_tools(tmp_path):
     rattler = pytest.importorskip("rattler_build")
     channel = tmp_path / "channel"
