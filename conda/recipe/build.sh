@@ -24,6 +24,11 @@ fi
 cargo install --locked --no-track --path . --root "$PREFIX"
 
 virnucpro=$PREFIX/bin/virnucpro
+if [ "$LIBTORCH" != "$PREFIX" ]; then
+    # Nothing of the machine that builds stays in the package.
+    PYTHONPATH=scripts/dist python3 -c \
+        'import elf, pathlib, sys; elf.keep_relative_runpath(pathlib.Path(sys.argv[1]))' "$virnucpro"
+fi
 mkdir -p "$PREFIX/share/virnucpro/models" "$PREFIX/share/man/man1" "$PREFIX/share/bash-completion/completions" \
     "$PREFIX/share/zsh/site-functions" "$PREFIX/share/fish/vendor_completions.d"
 cp -R workflows nextflow.config examples "$PREFIX/share/virnucpro/"
