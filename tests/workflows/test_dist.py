@@ -99,6 +99,8 @@ def test_it_brings_the_workflows_pages_and_documents(unpacked):
     shipped = {str(path.relative_to(share / "virnucpro")) for path in share.glob("virnucpro/**/*") if path.is_file()}
     sources = run("git", "ls-files", "nextflow.config", "workflows", "examples", cwd=ROOT).split()
     assert set(sources) <= shipped, sorted(set(sources) - shipped)
+    leftovers = [name for name in shipped if "/.snakemake/" in name or "/.nextflow" in name]
+    assert not leftovers, leftovers
     for page in ("man/man1/virnucpro.1", "man/man1/virnucpro-run.1", "bash-completion/completions/virnucpro"):
         assert (share / page).stat().st_size > 500, page
     assert (share / "zsh/site-functions/_virnucpro").read_text().startswith("#compdef virnucpro")
