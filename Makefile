@@ -10,7 +10,7 @@ CARGO_TEST = cargo test --locked --no-fail-fast
 LINT_TOOLS = $(CARGO_TARGET_DIR)/lint-tools/bin
 WORKFLOW_TOOLS = $(CARGO_TARGET_DIR)/workflow-tools/bin
 
-.PHONY: help setup build demo test test-light test-workflows fmt lint lint-tools docs bench clean
+.PHONY: help setup build dist image demo test test-light engines test-workflows fmt lint lint-tools docs bench clean
 
 help: ## This list
 	@echo "make demo and make test set up everything they need. Both are safe to repeat."
@@ -23,6 +23,13 @@ setup: ## Get libtorch 2.11.0 into vendor/libtorch and the Rust crates into ~/.c
 build: setup ## Release build: target/release/virnucpro
 	@sh scripts/announce.sh release
 	cargo build --locked --release
+
+dist: build ## Release archive that runs from any folder, with its checksum: target/dist/
+	$(PYTHON) scripts/dist
+
+# IMAGE_ARGS="--build-arg GPU=no" for a small image without what a GPU takes; see docs/packages.md.
+image: dist ## Image for Apptainer or Singularity, for CPUs and GPUs: target/dist/virnucpro_VERSION.sif
+	sh scripts/image/build.sh $(IMAGE_ARGS)
 
 demo: build ## Set-up, release build, and the whole pipeline on examples/demo.fa
 	@echo
@@ -40,6 +47,9 @@ test-light: ## Build and test without libtorch (for work on everything but the e
 	cargo build --locked --no-default-features
 	cargo test-light --no-fail-fast
 
+engines: ## Install what make test-workflows tests with, as far as this machine allows
+	@for script in scripts/engines/*.sh; do sh "$$script"; done
+
 test-workflows: build $(WORKFLOW_TOOLS)/.installed ## Test the workflows with the engines that this machine has
 	PATH="$(WORKFLOW_TOOLS):$$PATH" $(WORKFLOW_TOOLS)/pytest tests/workflows -rs
 
@@ -49,7 +59,7 @@ fmt: ## Format the sources
 lint: setup lint-tools ## Check the format, run Clippy, shellcheck and ruff, warnings denied; cargo-deny where it is installed
 	cargo fmt --check
 	cargo lint
-	$(LINT_TOOLS)/shellcheck scripts/*.sh benches/compare/*.sh .ci/run
+	$(LINT_TOOLS)/shellcheck scripts/*.sh scripts/*/*.sh conda/recipe/*.sh benches/compare/*.sh .ci/run
 	$(LINT_TOOLS)/ruff check .
 	$(LINT_TOOLS)/ruff format --check .
 	$(PYTHON) scripts/msrv.py

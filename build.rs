@@ -10,9 +10,11 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         let libtorch = std::env::var("LIBTORCH").unwrap_or_default();
         compile_shim(Path::new(&libtorch));
-        // Installed: bin/virnucpro beside lib/. In development: the folder it was linked from.
+        // Installed: a release's own libtorch, or one that other packages share. In development: the folder it was linked
+        // from. That one stays last: `make dist` cuts it off.
+        let installed = "-rpath,$ORIGIN/../lib/virnucpro/torch/lib,-rpath,$ORIGIN/../lib";
         let linked = if libtorch.is_empty() { String::new() } else { format!(",-rpath,{libtorch}/lib") };
-        println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib{linked}");
+        println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,{installed}{linked}");
     }
 }
 

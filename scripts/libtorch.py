@@ -152,11 +152,19 @@ def link_installed(torch):
     for name, library in libraries_of(torch).items():
         (staging / "lib" / name).symlink_to(library)
     (staging / "include").symlink_to(torch / "include")
+    link_licences(torch.parent, staging)
     missing = unresolved(staging / "lib")
     if missing:
         say(f"that torch cannot be linked to: its libraries need {', '.join(missing)}")
         return None
     return staging
+
+
+def link_licences(packages, staging):
+    (staging / "licenses").mkdir()
+    for name in ("torch", "nvidia_cuda_runtime", "nvidia_cuda_cupti"):
+        for text in packages.glob(f"{name}-*.dist-info/licenses/*"):
+            (staging / "licenses" / licence_name(text.relative_to(packages).parts)).symlink_to(text)
 
 
 def unresolved(folder):
@@ -168,6 +176,12 @@ def unresolved(folder):
     return [line.split()[0] for line in answer.stdout.splitlines() if "not found" in line]
 
 
+def licence_name(parts):
+    """torch's own names; for the others, whose files share a name, that of the package."""
+    package = parts[0].split("-")[0]
+    return parts[-1] if package == "torch" else f"{package}.txt"
+
+
 def unpack(wheel, staging):
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.infolist():
@@ -176,8 +190,8 @@ def unpack(wheel, staging):
                 destination = staging / "lib" / parts[-1]
             elif member.filename.startswith("torch/include/"):
                 destination = staging.joinpath(*parts[1:])
-            elif "licenses" in parts and member.filename.startswith("torch"):
-                destination = staging / parts[-1]
+            elif "licenses" in parts:
+                destination = staging / "licenses" / licence_name(parts)
             else:
                 continue
             if ".." in parts or member.is_dir():
