@@ -126,10 +126,30 @@ def examples():
     def gene(codons):
         return "".join(draw.choices(open_codons, [1 + (place % 7) for place in range(len(open_codons))], k=codons))
 
-    yield from (chance(500), chance(500, weights=[1, 3, 3, 1]), chance(500, weights=[4, 1, 1, 4]), chance(300), chance(150))
+    yield from (
+        chance(500),
+        chance(500, weights=[1, 3, 3, 1]),
+        chance(500, weights=[4, 1, 1, 4]),
+        chance(300),
+        chance(150),
+    )
     yield from (gene(160) + chance(20), other_strand(gene(120) + "TAA" + chance(137)), "G" + gene(99) + "TT", gene(50))
-    yield from (chance(400, "ACGTNRY", [20, 20, 20, 20, 1, 1, 1]), gene(60) + "NNNN" + gene(80), "N" * 200 + chance(200))
-    yield from ("ACGACG", "TAATAATAA", "AT", "A", "ACG", "AAAAAAAAAAAAAAAA", "NNNNNNNN", chance(17), "CGCGCGCGCGCGCGCGCG")
+    yield from (
+        chance(400, "ACGTNRY", [20, 20, 20, 20, 1, 1, 1]),
+        gene(60) + "NNNN" + gene(80),
+        "N" * 200 + chance(200),
+    )
+    yield from (
+        "ACGACG",
+        "TAATAATAA",
+        "AT",
+        "A",
+        "ACG",
+        "AAAAAAAAAAAAAAAA",
+        "NNNNNNNN",
+        chance(17),
+        "CGCGCGCGCGCGCGCGCG",
+    )
 
 
 def main():
