@@ -1,7 +1,6 @@
 """Runs of the Snakemake workflow, and an executable between it and the real one that tells on its calls."""
 
 import os
-import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "snakemake"
 TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "summary.json"]
-CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT" if a + b + c not in ("TAA", "TAG", "TGA")]
 
 
 class Folder:
@@ -87,14 +85,6 @@ class Ran:
 def same_tables(found, expected):
     for table in TABLES:
         assert (found / table).read_bytes() == (expected / table).read_bytes(), f"{table} of {found}"
-
-
-def open_frames(path, lengths):
-    """Writes sequences without a stop codon in their first frame: so many codons each."""
-    random.seed(12)
-    with path.open("w") as fasta:
-        for number, codons in enumerate(lengths, 1):
-            fasta.write(f">open{number}\n{''.join(random.choices(CODONS, k=codons))}\n")
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 import gzip
 import json
 import os
-import random
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from nextflow_fixtures import ROOT, tables
+from short_memory import WINDOW, limit_that_is_too_small, long_after_short
 
 WORKFLOW = ROOT / "workflows" / "nextflow"
 MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
@@ -150,56 +149,44 @@ def test_mates_of_a_sample_are_read_together_with_a_bundle_of_ones_own(nextflow,
     assert b"_chunk_2\t179\t360\t" in ran.tables("single")["windows.tsv"]
 
 
-def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_the_batch(
-    nextflow, virnucpro, tmp_path_factory
+def test_a_first_attempt_that_runs_out_of_memory_is_followed_by_one_with_half_the_batch_that_goes_on(
+    nextflow, virnucpro, tmp_path
 ):
-    folder = tmp_path_factory.mktemp("memory")
-    reads = write(folder / "reads.fa", "".join(f">r{n}\n{open_frame(n)}\n" for n in range(60)))
-    limit = limit_that_ends_with_4(virnucpro, reads, folder)
+    reads = long_after_short(tmp_path / "reads.fa")
+    limit = limit_that_is_too_small(virnucpro, reads, tmp_path / "probe")
     # A limit that grows with each attempt, as the request for memory does.
-    limited = nextflow.instead(folder / "limited", LIMITED % (limit * 1024))
-    given = ["--input", reads, "--batch_tokens", BATCH, "--shard_frames", "10000"]
-    ran = limited.run(folder / "run", *given).ok()
+    limited = nextflow.instead(tmp_path / "limited", LIMITED % (limit * 1024))
+    given = ["--input", reads, "--window", WINDOW, "--shard_frames", "10000"]
+    ran = limited.run(tmp_path / "run", *given).ok()
     ran.says("terminated with an error exit status (4) -- Execution is retried (1)")
     embedded = ran.tasks(process="EMBED_ESM")
     assert [(task["status"], task["exit"], task["attempt"]) for task in embedded] == [
         ("FAILED", "4", "1"),
         ("COMPLETED", "0", "2"),
     ]
-    for task, tokens in zip(embedded, [BATCH, BATCH // 2], strict=True):
-        assert f"{tokens} tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()
-    subprocess.run([virnucpro, "run", reads, "--sample", "reads", "-q", "-o", folder / "out"], check=True)
-    assert ran.tables("reads") == tables(folder / "out" / "predictions")
-    again = limited.run(folder / "run", *given, "-resume").ok()
+    first, second = [(Path(task["workdir"]) / ".command.err").read_text() for task in embedded]
+    assert "1024 tokens per batch" in first and "512 tokens per batch" in second
+    assert "of an earlier try" in second, f"no vectors of the first try were taken up:\n{first}"
+    by_hand = [virnucpro, "run", reads, "--sample", "reads", "--window", str(WINDOW), "-q", "-o", tmp_path / "out"]
+    subprocess.run(by_hand, check=True)
+    assert ran.tables("reads") == tables(tmp_path / "out" / "predictions")
+    again = limited.run(tmp_path / "run", *given, "-resume").ok()
     assert {task["status"] for task in again.tasks()} == {"CACHED"}
 
 
-BATCH = 65536
+def test_a_number_of_tokens_that_is_given_is_halved_too(nextflow, demo, tmp_path):
+    refused = nextflow.instead(
+        tmp_path / "refused", '[[ "$*" != embed-esm*"--attempt 1"* ]] || exit 4\nexec "$VIRNUCPRO" "$@"\n'
+    )
+    ran = refused.run(tmp_path / "run", "--input", demo, "--batch_tokens", "2048").ok()
+    second = ran.tasks(process="EMBED_ESM", attempt="2")[0]
+    assert "1024 tokens per batch" in (Path(second["workdir"]) / ".command.err").read_text()
+
+
 LIMITED = """
 [[ "$*" != embed-esm*--attempt\\ * ]] || ulimit -v $((%d * $(sed 's/.*--attempt \\([0-9]*\\).*/\\1/' <<< "$*")))
 exec "$VIRNUCPRO" "$@"
 """
-
-
-def open_frame(seed):
-    """3,000 random bases without T: all three frames of one strand are open."""
-    return "".join(random.Random(seed).choices("ACG", k=3000))
-
-
-def limit_that_ends_with_4(virnucpro, reads, folder):
-    """Megabytes of address space in which a large batch of these reads ends with 4, each time that it is tried."""
-    subprocess.run([virnucpro, "chunk", reads, "-q", "-o", folder / "windows"], check=True)
-    embed = [virnucpro, "embed-esm", folder / "windows" / "shard-00001.faa", "--device", "cpu", "--threads", "2"]
-    embed = shlex.join(map(str, [*embed, "--batch-tokens", BATCH, "-f", "--no-resume", "-o", folder / "esm"]))
-
-    def code(megabytes):
-        limited = f"ulimit -v {megabytes * 1024}; exec {embed}"
-        return subprocess.run(["bash", "-c", limited], capture_output=True).returncode
-
-    for megabytes in range(500, 800, 10):
-        if all(code(megabytes) == 4 for _ in range(3)):
-            return megabytes
-    pytest.fail("no limit on memory makes a large batch end with 4")
 
 
 def test_a_stub_run_makes_every_file_without_the_work(nextflow, tmp_path):

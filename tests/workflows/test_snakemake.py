@@ -4,7 +4,8 @@ import os
 import subprocess
 
 import pytest
-from snakemake_fixtures import TABLES, WORKFLOW, open_frames, same_tables
+from short_memory import WINDOW, limit_that_is_too_small, long_after_short
+from snakemake_fixtures import TABLES, WORKFLOW, same_tables
 
 SHARDS = ["shard_frames=20"]
 
@@ -111,34 +112,20 @@ def test_paired_files_and_lanes_of_a_sample_are_one_sample(folder, virnucpro, tm
 
 
 def test_what_runs_out_of_memory_is_tried_again_with_half_the_batch_and_goes_on(folder, virnucpro, tmp_path):
-    # Short ones are computed before memory is short.
-    open_frames(tmp_path / "long.fa", [60] * 650 + [1000] * 10)
+    long_after_short(tmp_path / "long.fa")
     folder.sheet(long="long.fa")
-    limit = limit_that_is_too_small(virnucpro, tmp_path)
+    limit = limit_that_is_too_small(virnucpro, tmp_path / "long.fa", tmp_path / "probe")
     # As a scheduler does: more memory with each try.
     folder.before_each_command(f"[[ $1 = embed-esm ]] && ulimit -v $(({limit} * 1024 * attempt))")
-    folder.snakemake(settings=["window=3000"]).ok()
+    folder.snakemake(settings=[f"window={WINDOW}"]).ok()
     assert [call.split("--attempt ")[1][0] for call in folder.calls("embed-esm")] == ["1", "2"]
     first, second = folder.log("long", "embed-esm-00001", failed_try=1), folder.log("long", "embed-esm-00001")
     assert "1024 tokens per batch" in first and "VN-OOM" in first
     assert "512 tokens per batch" in second
-    assert "an earlier try" in second, "no vectors of the first try were taken up"
-    command = [virnucpro, "run", "long.fa", "--window", "3000", "-o", "out"]
+    assert "an earlier try" in second, f"no vectors of the first try were taken up: {first}"
+    command = [virnucpro, "run", "long.fa", "--window", str(WINDOW), "-o", "out"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     same_tables(folder.predictions("long"), tmp_path / "out" / "predictions")
-
-
-def limit_that_is_too_small(virnucpro, tmp_path):
-    """Megabytes of address space with which some vectors are computed, then memory is short: it depends on the build."""
-    chunk = [virnucpro, "chunk", "long.fa", "--window", "3000", "--output", "probe"]
-    subprocess.run(chunk, check=True, capture_output=True, cwd=tmp_path)
-    embed = f"{virnucpro} embed-esm probe/shard-00001.faa --device cpu --threads 2 --output probe-esm"
-    for limit in range(460, 900, 10):
-        command = ["bash", "-c", f"ulimit -v $(({limit} * 1024)) && exec {embed} --no-resume"]
-        code = subprocess.run(command, capture_output=True, cwd=tmp_path).returncode
-        if code == 4 and any((tmp_path / "probe-esm").glob(".checkpoints/*/*")):
-            return limit
-    pytest.fail("no limit on memory makes the command run out of it in the middle of its work")
 
 
 def test_what_cannot_succeed_is_done_once(folder, demo):
