@@ -66,7 +66,7 @@ def write_pages(tree):
 
 def copy_sources(tree):
     """Workflows, the demonstration and documents: files that git knows, no others."""
-    places = {"nextflow.config": SHARE, "workflows": SHARE, "examples": SHARE}
+    places = dict.fromkeys(("nextflow.config", "nextflow_schema.json", "workflows", "examples"), SHARE)
     places.update({name: DOCUMENTS for name in ("README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "docs")})
     command = ["git", "ls-files", "-z", "--", *places]
     for name in subprocess.run(command, check=True, stdout=-1, text=True, cwd=ROOT).stdout.split("\0")[:-1]:

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{PathBuf, absolute};
+use std::io::ErrorKind;
+use std::path::{Path, absolute};
 use std::time::{Duration, Instant};
 
 use super::shard_vectors::vector_file;
@@ -29,6 +30,24 @@ pub struct Keeping {
     given_up: bool,
 }
 
+/// Refuses a checkpoint folder that is one of `outputs` or cannot be written to. Writes nothing.
+///
+/// # Errors
+/// [`Fault::Usage`], [`Fault::Write`].
+pub fn check(checkpoints: &config::Checkpointing, outputs: &[&Path]) -> Result<()> {
+    let Some(folder) = &checkpoints.folder else { return Ok(()) };
+    let place = |folder: &Path| folder.canonicalize().or_else(|_| absolute(folder)).unwrap_or(folder.to_owned());
+    if outputs.iter().any(|output| place(output) == place(folder)) {
+        return Err(Error::new(Fault::Usage, "--checkpoint-dir is an output folder")
+            .file(folder)
+            .advice("choose another folder, or leave it out: checkpoints are then kept in the output"));
+    }
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::writing(folder, ErrorKind::NotADirectory.into()));
+    }
+    room::check_writable(folder)
+}
+
 /// Rows that no checkpoint holds yet.
 struct Waiting {
     /// Place of their shard among those of the run.
@@ -44,18 +63,8 @@ impl Keeping {
     /// # Errors
     /// The folder is that of the output, or cannot be written to.
     pub fn new(settings: &config::Embed, work: &Fingerprint, dim: usize) -> Result<Self> {
+        check(&settings.checkpoints, &[&settings.output])?;
         let config::Checkpointing { folder, interval } = &settings.checkpoints;
-        if let Some(folder) = folder {
-            let place = |folder: &PathBuf| {
-                folder.canonicalize().or_else(|_| absolute(folder)).unwrap_or_else(|_| folder.clone())
-            };
-            if place(folder) == place(&settings.output) {
-                return Err(Error::new(Fault::Usage, "--checkpoint-dir is the output folder")
-                    .file(folder)
-                    .advice("choose another folder, or leave it out: checkpoints are then kept in the output"));
-            }
-            room::check_writable(folder)?;
-        }
         let root = folder.clone().unwrap_or_else(|| settings.output.join(CHECKPOINT_FOLDER));
         Ok(Self {
             checkpoints: Checkpoints::new(root, work, dim),
@@ -141,6 +150,8 @@ impl Keeping {
             return;
         }
         self.inputs.iter().for_each(|input| self.checkpoints.of(input).remove());
-        let _ = fs::remove_dir(root); // fails, and shall, where others keep theirs
+        if self.in_output {
+            let _ = fs::remove_dir(root); // not where another process keeps something
+        }
     }
 }

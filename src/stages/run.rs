@@ -1,8 +1,8 @@
 //! `run`: every stage in order, in one process, each in its folder of the output.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{chunk, embed, merge, predict};
+use super::{chunk, embed, keeping, merge, predict};
 use crate::config::{self, Side};
 use crate::embed::load;
 use crate::error::Result;
@@ -20,6 +20,9 @@ use crate::units::Resume;
 /// next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     chunk::check_inputs(&settings.chunk)?;
+    let config::Run { chunk: cut, dnabert, esm, merge: joined, predict: scored } = settings;
+    let outputs = [&cut.output, &dnabert.output, &esm.output, &joined.output, &scored.output].map(PathBuf::as_path);
+    keeping::check(&esm.checkpoints, &outputs)?;
     let bundle = load::bundle(&settings.predict.model)?;
     if !bundle.spec().trained {
         log::warn!("the bundle {} is untrained: its scores and verdicts mean nothing", bundle.spec().name);

@@ -73,7 +73,11 @@ fn a_task_whose_output_is_lost_goes_on_from_the_checkpoint_folder() {
     let ran = sandbox.run(&args(&mock(), &SHARED)).ok();
     assert!(taken(&ran) > 0, "{}", ran.told());
     assert_same_files(&undisturbed().files("esm"), &sandbox.files("esm"), "after a kill");
-    assert!(!sandbox.path("kept").exists(), "a complete command leaves nothing in the folder");
+    assert_eq!(
+        fs::read_dir(sandbox.path("kept")).unwrap().count(),
+        0,
+        "a complete command leaves nothing in the folder"
+    );
 }
 
 #[test]
@@ -128,8 +132,14 @@ fn a_folder_that_cannot_be_written_to_later_does_not_end_the_run() {
 }
 
 #[test]
-fn the_output_folder_is_not_a_checkpoint_folder() {
+fn an_output_folder_or_a_file_is_not_a_checkpoint_folder() {
     let sandbox = shards(5);
+    let model = mock();
+    for (folder, code, fault) in [("out/esm", 64, "VN-USAGE"), ("x.fa", 1, "VN-IO-WRITE")] {
+        let ran = sandbox.run(&["run", "x.fa", "--model", &model, "-o", "out", "--checkpoint-dir", folder]);
+        ran.fails(code, fault);
+        assert!(!sandbox.path("out").exists(), "{folder}");
+    }
     let ran = sandbox.run(&args(&mock(), &["--checkpoint-dir", "./esm"]));
     ran.fails(64, "VN-USAGE");
     assert!(!sandbox.path("esm").exists());

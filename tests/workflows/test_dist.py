@@ -97,7 +97,7 @@ def test_bundles_in_its_share_folder_are_found(unpacked):
 def test_it_brings_the_workflows_pages_and_documents(unpacked):
     share = unpacked / "share"
     shipped = {str(path.relative_to(share / "virnucpro")) for path in share.glob("virnucpro/**/*") if path.is_file()}
-    sources = run("git", "ls-files", "nextflow.config", "workflows", "examples", cwd=ROOT).split()
+    sources = run("git", "ls-files", "nextflow*", "workflows", "examples", cwd=ROOT).split()
     assert set(sources) <= shipped, sorted(set(sources) - shipped)
     leftovers = [name for name in shipped if "/.snakemake/" in name or "/.nextflow" in name]
     assert not leftovers, leftovers
@@ -106,6 +106,13 @@ def test_it_brings_the_workflows_pages_and_documents(unpacked):
     assert (share / "zsh/site-functions/_virnucpro").read_text().startswith("#compdef virnucpro")
     assert "complete -c virnucpro" in (share / "fish/vendor_completions.d/virnucpro.fish").read_text()
     assert run("bash", "-c", f"source '{share}/bash-completion/completions/virnucpro' && complete -p virnucpro")
+
+
+def test_its_nextflow_workflow_runs(unpacked, nextflow, by_hand, tmp_path):
+    """Without the clone that it was packed from."""
+    told = nextflow.command("run", unpacked / "share" / "virnucpro", "-profile", "test", cwd=tmp_path)
+    assert told.code == 0, told.told
+    same_tables(tmp_path / "results" / "demo" / "predictions", by_hand)
 
 
 def test_every_library_and_crate_has_its_licence(unpacked):
