@@ -120,8 +120,8 @@ impl OutputOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct CheckpointOptions {
-    /// Folder for vectors of unfinished files, which outlives the output; tasks, samples and tries may share it. What
-    /// a command keeps there it removes when it is complete. If not given: in the output
+    /// Folder for vectors of unfinished files, which outlives the output; tasks, samples and tries may share it. A command
+    /// removes what it kept there when it is complete. If not given: in the output
     #[arg(long, value_name = "DIR", env = "VIRNUCPRO_CHECKPOINT_DIR")]
     checkpoint_dir: Option<PathBuf>,
     /// Seconds after which vectors of an unfinished file are kept for another try
