@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::{BundleOptions, ComputeOptions, in_range};
+use super::words::words;
 use crate::config;
 
 /// What the long help says of `bench`.
@@ -22,7 +23,7 @@ pub const BENCH: &str = "How fast this machine embeds, and what share that is of
 pub struct BenchArgs {
     /// A published encoder with random weights: esm2-8m, esm2-35m, esm2-150m, esm2-650m, esm2-3b, esm2-15b or dnabert-s; or a
     /// bundle, by name or folder, with its own weights; the encoders of --model if not given
-    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SHAPE", conflicts_with = "model", help_heading = "Measurement")]
+    #[arg(long, value_name = "NAME", env = "VIRNUCPRO_SHAPE", conflicts_with = "model", help_heading = "Measurement", hide_possible_values = true, value_parser = words::<String>(&["esm2-8m", "esm2-35m", "esm2-150m", "esm2-650m", "esm2-3b", "esm2-15b", "dnabert-s"]))]
     shape: Option<String>,
     /// Only so many layers of that published encoder: the share is nearly the same, and less memory and time are needed
     #[arg(long, value_name = "N", env = "VIRNUCPRO_LAYERS", value_parser = layers, requires = "shape", help_heading = "Measurement")]

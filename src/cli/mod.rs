@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod pages;
 mod stages;
+mod words;
 
 use std::path::PathBuf;
 

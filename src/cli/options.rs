@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::gpu::GpuOptions;
+use super::words::words;
 use crate::config;
 use crate::error::{Error, Fault, Result as Outcome};
 use crate::units::{
-    AttentionChoice, Auto, DeviceChoice, InputPolicy, Precision, Resume, TableFormats, Tokens, UnknownLetters, Uracil,
+    AttentionChoice, Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens,
+    UnknownLetters, Uracil,
 };
 
 /// Options of every command.
@@ -160,18 +162,18 @@ impl BundleOptions {
 #[command(next_help_heading = "Compute")]
 pub struct DeviceOptions {
     /// auto, cpu, cuda, cuda:1 or cuda:0,2
-    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE")]
+    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE", hide_possible_values = true, value_parser = words::<DeviceChoice>(&["auto", "cpu", "cuda"]))]
     device: DeviceChoice,
     /// Number format of the encoders' matrix products: auto (f32 on a CPU, f16 on a GPU), f32, bf16 (on a CPU: with
     /// AVX512-BF16 or AMX) or f16 (on a GPU)
-    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE")]
+    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE", hide_possible_values = true, value_parser = words::<Auto<Precision>>(&["auto", "f32", "bf16", "f16"]))]
     dtype: Auto<Precision>,
     /// Threads of a computation; auto: the processors this job may use
     #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
     threads: Auto<usize>,
     /// Kernel for attention on a GPU: auto (the first that serves), flash, efficient or math; one that does not serve is an
     /// error
-    #[arg(long, value_name = "KERNEL", default_value = "auto", env = "VIRNUCPRO_ATTENTION")]
+    #[arg(long, value_name = "KERNEL", default_value = "auto", env = "VIRNUCPRO_ATTENTION", hide_possible_values = true, value_parser = words::<AttentionChoice>(&["auto", "flash", "efficient", "math"]))]
     attention: AttentionChoice,
 }
 
@@ -248,8 +250,8 @@ pub struct WindowOptions {
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_SHARD_FRAMES, env = "VIRNUCPRO_SHARD_FRAMES", value_parser = shard_frames)]
     pub shard_frames: usize,
     /// Second record of one id: 'rename' it (x__2) or make it an 'error'
-    #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES")]
-    pub duplicates: crate::units::Duplicates,
+    #[arg(long, value_name = "POLICY", default_value = "rename", env = "VIRNUCPRO_DUPLICATES", hide_possible_values = true, value_parser = words::<Duplicates>(&["rename", "error"]))]
+    pub duplicates: Duplicates,
     /// An input without sequences gives empty tables instead of an error
     #[arg(long, env = "VIRNUCPRO_ALLOW_EMPTY", value_parser = switch)]
     pub allow_empty: bool,
@@ -265,10 +267,10 @@ pub struct InputOptions {
     sample: Option<String>,
     /// U, as in RNA: 't' reads it as T, 'drop' leaves its codons out as the original program does; t if not given, drop
     /// with --legacy
-    #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL")]
+    #[arg(long, value_name = "POLICY", env = "VIRNUCPRO_URACIL", hide_possible_values = true, value_parser = words::<Uracil>(&["t", "drop"]))]
     uracil: Option<Uracil>,
     /// Letters that are not nucleotide codes: 'strict' makes them an error, 'mask' reads them as N
-    #[arg(long, value_name = "POLICY", default_value = "strict", env = "VIRNUCPRO_LETTERS")]
+    #[arg(long, value_name = "POLICY", default_value = "strict", env = "VIRNUCPRO_LETTERS", hide_possible_values = true, value_parser = words::<UnknownLetters>(&["strict", "mask"]))]
     letters: UnknownLetters,
     /// Refuse an input with a sign of damage, which otherwise gives a warning: no final line break, no BGZF end block,
     /// the name of another compression, a header that ends in a sequence, a FASTQ separator with another name
@@ -311,7 +313,7 @@ impl InputOptions {
 #[command(next_help_heading = "Output")]
 pub struct FileOptions {
     /// Formats of tables: tsv, or tsv,parquet for typed copies beside the text
-    #[arg(long, value_name = "FORMATS", default_value = "tsv", env = "VIRNUCPRO_TABLES")]
+    #[arg(long, value_name = "FORMATS", default_value = "tsv", env = "VIRNUCPRO_TABLES", hide_possible_values = true, value_parser = words::<TableFormats>(&["tsv", "tsv,parquet"]))]
     pub tables: TableFormats,
     /// Write the original program's files too
     #[arg(long, env = "VIRNUCPRO_LEGACY", value_parser = switch)]

@@ -24,13 +24,18 @@ fn every_shell_gets_a_script_that_knows_every_command() {
 }
 
 #[test]
-fn bash_completes_a_command_and_an_option() {
+fn bash_completes_commands_options_and_words() {
     let sandbox = Sandbox::new();
     sandbox.write("script", sandbox.run(&["completions", "bash"]).ok().stdout);
-    for (words, completed) in [("virnucpro embed-e", "embed-esm"), ("virnucpro chunk --shard", "--shard-frames")] {
+    for (words, before, completed) in [
+        ("virnucpro embed-e", "virnucpro", "embed-esm"),
+        ("virnucpro chunk --shard", "chunk", "--shard-frames"),
+        ("virnucpro run --dtype b", "--dtype", "bf16"),
+        ("virnucpro chunk --letters m", "--letters", "mask"),
+    ] {
         let script = format!(
             ". ./script; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _virnucpro virnucpro \"${{COMP_WORDS[COMP_CWORD]}}\" x; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+             _virnucpro virnucpro \"${{COMP_WORDS[COMP_CWORD]}}\" {before}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let mut bash = Command::new("bash");
         bash.args(["-c", &script]).current_dir(sandbox.folder());
