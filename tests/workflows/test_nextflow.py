@@ -114,6 +114,9 @@ def test_a_sample_with_bad_input_fails_alone_and_is_named(nextflow, demo, by_han
     ran.says("No result for broken: its input cannot be used", "VN-IN-CHAR", "'!' at column 3")
     ran.says("No result for empty: its input cannot be used", "VN-IN-EMPTY")
     ran.says("No result for 2 of 4 samples: broken, empty")
+    # A file is named as the user knows it, not as the task links it.
+    ran.says(str(inputs / "broken.fa"))
+    assert not re.search(r"input\d*/broken", ran.told)
     assert [task["attempt"] for task in ran.tasks(status="FAILED")] == ["1", "1"]
     assert ran.tables("demo") == tables(by_hand)
     sequences = ran.tables("closed")["sequences.tsv"].decode().splitlines()
@@ -324,3 +327,26 @@ def test_every_task_runs_in_the_image(engine, nextflow, image, by_hand, tmp_path
     # The environment reaches the inside.
     for task in ran.tasks(process="EMBED_ESM"):
         assert "777 tokens per batch" in (Path(task["workdir"]) / ".command.err").read_text()
+
+
+def test_a_small_machine_is_enough_without_any_profile(nextflow, old_nextflow, tmp_path):
+    one_processor = {**os.environ, "NXF_OPTS": "-XX:ActiveProcessorCount=1"}
+    for name, engine, parser in [("new", nextflow, "v1"), ("strict", nextflow, "v2"), ("old", old_nextflow, "v1")]:
+        ran = engine.run(
+            tmp_path / name,
+            *["-stub-run", "--input", ROOT / "examples" / "demo.fa"],
+            profile="standard",
+            parser=parser,
+            environment=one_processor,
+        ).ok()
+        assert len(ran.tasks(status="COMPLETED")) == 5
+
+
+def test_a_relative_folder_for_checkpoints_is_one_for_all_tasks(nextflow, demo, tmp_path):
+    said = nextflow.instead(
+        tmp_path / "said", '[[ "$*" != embed-* ]] || echo "$VIRNUCPRO_CHECKPOINT_DIR" >&2\nexec "$VIRNUCPRO" "$@"\n'
+    )
+    ran = said.run(tmp_path / "run", "--input", demo, "--checkpoint_dir", "it's kept").ok()
+    for task in ran.tasks(process="EMBED_ESM"):
+        told = (Path(task["workdir"]) / ".command.err").read_text().splitlines()
+        assert str(tmp_path / "run" / "it's kept") in told
