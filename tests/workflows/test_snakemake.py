@@ -1,7 +1,9 @@
 """The Snakemake workflow, with the real engine on this machine."""
 
 import os
+import signal
 import subprocess
+import time
 
 import pytest
 from short_memory import WINDOW, limit_that_is_too_small, long_after_short
@@ -77,6 +79,27 @@ def test_a_second_run_does_only_what_failed(mixed):
     folder.snakemake(settings=SHARDS).fails()
     assert [len(folder.calls(command)) for command in ["embed-esm", "predict"]] == [count + 1 for count in done]
     assert (folder.predictions("broken") / "sequences.tsv").read_text().count("mended") == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "left"), [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")]
+)
+def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by_hand, stage, left):
+    folder.sheet(demo=demo)
+    # Of its output there is a folder with one file when the run is killed.
+    half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/{left}.partial reached; sleep 60"
+    folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
+    with folder.started(settings=SHARDS) as run:
+        until = time.monotonic() + 120
+        while not (folder.path / "reached").exists():
+            assert run.poll() is None and time.monotonic() < until, "the stage was not reached"
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+    folder.before_each_command("")
+    folder.snakemake("--unlock", settings=SHARDS).ok()
+    folder.snakemake(settings=SHARDS).ok()
+    same_tables(folder.predictions("demo"), by_hand)
+    assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
 
 
 def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):

@@ -34,9 +34,9 @@ checkpoint chunk:
         "{wildcards.sample}: windows and their open frames"
     shell:
         # A refused input is left for merge to fail with: while a checkpoint is not complete, no temporary folder is removed.
-        trying("""
-        virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output} || case $? in
-            65 | 66) mkdir -p {output}; cp {log} {output}/refused.log ;;
+        making_folder("""
+        virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output}.part || case $? in
+            65 | 66) mkdir -p {output}.part; cp {log} {output}.part/refused.log ;;
             *) exit $? ;;
         esac
         """)

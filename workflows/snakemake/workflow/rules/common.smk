@@ -125,10 +125,23 @@ def trying(command):
         """ % command
 
 
+def making_folder(command):
+    """`trying`, for a command that writes `{output}.part`: the output is there only once it is complete.
+
+    Of a run that was killed, Snakemake notices half-written outputs before it knows the jobs behind a checkpoint; theirs
+    would pass for finished.
+    """
+    return f"""
+        rm -rf {{output}}.part
+        {trying(command)}
+        mv {{output}}.part {{output}}
+        """
+
+
 # One process per GPU: what asks for none stays on the processor.
-EMBED = trying("""
+EMBED = making_folder("""
         device=$([ {resources.gpu} -gt 0 ] && echo cuda || echo cpu)
         shards=$(printf '%s\\n' {input}/shard-*.{params.suffix} | sed -n '{params.lines}')
         exec virnucpro {params.stage} $shards {params.options} --device $device --threads {threads} \\
-            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}
+            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}.part
         """)

@@ -23,13 +23,13 @@ rule merge:
     message:
         "{wildcards.sample}: vectors of both sides, joined"
     shell:
-        trying("""
+        making_folder("""
         if [ -f {input.windows}/refused.log ]; then
             cat {input.windows}/refused.log
             exit 65
         fi
         parts=$(seq --format '%05.0f' {params.parts})
-        exec virnucpro merge --output {output} \\
+        exec virnucpro merge --output {output}.part \\
             --dnabert $(printf '{params.folder}/dnabert/%s ' $parts) \\
             --esm $(printf '{params.folder}/esm/%s ' $parts)
         """)
