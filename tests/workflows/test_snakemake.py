@@ -1,6 +1,7 @@
 """The Snakemake workflow, with the real engine on this machine."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -87,7 +88,7 @@ def test_a_second_run_does_only_what_failed(mixed):
 def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by_hand, stage, left):
     folder.sheet(demo=demo)
     # Of its output there is a folder with one file when the run is killed.
-    half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/{left}.partial reached; sleep 60"
+    half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
     folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
     with folder.started(settings=SHARDS) as run:
         until = time.monotonic() + 120
@@ -154,10 +155,55 @@ def test_what_runs_out_of_memory_is_tried_again_with_half_the_batch_and_goes_on(
 def test_what_cannot_succeed_is_done_once(folder, demo):
     folder.sheet(demo=demo)
     ran = folder.snakemake(settings=["model=nowhere"]).fails()
-    assert len(folder.calls("embed-esm")) == 1, "it was tried again in earnest"
+    assert len(folder.calls("info")) == 1, "it was tried again in earnest"
+    assert not folder.calls("chunk"), "windows were cut for a model that is not there"
     assert "Trying to restart" in ran.said
     for number in [1, 2, 3]:
-        assert "VN-MODEL-MISSING" in folder.log("demo", "embed-esm-00001", failed_try=number)
+        assert "VN-MODEL-MISSING" in folder.log("demo", "chunk", failed_try=number)
+
+
+def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro, tmp_path):
+    bundle = tmp_path / "models" / "mini300"
+    shutil.copytree(WORKFLOW.parents[1] / "bundles" / "mini", bundle)
+    text = (bundle / "bundle.yaml").read_text()
+    assert "window: 500" in text
+    (bundle / "bundle.yaml").write_text(text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300"))
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=["model=mini300", "models=models"]).ok()
+    command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    same_tables(folder.predictions("demo"), tmp_path / "out" / "predictions")
+
+
+def test_batch_tokens_is_halved_with_each_try(folder, demo):
+    folder.sheet(demo=demo)
+    folder.before_each_command("[[ $1 = embed-esm && $attempt = 1 ]] && exit 4")
+    folder.snakemake(settings=["batch_tokens=4096"]).ok()
+    assert [call.split("--batch-tokens ")[1].split()[0] for call in folder.calls("embed-esm")] == ["4096", "2048"]
+
+
+def test_another_number_format_is_computed_after_a_complete_run(folder, demo):
+    folder.sheet(demo=demo)
+    folder.snakemake().ok()
+    folder.snakemake(settings=["dtype=bf16"]).ok()
+    assert ["--dtype bf16" in call for call in folder.calls("embed-esm")] == [False, True]
+
+
+def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again(folder, tmp_path):
+    (tmp_path / "a.fa").write_text("ACGT\n")
+    folder.sheet(a="a.fa")
+    # A run that is killed once the input is refused.
+    folder.before_each_command("[[ $1 = chunk ]] && (sleep 2; kill -9 0) & ")
+    with folder.started() as run:
+        run.wait(timeout=120)
+    refused = tmp_path / "results" / "a" / "windows" / "refused.log"
+    assert refused.exists(), "the run was killed too early or too late"
+    (tmp_path / "a.fa").write_text(">mended\nACGT\n")
+    os.utime(tmp_path / "a.fa", (10**9, 10**9))
+    folder.before_each_command("")
+    folder.snakemake("--unlock").ok()
+    folder.snakemake().ok()
+    assert "mended" in (folder.predictions("a") / "sequences.tsv").read_text()
 
 
 @pytest.mark.parametrize(

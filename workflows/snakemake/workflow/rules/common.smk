@@ -82,6 +82,12 @@ def files_that_exist(wildcards):
     return [file for file in SAMPLES[wildcards.sample] if Path(file).exists()]
 
 
+def stamps(files):
+    """Time and size of the files that exist."""
+    found = [Path(file).stat() for file in files if Path(file).exists()]
+    return [f"{file.st_mtime_ns} {file.st_size}" for file in found]
+
+
 def parts(wildcards):
     """Numbers of the tasks that the shards of a sample are dealt out to."""
     windows = Path(checkpoints.chunk.get(sample=wildcards.sample).output[0])
@@ -141,7 +147,9 @@ def making_folder(command):
 # One process per GPU: what asks for none stays on the processor.
 EMBED = making_folder("""
         device=$([ {resources.gpu} -gt 0 ] && echo cuda || echo cpu)
+        batch={params.batch_tokens}
+        if [ -n "$batch" ]; then batch="--batch-tokens $((batch >> ({resources.attempt} - 1)))"; fi
         shards=$(printf '%s\\n' {input}/shard-*.{params.suffix} | sed -n '{params.lines}')
         exec virnucpro {params.stage} $shards {params.options} --device $device --threads {threads} \\
-            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}.part
+            --attempt {resources.attempt} $batch --checkpoint-dir {resources.checkpoint_dir:q} --output {output}.part
         """)

@@ -54,6 +54,8 @@ rule predict:
         attempt=lambda wildcards, attempt: attempt,
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
+        # Of complete samples, Snakemake sees these settings alone, and not those of jobs before.
+        dtype=config["dtype"],
         options=options(
             "model", "models", "viral_share", "mixed_share", "tables", "legacy"
         ),
