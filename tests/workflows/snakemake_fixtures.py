@@ -55,10 +55,10 @@ class Folder:
         command = self.command(*arguments, profile=profile, settings=settings)
         return Ran(subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True))
 
-    def started(self, settings=()):
+    def started(self, *arguments, settings=()):
         """The same, in a process group of its own that goes on beside the test."""
         return subprocess.Popen(
-            self.command(settings=settings),
+            self.command(*arguments, settings=settings),
             cwd=self.path,
             env=self.environment,
             stdout=subprocess.DEVNULL,

@@ -82,6 +82,16 @@ def test_a_second_run_does_only_what_failed(mixed):
     assert (folder.predictions("broken") / "sequences.tsv").read_text().count("mended") == 2
 
 
+def killed_when_reached(folder):
+    """A run with all its processes, once a command writes the file `reached`."""
+    with folder.started("-c", "2", settings=SHARDS) as run:
+        until = time.monotonic() + 120
+        while not (folder.path / "reached").exists():
+            assert run.poll() is None and time.monotonic() < until, "the run did not come so far"
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("stage", "left"), [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")]
 )
@@ -90,12 +100,7 @@ def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by
     # Of its output there is a folder with one file when the run is killed.
     half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
     folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
-    with folder.started(settings=SHARDS) as run:
-        until = time.monotonic() + 120
-        while not (folder.path / "reached").exists():
-            assert run.poll() is None and time.monotonic() < until, "the stage was not reached"
-            time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGKILL)
+    killed_when_reached(folder)
     folder.before_each_command("")
     folder.snakemake("--unlock", settings=SHARDS).ok()
     folder.snakemake(settings=SHARDS).ok()
@@ -121,6 +126,8 @@ def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
         "shard-00001.parquet",
         "shard-00002.parquet",
     ]
+    folder.snakemake(settings=[*settings, "shards_per_task=3"]).ok()
+    assert os.listdir(folder.path / "results/demo/esm") == ["00001"], "shards stand in the folders of two settings"
     assert len(list((folder.path / "benchmarks/demo").iterdir())) == len(list((folder.path / "logs/demo").iterdir()))
 
 
@@ -189,52 +196,79 @@ def test_another_number_format_is_computed_after_a_complete_run(folder, demo):
     assert ["--dtype bf16" in call for call in folder.calls("embed-esm")] == [False, True]
 
 
-def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again(folder, tmp_path):
+def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again_after_a_kill(folder, demo, tmp_path):
     (tmp_path / "a.fa").write_text("ACGT\n")
-    folder.sheet(a="a.fa")
-    # A run that is killed once the input is refused.
-    folder.before_each_command("[[ $1 = chunk ]] && (sleep 2; kill -9 0) & ")
-    with folder.started() as run:
-        run.wait(timeout=120)
-    refused = tmp_path / "results" / "a" / "windows" / "refused.log"
-    assert refused.exists(), "the run was killed too early or too late"
+    folder.sheet(a="a.fa", demo=demo)
+    refused = "until [ -e results/a/windows/refused.log ]; do sleep 0.1; done"
+    folder.before_each_command(f"[[ $* = chunk*demo.fa* ]] && {{ {refused}; sleep 2; touch reached; sleep 60; }}")
+    killed_when_reached(folder)
     (tmp_path / "a.fa").write_text(">mended\nACGT\n")
     os.utime(tmp_path / "a.fa", (10**9, 10**9))
     folder.before_each_command("")
-    folder.snakemake("--unlock").ok()
-    folder.snakemake().ok()
+    folder.snakemake("--unlock", settings=SHARDS).ok()
+    folder.snakemake(settings=SHARDS).ok()
     assert "mended" in (folder.predictions("a") / "sequences.tsv").read_text()
 
 
 @pytest.mark.parametrize(
-    ("rows", "setting", "found"),
+    ("setting", "found"),
     [
-        ("demo,demo.fa\n", "shard_frame=20", "'shard_frame' was unexpected"),
-        ("demo,demo.fa\n", "shard_frames=0", "0 is less than the minimum"),
-        ("a/b,demo.fa\n", "letters=mask", "'a/b' does not match"),
-        ("demo,\n", "letters=mask", "{'sample': 'demo'} is not valid"),
-        ("demo,a,b.fa\n", "letters=mask", "line 2: more cells than columns"),
-        ("", "letters=mask", "samples.csv lists no samples"),
+        ("shard_frame=20", "'shard_frame' was unexpected"),
+        ("shard_frames=0", "0 is less than the minimum"),
+        ("viral_share=0.2 mixed_share=0.3", "mixed_share is larger than viral_share"),
+        ("input=nowhere.csv", "nowhere.csv: no such sample sheet"),
     ],
 )
-def test_settings_and_sheets_are_checked_before_anything_runs(folder, rows, setting, found):
-    (folder.path / "samples.csv").write_text(f"sample,fasta\n{rows}")
-    assert found in folder.snakemake("--dry-run", settings=[setting]).fails().said
+def test_settings_are_checked_before_anything_runs(folder, demo, setting, found):
+    folder.sheet(demo=demo)
+    said = folder.snakemake("--dry-run", settings=setting.split()).fails().said
+    assert found in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("sheet", "found"),
+    [
+        ("sample,fasta\na/b,a.fa\n", "line 2: a/b names a folder"),
+        ("sample,fasta\na,a.fa\n\nb,\n", "line 4: no file"),
+        ("sample,fasta\n,a.fa\n", "line 2: no sample"),
+        ("sample,fasta\na,b,a.fa\n", "line 2: more cells than columns"),
+        ("sample,fastq_1,fastq_2\na,,a.fa\n", "line 2: fastq_2 without fastq_1"),
+        ("sample,fasta\na,a.fa\na, ./a.fa\n", "line 3: ./a.fa is listed twice for a"),
+        ("sample,fasta,fasta\na,a.fa,b.fa\n", "line 1: a column twice"),
+        ("sample,reads\na,a.fa\n", "line 1: expected the columns"),
+        ("sample,fasta\n", "no samples"),
+        ("", "no samples"),
+        ("sample,fasta\nS\u00e4ule,a.fa\n", "not UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_sheet_is_told_in_one_line_before_anything_runs(folder, sheet, found):
+    (folder.path / "samples.csv").write_text(sheet, encoding="latin-1")
+    said = folder.snakemake("--dry-run").fails().said
+    assert found in next(line for line in said.splitlines() if "samples.csv" in line)
+    assert "Traceback" not in said
+
+
+def test_a_sheet_has_tabs_blanks_and_the_column_file_too(folder, demo):
+    (folder.path / "samples.tsv").write_text(f"sample\tfile\n_a+b \t {demo}\n")
+    said = folder.snakemake("--dry-run", settings=["input=samples.tsv", "keep_intermediate=true"]).ok().said
+    assert "results/_a+b/windows" in said
 
 
 def test_it_can_be_part_of_another_workflow(folder, demo):
-    folder.sheet(demo=demo)
+    (folder.path / "demo.fa").write_bytes(demo.read_bytes())
+    folder.sheet(demo="demo.fa")
     (folder.path / "Snakefile").write_text(
         f"""
 module virnucpro:
     snakefile: "{WORKFLOW}/workflow/Snakefile"
     config: {{"input": "samples.csv"}}
+    prefix: "vnp"
 
 use rule * from virnucpro as virnucpro_*
 
 rule mine:
     default_target: True
-    input: "results/demo/predictions/sequences.tsv"
+    input: "vnp/results/demo/predictions/sequences.tsv"
     output: "mine.txt"
     shell: "wc -l < {{input}} > {{output}}"
 """

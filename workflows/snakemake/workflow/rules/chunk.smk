@@ -50,7 +50,11 @@ checkpoint chunk:
         """)
 
 
+WINDOWS = rules.chunk.output[0]
+
+
 onerror:
     # The next run reads a refused input again.
-    for refused in Path("results").glob("*/windows/refused.log"):
-        shutil.rmtree(refused.parent)
+    for windows in expand(WINDOWS, sample=SAMPLES):
+        if (Path(windows) / "refused.log").exists():
+            shutil.rmtree(windows)

@@ -18,7 +18,7 @@ rule merge:
         attempt=lambda wildcards, attempt: attempt,
     params:
         # Not the input itself: thousands of names are more than a command line of a shell holds.
-        folder=lambda wildcards: f"results/{wildcards.sample}",
+        folder=lambda wildcards, output: Path(output[0]).parent,
         parts=lambda wildcards, input: len(input.dnabert),
     message:
         "{wildcards.sample}: vectors of both sides, joined"
@@ -29,6 +29,11 @@ rule merge:
             exit 65
         fi
         parts=$(seq --format '%05.0f' {params.parts})
+        # Parts of another shards_per_task, if they were kept.
+        for folder in {params.folder}/dnabert/* {params.folder}/esm/*; do
+            part=${{folder##*/}}
+            [ ${{part%.part}} -le {params.parts} ] || rm -r $folder
+        done
         exec virnucpro merge --output {output}.part \\
             --dnabert $(printf '{params.folder}/dnabert/%s ' $parts) \\
             --esm $(printf '{params.folder}/esm/%s ' $parts)
