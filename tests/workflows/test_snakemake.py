@@ -176,7 +176,8 @@ def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro,
     assert "window: 500" in text
     (bundle / "bundle.yaml").write_text(text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300"))
     folder.sheet(demo=demo)
-    folder.snakemake(settings=["model=mini300", "models=models"]).ok()
+    ran = folder.snakemake(settings=["model=mini300", "models=models"]).ok()
+    assert "mem_mb=16000" in ran.said, "a model that is named may be large"
     command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     same_tables(folder.predictions("demo"), tmp_path / "out" / "predictions")
@@ -194,6 +195,13 @@ def test_another_number_format_is_computed_after_a_complete_run(folder, demo):
     folder.snakemake().ok()
     folder.snakemake(settings=["dtype=bf16"]).ok()
     assert ["--dtype bf16" in call for call in folder.calls("embed-esm")] == [False, True]
+
+
+def test_tables_of_fewer_formats_take_the_place_of_more(folder, demo):
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=["tables='tsv,parquet'", "legacy=true"]).ok()
+    folder.snakemake().ok()
+    assert sorted(path.name for path in folder.predictions("demo").glob("[!.]*")) == sorted([*TABLES, "manifest.json"])
 
 
 def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again_after_a_kill(folder, demo, tmp_path):

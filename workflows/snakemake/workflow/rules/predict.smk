@@ -67,8 +67,10 @@ rule predict:
     message:
         "{wildcards.sample}: verdicts"
     shell:
-        # Whether it is to be made again is for Snakemake to say.
+        # Whether it is to be made again is for Snakemake to say. It removes the tables that it expects; others, of a run
+        # with other formats, would make the folder somebody else's.
         trying("""
+        rm -f {params.folder}/*.parquet {params.folder}/prediction_results*
         exec virnucpro predict {input.merged} --windows {input.windows} {params.options} --overwrite \\
             --device cpu --threads {threads} --output {params.folder}
         """)
