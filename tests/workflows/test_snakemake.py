@@ -176,8 +176,7 @@ def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro,
     assert "window: 500" in text
     (bundle / "bundle.yaml").write_text(text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300"))
     folder.sheet(demo=demo)
-    ran = folder.snakemake(settings=["model=mini300", "models=models"]).ok()
-    assert "mem_mb=16000" in ran.said, "a model that is named may be large"
+    folder.snakemake(settings=["model=mini300", "models=models"]).ok()
     command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     same_tables(folder.predictions("demo"), tmp_path / "out" / "predictions")
