@@ -52,10 +52,25 @@ class Folder:
 
     def snakemake(self, *arguments, profile="local", settings=()):
         """Runs the workflow on samples.csv."""
+        command = self.command(*arguments, profile=profile, settings=settings)
+        return Ran(subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True))
+
+    def started(self, *arguments, settings=()):
+        """The same, in a process group of its own that goes on beside the test."""
+        return subprocess.Popen(
+            self.command(*arguments, settings=settings),
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @staticmethod
+    def command(*arguments, profile="local", settings=()):
         command = ["snakemake", "--snakefile", WORKFLOW / "workflow" / "Snakefile"]
         command += ["--workflow-profile", WORKFLOW / "profiles" / profile]
-        command += [*arguments, "--config", "input=samples.csv", *settings]
-        return Ran(subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True))
+        return [*command, *arguments, "--config", "input=samples.csv", *settings]
 
     def predictions(self, sample):
         return self.path / "results" / sample / "predictions"

@@ -1,7 +1,10 @@
 """The Snakemake workflow, with the real engine on this machine."""
 
 import os
+import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 from short_memory import WINDOW, limit_that_is_too_small, long_after_short
@@ -79,6 +82,32 @@ def test_a_second_run_does_only_what_failed(mixed):
     assert (folder.predictions("broken") / "sequences.tsv").read_text().count("mended") == 2
 
 
+def killed_when_reached(folder):
+    """A run with all its processes, once a command writes the file `reached`."""
+    with folder.started("-c", "2", settings=SHARDS) as run:
+        until = time.monotonic() + 120
+        while not (folder.path / "reached").exists():
+            assert run.poll() is None and time.monotonic() < until, "the run did not come so far"
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("stage", "left"), [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")]
+)
+def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by_hand, stage, left):
+    folder.sheet(demo=demo)
+    # Of its output there is a folder with one file when the run is killed.
+    half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
+    folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
+    killed_when_reached(folder)
+    folder.before_each_command("")
+    folder.snakemake("--unlock", settings=SHARDS).ok()
+    folder.snakemake(settings=SHARDS).ok()
+    same_tables(folder.predictions("demo"), by_hand)
+    assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
+
+
 def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
     folder.sheet(demo=demo)
     settings = [*SHARDS, "shards_per_task=2", "keep_intermediate=True", "tables='tsv,parquet'", "legacy=True"]
@@ -97,6 +126,8 @@ def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
         "shard-00001.parquet",
         "shard-00002.parquet",
     ]
+    folder.snakemake(settings=[*settings, "shards_per_task=3"]).ok()
+    assert os.listdir(folder.path / "results/demo/esm") == ["00001"], "shards stand in the folders of two settings"
     assert len(list((folder.path / "benchmarks/demo").iterdir())) == len(list((folder.path / "logs/demo").iterdir()))
 
 
@@ -131,41 +162,120 @@ def test_what_runs_out_of_memory_is_tried_again_with_half_the_batch_and_goes_on(
 def test_what_cannot_succeed_is_done_once(folder, demo):
     folder.sheet(demo=demo)
     ran = folder.snakemake(settings=["model=nowhere"]).fails()
-    assert len(folder.calls("embed-esm")) == 1, "it was tried again in earnest"
+    assert len(folder.calls("info")) == 1, "it was tried again in earnest"
+    assert not folder.calls("chunk"), "windows were cut for a model that is not there"
     assert "Trying to restart" in ran.said
     for number in [1, 2, 3]:
-        assert "VN-MODEL-MISSING" in folder.log("demo", "embed-esm-00001", failed_try=number)
+        assert "VN-MODEL-MISSING" in folder.log("demo", "chunk", failed_try=number)
+
+
+def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro, tmp_path):
+    bundle = tmp_path / "models" / "mini300"
+    shutil.copytree(WORKFLOW.parents[1] / "bundles" / "mini", bundle)
+    text = (bundle / "bundle.yaml").read_text()
+    assert "window: 500" in text
+    (bundle / "bundle.yaml").write_text(text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300"))
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=["model=mini300", "models=models"]).ok()
+    command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    same_tables(folder.predictions("demo"), tmp_path / "out" / "predictions")
+
+
+def test_batch_tokens_is_halved_with_each_try(folder, demo):
+    folder.sheet(demo=demo)
+    folder.before_each_command("[[ $1 = embed-esm && $attempt = 1 ]] && exit 4")
+    folder.snakemake(settings=["batch_tokens=4096"]).ok()
+    assert [call.split("--batch-tokens ")[1].split()[0] for call in folder.calls("embed-esm")] == ["4096", "2048"]
+
+
+def test_another_number_format_is_computed_after_a_complete_run(folder, demo):
+    folder.sheet(demo=demo)
+    folder.snakemake().ok()
+    folder.snakemake(settings=["dtype=bf16"]).ok()
+    assert ["--dtype bf16" in call for call in folder.calls("embed-esm")] == [False, True]
+
+
+def test_tables_of_fewer_formats_take_the_place_of_more(folder, demo):
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=["tables='tsv,parquet'", "legacy=true"]).ok()
+    folder.snakemake().ok()
+    assert sorted(path.name for path in folder.predictions("demo").glob("[!.]*")) == sorted([*TABLES, "manifest.json"])
+
+
+def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again_after_a_kill(folder, demo, tmp_path):
+    (tmp_path / "a.fa").write_text("ACGT\n")
+    folder.sheet(a="a.fa", demo=demo)
+    refused = "until [ -e results/a/windows/refused.log ]; do sleep 0.1; done"
+    folder.before_each_command(f"[[ $* = chunk*demo.fa* ]] && {{ {refused}; sleep 2; touch reached; sleep 60; }}")
+    killed_when_reached(folder)
+    (tmp_path / "a.fa").write_text(">mended\nACGT\n")
+    os.utime(tmp_path / "a.fa", (10**9, 10**9))
+    folder.before_each_command("")
+    folder.snakemake("--unlock", settings=SHARDS).ok()
+    folder.snakemake(settings=SHARDS).ok()
+    assert "mended" in (folder.predictions("a") / "sequences.tsv").read_text()
 
 
 @pytest.mark.parametrize(
-    ("rows", "setting", "found"),
+    ("setting", "found"),
     [
-        ("demo,demo.fa\n", "shard_frame=20", "'shard_frame' was unexpected"),
-        ("demo,demo.fa\n", "shard_frames=0", "0 is less than the minimum"),
-        ("a/b,demo.fa\n", "letters=mask", "'a/b' does not match"),
-        ("demo,\n", "letters=mask", "{'sample': 'demo'} is not valid"),
-        ("demo,a,b.fa\n", "letters=mask", "line 2: more cells than columns"),
-        ("", "letters=mask", "samples.csv lists no samples"),
+        ("shard_frame=20", "'shard_frame' was unexpected"),
+        ("shard_frames=0", "0 is less than the minimum"),
+        ("viral_share=0.2 mixed_share=0.3", "mixed_share is larger than viral_share"),
+        ("input=nowhere.csv", "nowhere.csv: no such sample sheet"),
     ],
 )
-def test_settings_and_sheets_are_checked_before_anything_runs(folder, rows, setting, found):
-    (folder.path / "samples.csv").write_text(f"sample,fasta\n{rows}")
-    assert found in folder.snakemake("--dry-run", settings=[setting]).fails().said
+def test_settings_are_checked_before_anything_runs(folder, demo, setting, found):
+    folder.sheet(demo=demo)
+    said = folder.snakemake("--dry-run", settings=setting.split()).fails().said
+    assert found in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("sheet", "found"),
+    [
+        ("sample,fasta\na/b,a.fa\n", "line 2: a/b names a folder"),
+        ("sample,fasta\na,a.fa\n\nb,\n", "line 4: no file"),
+        ("sample,fasta\n,a.fa\n", "line 2: no sample"),
+        ("sample,fasta\na,b,a.fa\n", "line 2: more cells than columns"),
+        ("sample,fastq_1,fastq_2\na,,a.fa\n", "line 2: fastq_2 without fastq_1"),
+        ("sample,fasta\na,a.fa\na, ./a.fa\n", "line 3: ./a.fa is listed twice for a"),
+        ("sample,fasta,fasta\na,a.fa,b.fa\n", "line 1: a column twice"),
+        ("sample,reads\na,a.fa\n", "line 1: expected the columns"),
+        ("sample,fasta\n", "no samples"),
+        ("", "no samples"),
+        ("sample,fasta\nS\u00e4ule,a.fa\n", "not UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_sheet_is_told_in_one_line_before_anything_runs(folder, sheet, found):
+    (folder.path / "samples.csv").write_text(sheet, encoding="latin-1")
+    said = folder.snakemake("--dry-run").fails().said
+    assert found in next(line for line in said.splitlines() if "samples.csv" in line)
+    assert "Traceback" not in said
+
+
+def test_a_sheet_has_tabs_blanks_and_the_column_file_too(folder, demo):
+    (folder.path / "samples.tsv").write_text(f"sample\tfile\n_a+b \t {demo}\n")
+    said = folder.snakemake("--dry-run", settings=["input=samples.tsv", "keep_intermediate=true"]).ok().said
+    assert "results/_a+b/windows" in said
 
 
 def test_it_can_be_part_of_another_workflow(folder, demo):
-    folder.sheet(demo=demo)
+    (folder.path / "demo.fa").write_bytes(demo.read_bytes())
+    folder.sheet(demo="demo.fa")
     (folder.path / "Snakefile").write_text(
         f"""
 module virnucpro:
     snakefile: "{WORKFLOW}/workflow/Snakefile"
     config: {{"input": "samples.csv"}}
+    prefix: "vnp"
 
 use rule * from virnucpro as virnucpro_*
 
 rule mine:
     default_target: True
-    input: "results/demo/predictions/sequences.tsv"
+    input: "vnp/results/demo/predictions/sequences.tsv"
     output: "mine.txt"
     shell: "wc -l < {{input}} > {{output}}"
 """

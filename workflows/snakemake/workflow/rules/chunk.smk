@@ -19,6 +19,9 @@ checkpoint chunk:
         attempt=lambda wildcards, attempt: attempt,
     params:
         files=lambda wildcards: SAMPLES[wildcards.sample],
+        # A file that takes the place of another may be older.
+        stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]),
+        model=options("model", "models"),
         options=options(
             "window",
             "shard_frames",
@@ -34,15 +37,24 @@ checkpoint chunk:
         "{wildcards.sample}: windows and their open frames"
     shell:
         # A refused input is left for merge to fail with: while a checkpoint is not complete, no temporary folder is removed.
-        trying("""
-        virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output} || case $? in
-            65 | 66) mkdir -p {output}; cp {log} {output}/refused.log ;;
+        making_folder("""
+        # A bundle says what windows it was made for; the setting `window` is stronger.
+        if [ -z "${{VIRNUCPRO_WINDOW:-}}" ]; then
+            model=$(virnucpro info --json {params.model}) || exit
+            export VIRNUCPRO_WINDOW=$(sed -n 's/^ *"window": \\([0-9]*\\).*/\\1/p' <<< "$model")
+        fi
+        virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output}.part || case $? in
+            65 | 66) mkdir -p {output}.part; cp {log} {output}.part/refused.log ;;
             *) exit $? ;;
         esac
         """)
 
 
+WINDOWS = rules.chunk.output[0]
+
+
 onerror:
     # The next run reads a refused input again.
-    for refused in Path("results").glob("*/windows/refused.log"):
-        shutil.rmtree(refused.parent)
+    for windows in expand(WINDOWS, sample=SAMPLES):
+        if (Path(windows) / "refused.log").exists():
+            shutil.rmtree(windows)

@@ -1,5 +1,4 @@
 # What the rules share: settings, samples, names of files, and what happens when a command fails.
-import csv
 import shlex
 import shutil
 
@@ -7,7 +6,25 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
+# Words that `--config` takes for text.
+for setting, value in config.items():
+    config[setting] = (
+        {"true": True, "false": False}.get(value, value)
+        if isinstance(value, str)
+        else value
+    )
+
 validate(config, "../schemas/config.schema.yaml")
+
+# The executable would say so after all embedding.
+if config["mixed_share"] is not None and config["mixed_share"] > config["viral_share"]:
+    raise WorkflowError(
+        f"mixed_share is larger than viral_share ({config['mixed_share']}, {config['viral_share']})"
+    )
+
+
+include: "samples.smk"
+
 
 # The four stages between sequences and verdicts are large and quickly made again.
 stage_folder = (
@@ -19,41 +36,6 @@ if "parquet" in config["tables"]:
     TABLES.extend(["frames.parquet", "windows.parquet", "sequences.parquet"])
 if config["legacy"]:
     TABLES.extend(["prediction_results.txt", "prediction_results_highestscore.csv"])
-
-
-def samples_of(sheet):
-    """Files by sample, from a table with the columns `sample` and `fasta`, or `fastq_1` and `fastq_2`."""
-    samples = {}
-    with open(sheet, newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        for row in rows:
-            if None in row:
-                raise WorkflowError(
-                    f"{sheet}, line {rows.line_num}: more cells than columns"
-                )
-            cells = {column: cell for column, cell in row.items() if cell}
-            validate(cells, "../schemas/samples.schema.yaml")
-            files = samples.setdefault(cells["sample"], [])
-            files.extend(
-                placed(cells[column], Path(sheet).parent)
-                for column in ["fasta", "fastq_1", "fastq_2"]
-                if column in cells
-            )
-    if not samples:
-        raise WorkflowError(f"{sheet} lists no samples")
-    for sample, files in samples.items():
-        for file in files:
-            if not Path(file).exists():
-                logger.warning(
-                    f"sample {sample}: {file} is not there; this sample will fail"
-                )
-    return samples
-
-
-def placed(file, folder):
-    """A path of the sheet starts at the sheet's folder, or else at the working folder."""
-    beside = folder / file
-    return str(beside) if beside.exists() else file
 
 
 SAMPLES = samples_of(config["input"])
@@ -79,7 +61,18 @@ def options(*names):
 
 def files_that_exist(wildcards):
     # The executable names what is missing, and only that sample fails.
-    return [file for file in SAMPLES[wildcards.sample] if Path(file).exists()]
+    # A module's prefix is for what is written; it leaves absolute paths alone.
+    return [
+        str(Path(file).absolute())
+        for file in SAMPLES[wildcards.sample]
+        if Path(file).exists()
+    ]
+
+
+def stamps(files):
+    """Time and size of the files that exist."""
+    found = [Path(file).stat() for file in files if Path(file).exists()]
+    return [f"{file.st_mtime_ns} {file.st_size}" for file in found]
 
 
 def parts(wildcards):
@@ -125,10 +118,25 @@ def trying(command):
         """ % command
 
 
+def making_folder(command):
+    """`trying`, for a command that writes `{output}.part`: the output is there only once it is complete.
+
+    Of a run that was killed, Snakemake notices half-written outputs before it knows the jobs behind a checkpoint; theirs
+    would pass for finished.
+    """
+    return f"""
+        rm -rf {{output}}.part
+        {trying(command)}
+        mv {{output}}.part {{output}}
+        """
+
+
 # One process per GPU: what asks for none stays on the processor.
-EMBED = trying("""
+EMBED = making_folder("""
         device=$([ {resources.gpu} -gt 0 ] && echo cuda || echo cpu)
+        batch={params.batch_tokens}
+        if [ -n "$batch" ]; then batch="--batch-tokens $((batch >> ({resources.attempt} - 1)))"; fi
         shards=$(printf '%s\\n' {input}/shard-*.{params.suffix} | sed -n '{params.lines}')
         exec virnucpro {params.stage} $shards {params.options} --device $device --threads {threads} \\
-            --attempt {resources.attempt} --checkpoint-dir {resources.checkpoint_dir:q} --output {output}
+            --attempt {resources.attempt} $batch --checkpoint-dir {resources.checkpoint_dir:q} --output {output}.part
         """)

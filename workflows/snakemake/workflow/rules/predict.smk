@@ -18,18 +18,23 @@ rule merge:
         attempt=lambda wildcards, attempt: attempt,
     params:
         # Not the input itself: thousands of names are more than a command line of a shell holds.
-        folder=lambda wildcards: f"results/{wildcards.sample}",
+        folder=lambda wildcards, output: Path(output[0]).parent,
         parts=lambda wildcards, input: len(input.dnabert),
     message:
         "{wildcards.sample}: vectors of both sides, joined"
     shell:
-        trying("""
+        making_folder("""
         if [ -f {input.windows}/refused.log ]; then
             cat {input.windows}/refused.log
             exit 65
         fi
         parts=$(seq --format '%05.0f' {params.parts})
-        exec virnucpro merge --output {output} \\
+        # Parts of another shards_per_task, if they were kept.
+        for folder in {params.folder}/dnabert/* {params.folder}/esm/*; do
+            part=${{folder##*/}}
+            [ ${{part%.part}} -le {params.parts} ] || rm -r $folder
+        done
+        exec virnucpro merge --output {output}.part \\
             --dnabert $(printf '{params.folder}/dnabert/%s ' $parts) \\
             --esm $(printf '{params.folder}/esm/%s ' $parts)
         """)
@@ -54,14 +59,18 @@ rule predict:
         attempt=lambda wildcards, attempt: attempt,
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
+        # Of complete samples, Snakemake sees these settings alone, and not those of jobs before.
+        dtype=config["dtype"],
         options=options(
             "model", "models", "viral_share", "mixed_share", "tables", "legacy"
         ),
     message:
         "{wildcards.sample}: verdicts"
     shell:
-        # Whether it is to be made again is for Snakemake to say.
+        # Whether it is to be made again is for Snakemake to say. It removes the tables that it expects; others, of a run
+        # with other formats, would make the folder somebody else's.
         trying("""
+        rm -f {params.folder}/*.parquet {params.folder}/prediction_results*
         exec virnucpro predict {input.merged} --windows {input.windows} {params.options} --overwrite \\
             --device cpu --threads {threads} --output {params.folder}
         """)
