@@ -213,10 +213,99 @@ def test_everything_that_is_wrong_with_a_sheet_is_told_before_any_task(nextflow,
 def test_a_wrong_parameter_is_told_before_any_task(nextflow, tmp_path):
     wrong = ["--windw", "300", "--viral_share", "2", "--letters", "lax", "--window", "long", "--legacy", "maybe"]
     ran = nextflow.run(tmp_path / "run", *wrong, parser="v2").fails()
-    ran.says("--windw is not a parameter", "--viral_share 2: expected 0 to 1", "--letters lax: use strict or mask")
+    ran.says("--windw is not a parameter", "is --window meant?", "--viral_share 2: expected 0 to 1", "--letters lax: use strict or mask")
     ran.says("--window long: expected a whole number", "--legacy maybe: use true or false")
     nextflow.run(tmp_path / "run", "--model", "absent").fails().says("--model absent: no bundle in")
-    nextflow.run(tmp_path / "run", "--help").ok().says("--shard_frames", "Frames per shard", "[10000]")
+    order = ["--viral_share", "0.3", "--mixed_share", "0.4"]
+    ran = nextflow.run(tmp_path / "run", *order).fails()
+    ran.says("--mixed_share 0.4: expected at most --viral_share, which is 0.3")
+    assert "Submitted" not in ran.told
+    moved = nextflow.run(tmp_path / "run", "--publish_dir_mode", "move").fails()
+    moved.says("--publish_dir_mode move: use copy or")
+
+
+def test_help_leaves_no_reports_and_false_asks_for_none(nextflow, tmp_path):
+    helped = nextflow.command("run", ROOT, "--help", cwd=tmp_path).ok()
+    helped.says("--shard_frames", "Frames per shard", "[10000]")
+    assert not (tmp_path / "results").exists()
+    given = write(tmp_path / "params.json", '{"help": "false"}')
+    ran = nextflow.run(tmp_path / "run", "-stub-run", "-params-file", given).ok()
+    assert ran.tasks(process="PREDICT")
+
+
+def test_parameters_of_a_site_give_warnings_only(nextflow, tmp_path):
+    site = write(tmp_path / "site.config", "params { config_profile_description = 'A site'\n max_memory = '128.GB' }\n")
+    ran = nextflow.run(tmp_path / "run", "-stub-run", "-c", site, "--viral-share", "0.6").ok()
+    ran.says("--config_profile_description is not a parameter", "--max_memory is not a parameter")
+    ran.says("is not a parameter of this workflow and has no effect: is --viral_share meant?")
+    assert "is --" not in ran.told.partition("--max_memory")[2].splitlines()[0]
+
+
+def test_the_model_of_the_environment_is_a_parameter_and_other_variables_do_not_count(nextflow, by_hand, tmp_path):
+    bundle = tmp_path / "models" / "short"
+    shutil.copytree(ROOT / "bundles" / "mini", bundle)
+    (bundle / "vectors.json").unlink()
+    about = (bundle / "bundle.yaml").read_text()
+    (bundle / "bundle.yaml").write_text(about.replace("name: mini", "name: short").replace("window: 500", "window: 300"))
+    shell = {**os.environ, "VIRNUCPRO_MODEL": "short", "VIRNUCPRO_MODELS": str(bundle.parent)}
+    ran = nextflow.run(tmp_path / "run", environment=shell).ok()
+    assert b"\tshort" in ran.tables("demo")["sequences.tsv"]
+    rows = [row.split("\t") for row in ran.tables("demo")["windows.tsv"].decode().splitlines()[1:]]
+    assert max(int(row[4]) - int(row[3]) for row in rows) <= 300
+    shell = {**os.environ, "VIRNUCPRO_WINDOW": "300", "VIRNUCPRO_MIXED_SHARE": "0.4", "VIRNUCPRO_LEGACY": "true"}
+    again = nextflow.run(tmp_path / "run", "-resume", environment=shell).ok()
+    assert again.tables("demo") == tables(by_hand)
+
+
+def test_a_gpu_embeds_anew_where_the_number_format_is_automatic(nextflow, demo, tmp_path):
+    # There is no GPU here to compute on.
+    without = nextflow.instead(
+        tmp_path / "without", 'words=("${@/#cuda/cpu}")\nexec "$VIRNUCPRO" "${words[@]/#f16/f32}"\n'
+    )
+    given = ["--input", demo, "--shard_frames", "10000"]
+    without.run(tmp_path / "run", *given).ok()
+    again = without.run(tmp_path / "run", *given, "-resume", profile="gpu,test").ok()
+    status = {task["process"]: task["status"] for task in again.tasks()}
+    assert status["CHUNK"] == "CACHED"
+    assert status["EMBED_ESM"] == status["EMBED_DNABERT"] == "COMPLETED"
+    if os.getuid() == 0 and shutil.which("setpriv"):
+        # The lock that root made is everybody's.
+        wrapper = (Path(again.tasks(process="EMBED_ESM")[0]["workdir"]) / ".command.run").read_text()
+        lock = next(line for line in wrapper.splitlines() if "virnucpro-gpu.lock" in line)
+        nobody = ["setpriv", "--reuid", "65534", "--clear-groups", "bash", "-euc", lock]
+        subprocess.run(nobody, check=True, timeout=60)
+
+
+def test_docker_sees_the_gpus_that_the_shell_allows(nextflow, tmp_path):
+    nextflow.command("config", "-profile", "docker", ROOT, cwd=tmp_path).ok().says("CUDA_VISIBLE_DEVICES")
+
+
+def test_a_sheet_with_brackets_in_names_and_blank_lines_is_read(nextflow, demo, tmp_path):
+    odd = tmp_path / "x[1].fa"
+    shutil.copy(demo, odd)
+    sheet = write(tmp_path / "s[2].csv", f'\ufeffsample,note,fasta\n\n_a+b,"one, ""two""","{odd}"\n\n')
+    ran = nextflow.run(tmp_path / "run", "-stub-run", "--input", sheet).ok()
+    assert ran.tables("_a+b")
+    nextflow.run(tmp_path / "run", "--input", odd).fails().says("Names of samples", "A sample sheet gives files other")
+    nextflow.run(tmp_path / "run", "--input", tmp_path).fails().says("is a folder")
+
+
+def test_faults_of_a_sheet_are_told_with_their_lines(nextflow, demo, tmp_path):
+    def told(text, *parts):
+        sheet = tmp_path / "sheet.csv"
+        sheet.write_bytes(text.encode("latin-1"))
+        ran = nextflow.run(tmp_path / "run", "--input", sheet).fails().says(str(sheet), *parts)
+        assert "Submitted" not in ran.told
+
+    told("", "lists no samples")
+    told("sample,fasta\na,b.fa\nf\xfcnf,c.fa\n", "is not UTF-8, first in line 3", "iconv")
+    told("sample,fasta,fasta\na,b,c\n", "has the column fasta more than once")
+    told(
+        f"sample,fastq_1,fastq_2\n\na,{demo},,x\n\nb,,{demo}\nc,.,\n",
+        *["line 3: 4 cells under 3 columns", "line 5: fastq_2 without fastq_1", "line 6: ", "of c is a folder"],
+    )
+    sheet = write(tmp_path / "named.csv", f"sample,fasta\npipeline_info,{demo}\n")
+    nextflow.run(tmp_path / "run", "--input", sheet).fails().says("cannot be named pipeline_info")
 
 
 def schema_parameters():

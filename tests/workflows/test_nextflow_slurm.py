@@ -20,6 +20,7 @@ seen=${0%/*}
 words=()
 for word; do
     [ "$word" != cuda ] || { word=cpu; touch "$seen/cuda-was-asked-for"; }
+    [ "$word" != f16 ] || word=f32
     words+=("$word")
 done
 case "$*" in

@@ -64,13 +64,14 @@ workflow VIRNUCPRO {
 
 workflow {
     main:
-    if (params.help) {
+    if ("${params.help}" == 'true') {
         log.info(helpText())
         exit(0)
     }
     checkParameters(params)
     samples = samplesOf(params.input)
-    bundle = bundleOf(params.model, params.models)
+    // The environment is read here, and only here: the bundle then is an input of the tasks, which -resume compares.
+    bundle = bundleOf(params.model ?: System.getenv('VIRNUCPRO_MODEL'), params.models ?: System.getenv('VIRNUCPRO_MODELS'))
     VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: windowOf(bundle), params.shards_per_task as int)
 
     pipeline_info = "${params.outdir}/pipeline_info"
