@@ -213,7 +213,12 @@ def test_everything_that_is_wrong_with_a_sheet_is_told_before_any_task(nextflow,
 def test_a_wrong_parameter_is_told_before_any_task(nextflow, tmp_path):
     wrong = ["--windw", "300", "--viral_share", "2", "--letters", "lax", "--window", "long", "--legacy", "maybe"]
     ran = nextflow.run(tmp_path / "run", *wrong, parser="v2").fails()
-    ran.says("--windw is not a parameter", "is --window meant?", "--viral_share 2: expected 0 to 1", "--letters lax: use strict or mask")
+    ran.says(
+        "--windw is not a parameter",
+        "is --window meant?",
+        "--viral_share 2: expected 0 to 1",
+        "--letters lax: use strict or mask",
+    )
     ran.says("--window long: expected a whole number", "--legacy maybe: use true or false")
     nextflow.run(tmp_path / "run", "--model", "absent").fails().says("--model absent: no bundle in")
     order = ["--viral_share", "0.3", "--mixed_share", "0.4"]
@@ -246,7 +251,9 @@ def test_the_model_of_the_environment_is_a_parameter_and_other_variables_do_not_
     shutil.copytree(ROOT / "bundles" / "mini", bundle)
     (bundle / "vectors.json").unlink()
     about = (bundle / "bundle.yaml").read_text()
-    (bundle / "bundle.yaml").write_text(about.replace("name: mini", "name: short").replace("window: 500", "window: 300"))
+    (bundle / "bundle.yaml").write_text(
+        about.replace("name: mini", "name: short").replace("window: 500", "window: 300")
+    )
     shell = {**os.environ, "VIRNUCPRO_MODEL": "short", "VIRNUCPRO_MODELS": str(bundle.parent)}
     ran = nextflow.run(tmp_path / "run", environment=shell).ok()
     assert b"\tshort" in ran.tables("demo")["sequences.tsv"]

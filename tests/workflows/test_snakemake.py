@@ -93,12 +93,15 @@ def killed_when_reached(folder):
 
 
 @pytest.mark.parametrize(
-    ("stage", "left"), [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")]
+    ("stage", "left"),
+    [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")],
 )
 def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by_hand, stage, left):
     folder.sheet(demo=demo)
     # Of its output there is a folder with one file when the run is killed.
-    half_written = f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
+    half_written = (
+        f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
+    )
     folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
     killed_when_reached(folder)
     folder.before_each_command("")
@@ -174,7 +177,9 @@ def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro,
     shutil.copytree(WORKFLOW.parents[1] / "bundles" / "mini", bundle)
     text = (bundle / "bundle.yaml").read_text()
     assert "window: 500" in text
-    (bundle / "bundle.yaml").write_text(text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300"))
+    (bundle / "bundle.yaml").write_text(
+        text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300")
+    )
     folder.sheet(demo=demo)
     folder.snakemake(settings=["model=mini300", "models=models"]).ok()
     command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
