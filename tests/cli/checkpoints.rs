@@ -11,7 +11,7 @@ use crate::support::{Ran, Random, Sandbox, assert_same_files, mock, send};
 /// Shards of one sample: `windows/` in the sandbox.
 fn shards(seed: u64) -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.write("x.fa", Random::new(seed).fasta(300, 2000));
+    sandbox.write("x.fa", Random::new(seed).fasta(1500, 2000));
     sandbox.run(&["chunk", "x.fa", "--shard-frames", "300", "-o", "windows"]).ok();
     sandbox
 }
