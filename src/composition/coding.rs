@@ -2,7 +2,7 @@
 
 use super::{Out, share};
 use crate::seq::base::{Codons, NO_CODON};
-use crate::seq::codon::amino_acid;
+use crate::seq::codon;
 use crate::seq::run::Run;
 
 /// Amino acids by place.
@@ -22,8 +22,7 @@ impl Coding {
     /// With nothing counted.
     pub fn new() -> Self {
         let place = |codon: usize| {
-            let letters = [codon >> 4, codon >> 2 & 3, codon & 3].map(|base| b"ACGT"[base]);
-            let residue = amino_acid(letters);
+            let residue = codon::residue(codon as u8);
             let place = AMINO_ACIDS.iter().position(|&known| Some(known) == residue);
             place.map_or(NONE, |place| place as u8)
         };

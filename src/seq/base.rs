@@ -2,8 +2,8 @@
 
 use super::{Frame, Strand};
 
-/// Number of a letter that is none of A, C, G, T.
-pub const NO_BASE: u8 = 4;
+/// Number of a letter that is none of A, C, G, T: it pushes every codon it takes part in beyond the 64.
+pub const NO_BASE: u8 = 64;
 /// Number of a codon with such a letter.
 pub const NO_CODON: u8 = 64;
 
@@ -73,16 +73,3 @@ const REVERSED: [u8; 65] = {
     }
     table
 };
-
-const STOPS: u64 = 1 << codon(*b"TAA") | 1 << codon(*b"TAG") | 1 << codon(*b"TGA");
-
-/// Whether a codon is a stop of the standard code.
-#[inline]
-pub fn is_stop(codon: u8) -> bool {
-    codon < NO_CODON && STOPS >> codon & 1 == 1
-}
-
-/// Number of a codon of A, C, G and T.
-pub const fn codon(letters: [u8; 3]) -> u8 {
-    BASE[letters[0] as usize] << 4 | BASE[letters[1] as usize] << 2 | BASE[letters[2] as usize]
-}

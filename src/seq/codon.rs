@@ -2,23 +2,10 @@
 //!
 //! Only A, C, G and T count as bases here: U, N and the other IUPAC codes make their codon unreadable.
 
-/// Amino acids and stops of the 64 codons, bases in the order T, C, A, G, the first base slowest.
-const AMINO_ACIDS: &[u8; 64] = b"FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG";
+use super::base;
 
-/// A code that pushes every index it takes part in beyond the 64 codons.
-const NO_BASE: u8 = 64;
-
-const BASE: [u8; 256] = {
-    let mut table = [NO_BASE; 256];
-    let mut code = 0;
-    while code < 4 {
-        let letter = b"TCAG"[code];
-        table[letter as usize] = code as u8;
-        table[letter.to_ascii_lowercase() as usize] = code as u8;
-        code += 1;
-    }
-    table
-};
+/// Amino acids and stops by the number of their codon.
+const AMINO_ACIDS: &[u8; 64] = b"KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF";
 
 const COMPLEMENT: [u8; 256] = {
     let mut table = [0; 256];
@@ -39,8 +26,14 @@ const COMPLEMENT: [u8; 256] = {
 /// Amino acid of a codon, `*` for a stop, nothing when a letter is not a base.
 #[inline]
 pub fn amino_acid(codon: [u8; 3]) -> Option<u8> {
-    let [first, second, third] = codon.map(|letter| usize::from(BASE[usize::from(letter)]));
+    let [first, second, third] = codon.map(|letter| usize::from(base::number(letter)));
     AMINO_ACIDS.get(first << 4 | second << 2 | third).copied()
+}
+
+/// The same, of a codon by its number.
+#[inline]
+pub fn residue(codon: u8) -> Option<u8> {
+    AMINO_ACIDS.get(usize::from(codon)).copied()
 }
 
 /// Appends the protein of a strand read from its first base; unreadable codons leave no trace.

@@ -1,7 +1,8 @@
 //! Stop-free runs of codons in the six frames of a window: how long a gene could be that has no end here.
 
 use super::Frame;
-use super::base::{self, Codons};
+use super::base::Codons;
+use super::codon::residue;
 
 /// A run of codons without a stop. Codons with a letter other than A, C, G, T do not end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ fn in_frame(codons: &Codons, frame: Frame) -> (Run, usize) {
         }
     };
     for codon in codons.of_frame(frame) {
-        if base::is_stop(codon) {
+        if residue(codon) == Some(b'*') {
             close(start, place);
             stops += 1;
             start = place + 3;
