@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from nextflow_fixtures import ROOT, tables
 from short_memory import WINDOW, limit_that_is_too_small, long_after_short
+from short_windows import bundle_of_short_windows
 
 WORKFLOW = ROOT / "workflows" / "nextflow"
 MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
@@ -135,13 +136,7 @@ def test_mates_of_a_sample_are_read_together_with_a_bundle_of_ones_own(nextflow,
         write(tmp_path / f"r_{mate}.fq", f"@r1\n{bases}\n+\n{'I' * len(bases)}\n")
     sheet = write(tmp_path / "sheet.csv", "sample,fastq_1,fastq_2\npair,r_1.fq,r_2.fq\nsingle,r_1.fq,\n")
     # A bundle says how long its windows are.
-    bundle = tmp_path / "models" / "short"
-    shutil.copytree(ROOT / "bundles" / "mini", bundle)
-    (bundle / "vectors.json").unlink()
-    about = (bundle / "bundle.yaml").read_text()
-    (bundle / "bundle.yaml").write_text(
-        about.replace("name: mini", "name: short").replace("window: 500", "window: 300")
-    )
+    bundle = bundle_of_short_windows(tmp_path / "models", "short")
     models = ["--model", "short", "--models", tmp_path / "models"]
     ran = nextflow.run(tmp_path / "run", "--input", sheet, *models).ok()
     for sample, files in [("pair", ["r_1.fq", "r_2.fq"]), ("single", ["r_1.fq"])]:
@@ -247,13 +242,7 @@ def test_parameters_of_a_site_give_warnings_only(nextflow, tmp_path):
 
 
 def test_the_model_of_the_environment_is_a_parameter_and_other_variables_do_not_count(nextflow, by_hand, tmp_path):
-    bundle = tmp_path / "models" / "short"
-    shutil.copytree(ROOT / "bundles" / "mini", bundle)
-    (bundle / "vectors.json").unlink()
-    about = (bundle / "bundle.yaml").read_text()
-    (bundle / "bundle.yaml").write_text(
-        about.replace("name: mini", "name: short").replace("window: 500", "window: 300")
-    )
+    bundle = bundle_of_short_windows(tmp_path / "models", "short")
     shell = {**os.environ, "VIRNUCPRO_MODEL": "short", "VIRNUCPRO_MODELS": str(bundle.parent)}
     ran = nextflow.run(tmp_path / "run", environment=shell).ok()
     assert b"\tshort" in ran.tables("demo")["sequences.tsv"]

@@ -1,13 +1,13 @@
 """The Snakemake workflow, with the real engine on this machine."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 from short_memory import WINDOW, limit_that_is_too_small, long_after_short
+from short_windows import bundle_of_short_windows
 from snakemake_fixtures import TABLES, WORKFLOW, same_tables
 
 SHARDS = ["shard_frames=20"]
@@ -173,13 +173,7 @@ def test_what_cannot_succeed_is_done_once(folder, demo):
 
 
 def test_windows_are_those_that_the_bundle_was_made_for(folder, demo, virnucpro, tmp_path):
-    bundle = tmp_path / "models" / "mini300"
-    shutil.copytree(WORKFLOW.parents[1] / "bundles" / "mini", bundle)
-    text = (bundle / "bundle.yaml").read_text()
-    assert "window: 500" in text
-    (bundle / "bundle.yaml").write_text(
-        text.replace("window: 500", "window: 300").replace("name: mini", "name: mini300")
-    )
+    bundle_of_short_windows(tmp_path / "models", "mini300")
     folder.sheet(demo=demo)
     folder.snakemake(settings=["model=mini300", "models=models"]).ok()
     command = [virnucpro, "run", demo, "--sample", "demo", "--model", "mini300", "--models", "models", "-o", "out"]
