@@ -20,9 +20,10 @@ use crate::units::Resume;
 /// next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     chunk::check_inputs(&settings.chunk)?;
-    let config::Run { chunk: cut, dnabert, esm, merge: joined, predict: scored } = settings;
-    let outputs = [&cut.output, &dnabert.output, &esm.output, &joined.output, &scored.output].map(PathBuf::as_path);
-    keeping::check(&esm.checkpoints, &outputs)?;
+    let [dnabert, esm] = [&settings.dnabert.output, &settings.esm.output];
+    let [windows, merged, tables] = [&settings.chunk.output, &settings.merge.output, &settings.predict.output];
+    let outputs = [windows, dnabert, esm, merged, tables].map(PathBuf::as_path);
+    keeping::check(&settings.esm.checkpoints, &outputs)?;
     let bundle = load::bundle(&settings.predict.model)?;
     if !bundle.spec().trained {
         log::warn!("the bundle {} is untrained: its scores and verdicts mean nothing", bundle.spec().name);
