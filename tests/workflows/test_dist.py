@@ -175,10 +175,10 @@ def test_all_lies_in_one_folder_and_belongs_to_nobody(members, archive):
 
 def test_it_is_no_larger_than_its_page_says(members, archive):
     page = (ROOT / "docs" / "packages.md").read_text()
-    packed, unpacked = (int(size) for size in re.search(r"at most (\d+) MB, (\d+) MB unpacked", page).groups())
-    # The page speaks of a release, which is packed more slowly and smaller.
+    packed, unpacked = (int(size) for size in re.search(r"\*\*Size\*\*: (\d+) MB, (\d+) MB unpacked", page).groups())
+    # The page speaks of a release, which is packed more slowly and smaller; compilers differ by a little.
     assert archive.stat().st_size / 1e6 <= packed * 1.3
-    assert sum(entry.size for entry in members) / 1e6 <= unpacked
+    assert sum(entry.size for entry in members) / 1e6 <= unpacked * 1.05
 
 
 def test_a_bare_debian_runs_it(debian, archive, demo, by_hand, tmp_path):
