@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("composition", &["seq"]),
     ("model", &["error", "units", "pack", "device", "weights"]),
     ("store", &["error", "units", "fs"]),
+    ("labels", &["error", "units", "fs"]),
     (
         "hub",
         &[
