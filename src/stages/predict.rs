@@ -275,6 +275,9 @@ impl Pass<'_> {
             verdict: window.map(|window| window.verdict().name().into()),
             score_others: window.map(|window| window.best().others),
             score_virus: window.map(|window| window.best().virus),
+            p_virus: None,
+            run_start: None,
+            run_end: None,
             model: self.model.into(),
             sample: row.sample,
             sequence_id: row.sequence_id,
@@ -319,6 +322,8 @@ impl Pass<'_> {
             viral_share: tally.viral_share(),
             best_p_virus: (tally.n_scored_windows > 0).then_some(tally.best_p_virus),
             mean_p_virus: tally.mean_p_virus().map(|mean| mean as f32),
+            p_virus: None,
+            tier: None,
             verdict: verdict.name().into(),
             model: self.model.into(),
         })

@@ -137,6 +137,10 @@ table_row! {
         pub end: u64,
         /// Open frames, as `F1,R3`; nothing where there is none.
         pub frames: Option<Cow<'a, str>>,
+        /// First base of the longest stop-free run, counted as `start` is; nothing where every open frame is read.
+        pub run_start: Option<u64>,
+        /// One past its last base.
+        pub run_end: Option<u64>,
         /// Why it has scores or none.
         pub status: WindowStatus,
         /// `virus`, `others`, or nothing where there is no score.
@@ -145,6 +149,8 @@ table_row! {
         pub score_others: Option<f32>,
         /// Largest probability of class 1 among its frames.
         pub score_virus: Option<f32>,
+        /// Calibrated probability of a virus; nothing without a calibration.
+        pub p_virus: Option<f32>,
         /// Bundle and digest.
         pub model: Cow<'a, str>,
     }
@@ -173,6 +179,10 @@ table_row! {
         pub best_p_virus: Option<f32>,
         /// Mean over its windows of the window's largest probability of a virus.
         pub mean_p_virus: Option<f32>,
+        /// Calibrated probability of a virus; nothing without a calibration.
+        pub p_virus: Option<f32>,
+        /// `high`, `medium` or `low`: how sure `p_virus` is; nothing below 0.5.
+        pub tier: Option<Cow<'a, str>>,
         /// `viral`, `mixed`, `non-viral` or `no-call`.
         pub verdict: Cow<'a, str>,
         /// Bundle and digest.
