@@ -66,6 +66,9 @@ pub enum Command {
     /// Score merged vectors; verdicts per frame, window and sequence
     #[command(long_about = stages::PREDICT)]
     Predict(stages::PredictArgs),
+    /// Measure predictions against labels: metrics, their intervals and pictures
+    #[command(long_about = stages::EVALUATE)]
+    Evaluate(stages::EvaluateArgs),
     /// Fetch, import, verify and list models
     #[command(
         long_about = "List, fetch, import, verify and find model bundles.\n\n\
@@ -120,6 +123,8 @@ pub enum Task {
     Merge(config::Merge),
     /// `predict`.
     Predict(config::Predict),
+    /// `evaluate`.
+    Evaluate(config::Evaluate),
     /// `models list`.
     ListModels(config::ListModels),
     /// `models fetch`.
@@ -153,6 +158,7 @@ impl Command {
             Self::EmbedEsm(args) => Task::Embed(args.settings()?),
             Self::Merge(args) => Task::Merge(args.settings()?),
             Self::Predict(args) => Task::Predict(args.settings()?),
+            Self::Evaluate(args) => Task::Evaluate(args.settings()?),
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),
             Self::Bench(args) => Task::Bench(Box::new(args.settings())),

@@ -321,6 +321,49 @@ impl PredictArgs {
     }
 }
 
+/// What the long help says of `evaluate`.
+pub const EVALUATE: &str = "Measure predictions against labels: metrics, their intervals and pictures.\n\n\
+    Reads windows.tsv and sequences.tsv of predictions and a table of labels, and writes metrics.tsv, metrics.json and \
+    pictures (SVG): overall, per category, per length and per group, for windows and for sequences. Intervals hold 95 % of \
+    1000 resamplings of groups.";
+
+/// `evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        virnucpro evaluate out/predictions --labels labels.tsv -o evaluation\n  \
+        virnucpro evaluate */predictions --labels genera.tsv --ignore-unlabelled -o evaluation")]
+pub struct EvaluateArgs {
+    /// Folders that `predict` wrote
+    #[arg(value_name = "PREDICTIONS", required = true)]
+    predictions: Vec<PathBuf>,
+    /// Labels: a tab-separated table with the columns `sequence` or `id`, and `label` (virus or others); if wanted `group`
+    /// (such as a genus) and `category`
+    #[arg(long, value_name = "TSV", required = true, env = "VIRNUCPRO_LABELS", help_heading = "Labels")]
+    labels: PathBuf,
+    /// Leave out what has no label; without it that is an error
+    #[arg(long, env = "VIRNUCPRO_IGNORE_UNLABELLED", value_parser = super::options::switch, help_heading = "Labels")]
+    ignore_unlabelled: bool,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl EvaluateArgs {
+    /// Settings.
+    ///
+    /// # Errors
+    /// An argument is not a path.
+    pub fn settings(self) -> Result<config::Evaluate> {
+        config::refuse_addresses_and_lists(&self.predictions)?;
+        Ok(config::Evaluate {
+            predictions: self.predictions,
+            labels: self.labels,
+            ignore_unlabelled: self.ignore_unlabelled,
+            resume: self.output.resume(),
+            output: self.output.output,
+        })
+    }
+}
+
 /// What the long help says of `info`.
 pub const INFO: &str = "What this machine and this build offer, and what is derived from it: devices, libtorch, memory, \
     threads and workers, each with the reason.";

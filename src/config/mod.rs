@@ -260,6 +260,21 @@ impl Default for Tiers {
     }
 }
 
+/// `evaluate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluate {
+    /// Folders that `predict` wrote.
+    pub predictions: Vec<PathBuf>,
+    /// Table of labels.
+    pub labels: PathBuf,
+    /// Folder of metrics and pictures.
+    pub output: PathBuf,
+    /// Whether what has no label is left out; else it is an error.
+    pub ignore_unlabelled: bool,
+    /// Finished work.
+    pub resume: Resume,
+}
+
 /// `run`: the settings of every stage, in folders of one output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {

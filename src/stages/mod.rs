@@ -1,9 +1,11 @@
 //! The stages of the pipeline: each reads what the one before it wrote, and proves that nothing got lost.
 //!
-//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process.
+//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process. evaluate measures what predict
+//! wrote.
 
 pub mod chunk;
 pub mod embed;
+pub mod evaluate;
 pub mod merge;
 pub mod predict;
 pub mod run;

@@ -26,6 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["error", "units", "pack", "device", "weights"]),
     ("store", &["error", "units", "fs"]),
     ("labels", &["error", "units", "fs"]),
+    ("metrics", &[]),
+    ("plot", &[]),
     (
         "hub",
         &[
@@ -46,7 +48,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "embed",
         &["error", "units", "config", "tokenize", "pack", "weights", "bundle", "model", "store", "runtime", "device"],
     ),
-    ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
+    (
+        "stages",
+        &[
+            "error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed", "labels",
+            "metrics", "plot",
+        ],
+    ),
     (
         "commands",
         &[
