@@ -7,16 +7,18 @@ use crate::store::tables::MetricRow;
 use crate::store::{Row, TableReader};
 
 /// Columns of a name.
-const NAME_COLUMNS: usize = 28;
+const NAME_COLUMNS: usize = 24;
 /// Metrics shown, with their headings.
 const SHOWN: [(&str, &str); 6] = [
     ("auroc", "AUROC (95 %)"),
-    ("auprc", "AUPRC"),
     ("recall_at_fpr_0.05", "R at 5 %"),
-    ("accuracy", "accuracy"),
-    ("f1", "F1"),
+    ("recall", "recall"),
+    ("specificity", "specific."),
+    ("auprc", "AUPRC"),
     ("ece", "ECE"),
 ];
+/// Of these the first so many say something of a category. The others depend on how many of the other class there are.
+const OF_CATEGORIES: usize = 4;
 /// Of so many the interval is shown too.
 const WITH_INTERVAL: usize = 1;
 /// Groups shown.
@@ -66,7 +68,7 @@ pub fn text(folder: &Path) -> Result<String> {
         text.push_str(&format!("groups with the fewest windows called right: {}\n", groups.join(", ")));
     }
     text.push_str(
-        "R at 5 %: recall where 5 % of others are called a virus. Scores of rows with one (column called) alone.\n",
+        "Of rows with a score (called). R at 5 %: recall where 5 % of others are called viruses; recall and specificity: at 0.5.\n",
     );
     text.push_str(&format!("metrics and pictures: {}\n", folder.display()));
     Ok(text)
@@ -81,7 +83,8 @@ fn add(lines: &mut Vec<Line>, row: &MetricRow<'_>) {
     if row.metric == "called" {
         line.called = row.value;
     }
-    if let Some(place) = SHOWN.iter().position(|(name, _)| *name == row.metric) {
+    let places = if row.subset.starts_with("category:") { OF_CATEGORIES } else { SHOWN.len() };
+    if let Some(place) = SHOWN[..places].iter().position(|(name, _)| *name == row.metric) {
         let interval = row.low.zip(row.high).filter(|_| place < WITH_INTERVAL);
         let range = interval.map(|(low, high)| format!(" ({}-{})", score(Some(low)), score(Some(high))));
         line.cells[place] = row.value.map(|value| score(Some(value)) + &range.unwrap_or_default());

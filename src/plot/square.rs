@@ -20,8 +20,6 @@ pub enum Corner {
     LowerRight,
     /// Lower left.
     LowerLeft,
-    /// Upper left.
-    UpperLeft,
 }
 
 /// A curve.
@@ -70,8 +68,8 @@ impl SquareChart<'_> {
         let has_counts = self.series.iter().any(|series| !series.counts.is_empty());
         let bottom = TOP + SIDE + if has_counts { GAP + COUNTS } else { 0.0 };
         let mut svg = Svg::new(LEFT + SIDE + RIGHT, bottom + BELOW, self.title);
-        svg.text((LEFT, 22.0), self.title, Style { size: 16, bold: true, ..Style::LABEL });
-        svg.text((LEFT, 40.0), self.note, Style { size: 11, colour: PALE, ..Style::LABEL });
+        svg.text((16.0, 22.0), self.title, Style { size: 16, bold: true, ..Style::LABEL });
+        svg.text((16.0, 40.0), self.note, Style { size: 11, colour: PALE, ..Style::LABEL });
         self.frame(&mut svg, bottom);
         for (series, colour) in self.series.iter().zip(COLOURS) {
             if let Some(floor) = series.floor {
@@ -139,9 +137,9 @@ impl SquareChart<'_> {
         let margin = 8.0;
         let left = match self.names {
             Corner::LowerRight => x_of(1.0) - margin - widest,
-            Corner::LowerLeft | Corner::UpperLeft => x_of(0.0) + margin,
+            Corner::LowerLeft => x_of(0.0) + margin,
         };
-        let top = if self.names == Corner::UpperLeft { y_of(1.0) + margin } else { y_of(0.0) - margin - height };
+        let top = y_of(0.0) - margin - height;
         svg.rect((left, top), (widest, height), &format!("fill=\"#FFFFFF\" fill-opacity=\"0.85\" stroke=\"{GRID}\""));
         for (number, (series, colour)) in self.series.iter().zip(COLOURS).enumerate() {
             let y = top + 5.0 + LINE * (number as f64 + 0.5);
@@ -169,7 +167,7 @@ mod tests {
             axes: ["x & y", "z"],
             diagonal: true,
             marks: true,
-            names: Corner::UpperLeft,
+            names: Corner::LowerLeft,
             series: vec![series("one"), series("two")],
         };
         let text = chart.svg();

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::fs::{AtomicFile, FileDigest};
 use crate::labels::Labels;
 use crate::metrics::{self, Metric};
-use crate::runtime::interrupt;
 use crate::runtime::progress::Progress;
 use crate::store::tables::MetricRow;
 use crate::store::{Fingerprint, MadeFrom, Manifest, ModelStamp, Provenance, Row, ShardEntry, StageDir, TableWriter};
@@ -61,10 +60,8 @@ pub fn evaluate(settings: &config::Evaluate, progress: &Progress) -> Result<Mani
     }
     let truth = Truth::read(&folders, &mut labels, settings.ignore_unlabelled)?;
     let task = progress.task(STAGE, "parts", None);
-    let levels = report::levels(&truth, &labels, || {
-        task.add(1);
-        interrupt::check()
-    })?;
+    let levels = report::levels(&truth, &labels, &task)?;
+    drop(task);
     dir.create()?;
     let mut entries = table(&dir, &levels, &Provenance { stage: STAGE, input: &input, model: model.as_ref() })?;
     let mut files = vec![(DOCUMENT, document(&levels, &truth, &labels))];

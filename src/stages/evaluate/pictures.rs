@@ -1,11 +1,14 @@
 //! What was measured, as pictures.
 
 use super::report::{Level, Measured, Uncalled};
+use crate::error::printable;
 use crate::metrics::{Metric, Point};
 use crate::plot::{Corner, Forest, ForestRow, Series, SquareChart};
 
 /// A bin of fewer items has no point: chance decides where it lies.
 const LEAST_OF_BIN: u64 = 10;
+/// Columns of the bundle's name.
+const MODEL_COLUMNS: usize = 32;
 
 /// Names of all pictures.
 pub const NAMES: [&str; 4] = ["roc.svg", "precision_recall.svg", "reliability.svg", "categories.svg"];
@@ -14,20 +17,23 @@ pub const NAMES: [&str; 4] = ["roc.svg", "precision_recall.svg", "reliability.sv
 pub fn pictures(levels: &[Level], model: &str) -> Vec<(&'static str, String)> {
     let whole = |level: &Level| level.find("all", Uncalled::LeftOut).map_or(0, |measured| measured.n);
     let counts: Vec<String> = levels.iter().map(|level| format!("{} {}", whole(level), level.name)).collect();
-    let note = format!("{model} · {} with a score", counts.join(", "));
-    let chart = |title, axes, names, series: Vec<Series>| {
-        let (diagonal, marks) = (names != Corner::LowerLeft, names == Corner::UpperLeft);
-        SquareChart { title, note: &note, axes, diagonal, marks, names, series }.svg()
+    let note = format!("{} · {}", printable(model, MODEL_COLUMNS), counts.join(", "));
+    let chart = |title, axes, names, series: Vec<Series>| SquareChart {
+        title,
+        note: &note,
+        axes,
+        diagonal: names == Corner::LowerRight,
+        marks: false,
+        names,
+        series,
     };
     let [roc, precision, reliability] = [roc, precision, reliability].map(|of| levels.iter().map(of).collect());
-    let mut pictures = vec![
-        (NAMES[0], chart("ROC", ["False-positive rate", "Recall"], Corner::LowerRight, roc)),
-        (NAMES[1], chart("Precision and recall", ["Recall", "Precision"], Corner::LowerLeft, precision)),
-        (
-            NAMES[2],
-            chart("Reliability", ["Mean probability of a virus", "Share of viruses"], Corner::UpperLeft, reliability),
-        ),
-    ];
+    let roc = chart("ROC", ["False-positive rate", "Recall"], Corner::LowerRight, roc);
+    let precision = chart("Precision and recall", ["Recall", "Precision"], Corner::LowerLeft, precision);
+    let axes = ["Mean probability of a virus", "Share of viruses"];
+    let reliability = SquareChart { marks: true, ..chart("Reliability", axes, Corner::LowerRight, reliability) };
+    let mut pictures: Vec<(&str, String)> =
+        NAMES.into_iter().zip([roc, precision, reliability].map(|chart| chart.svg())).collect();
     pictures.extend(categories(levels, &note).map(|picture| (NAMES[3], picture)));
     pictures
 }

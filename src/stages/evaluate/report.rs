@@ -1,10 +1,17 @@
 //! What is measured of which part of the rows.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use serde_json::{Map, Value, json};
 
 use super::truth::{Scored, Truth};
+use crate::error::Result;
 use crate::labels::Labels;
 use crate::metrics::{self, Curves, GroupValues, Interval, Item, Metric, Sample, Values};
+use crate::runtime::progress::TaskProgress;
+use crate::runtime::{interrupt, machine, threads};
 
 /// Lengths in bases at which windows and sequences are parted.
 const WINDOW_LENGTHS: [u64; 3] = [150, 300, 500];
@@ -109,16 +116,11 @@ impl Scores {
     }
 }
 
-/// Measures both levels; of sequences only where they are labelled and of both classes. `each_part` is called after
-/// each part.
+/// Measures both levels; of sequences only where they are labelled and of both classes.
 ///
 /// # Errors
-/// Those of `each_part`.
-pub fn levels<E>(
-    truth: &Truth,
-    labels: &Labels,
-    mut each_part: impl FnMut() -> Result<(), E>,
-) -> Result<Vec<Level>, E> {
+/// The user asked to stop, or the system gives no thread.
+pub fn levels(truth: &Truth, labels: &Labels, task: &TaskProgress) -> Result<Vec<Level>> {
     let both = [
         ("windows", &truth.windows, ["p_virus", "score_virus"], &WINDOW_LENGTHS[..]),
         ("sequences", &truth.sequences, ["p_virus", "mean_p_virus"], &SEQUENCE_LENGTHS[..]),
@@ -132,16 +134,11 @@ pub fn levels<E>(
         let (categories, colours) = categories(rows, labels);
         let whole = Part { name: "all".to_owned(), rows: rows.iter().collect() };
         let all = scores.items(&whole.rows, Uncalled::LeftOut);
-        let parts = [whole].into_iter().chain(categories).chain(lengths_of(rows, lengths));
-        let mut measured = Vec::new();
-        for part in parts {
-            measured.extend(measure(&part, scores));
-            each_part()?;
-        }
+        let parts = [whole].into_iter().chain(categories).chain(lengths_of(rows, lengths)).collect();
         levels.push(Level {
             name,
             score: if scores.calibrated { calibrated } else { raw },
-            measured,
+            measured: measure_all(parts, scores, task)?,
             categories: colours,
             groups: groups(&all, labels),
             curves: Curves::of(&all),
@@ -150,6 +147,31 @@ pub fn levels<E>(
         });
     }
     Ok(levels)
+}
+
+/// Measures all parts, one per processor at a time.
+fn measure_all(parts: Vec<Part<'_>>, scores: Scores, task: &TaskProgress) -> Result<Vec<Measured>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut measured = Vec::new();
+        loop {
+            interrupt::check()?;
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(part) = parts.get(number) else { return Ok(measured) };
+            measured.push((number, measure(part, scores)));
+            task.add(1);
+        }
+    };
+    let mut measured = thread::scope(|scope| {
+        let workers =
+            (0..machine::cpus().value.min(parts.len())).map(|_| threads::spawn_scoped(scope, "measure", work));
+        let workers = workers.collect::<Result<Vec<_>>>()?;
+        let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|cause| resume_unwind(cause)));
+        results.collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    measured.sort_by_key(|(number, _)| *number);
+    Ok(measured.into_iter().flat_map(|(_, both)| both).collect())
 }
 
 fn measure(part: &Part<'_>, scores: Scores) -> [Measured; 2] {
