@@ -71,6 +71,8 @@ impl SquareChart<'_> {
         svg.text((16.0, 22.0), self.title, Style { size: 16, bold: true, ..Style::LABEL });
         svg.text((16.0, 40.0), self.note, Style { size: 11, colour: PALE, ..Style::LABEL });
         self.frame(&mut svg, bottom);
+        // Below the curves: they may cross its corner.
+        self.names(&mut svg);
         for (series, colour) in self.series.iter().zip(COLOURS) {
             if let Some(floor) = series.floor {
                 let stroke = format!("stroke=\"{colour}\" stroke-width=\"1.2\" stroke-dasharray=\"1.5 3\"");
@@ -84,7 +86,6 @@ impl SquareChart<'_> {
         if has_counts {
             self.counts(&mut svg);
         }
-        self.names(&mut svg);
         svg.finish()
     }
 
