@@ -23,7 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("device", &["error", "units", "runtime"]),
     ("weights", &["error", "fs"]),
     ("composition", &["seq"]),
-    ("model", &["error", "units", "pack", "device", "weights"]),
+    ("calibration", &["error"]),
+    ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
     (
         "hub",
@@ -39,13 +40,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("bundle", &["error", "nearest", "units", "fs", "weights", "tokenize", "model::schema"]),
+    ("bundle", &["error", "nearest", "units", "fs", "weights", "tokenize", "model::schema", "calibration"]),
     ("config", &["error", "units", "fs::text"]),
     (
         "embed",
         &["error", "units", "config", "tokenize", "pack", "weights", "bundle", "model", "store", "runtime", "device"],
     ),
-    ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
+    (
+        "stages",
+        &["error", "units", "config", "fs", "seq", "model", "bundle", "calibration", "store", "runtime", "embed"],
+    ),
     (
         "commands",
         &[
