@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("calibration", &["error"]),
     ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
+    ("labels", &["error", "units", "fs"]),
     (
         "hub",
         &[
