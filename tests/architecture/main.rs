@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("device", &["error", "units", "runtime"]),
     ("weights", &["error", "fs"]),
     ("composition", &["seq"]),
+    ("calibration", &["error"]),
     ("model", &["error", "units", "pack", "device", "weights"]),
     ("store", &["error", "units", "fs"]),
     (
