@@ -28,6 +28,7 @@
 //! Modules import in one direction (`tests/architecture.rs`); `docs/tour.md` follows one record through.
 
 pub mod bundle;
+pub mod calibration;
 pub mod cli;
 pub mod commands;
 pub mod composition;
