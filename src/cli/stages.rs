@@ -337,7 +337,8 @@ pub const EVALUATE: &str = "Measure predictions against labels: metrics, their i
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         virnucpro evaluate out/predictions --labels labels.tsv -o evaluation\n  \
-        virnucpro evaluate */predictions --labels genera.tsv --ignore-unlabelled -o evaluation")]
+        virnucpro evaluate out/predictions out-300/predictions --labels genera.tsv \\\n      \
+        --ignore-unlabelled -o both")]
 pub struct EvaluateArgs {
     /// Folders that `predict` wrote
     #[arg(value_name = "PREDICTIONS", required = true)]
