@@ -44,6 +44,7 @@ pub mod model;
 pub mod nearest;
 pub mod pack;
 pub mod plot;
+pub mod regions;
 pub mod runtime;
 pub mod seq;
 pub mod stages;

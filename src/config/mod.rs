@@ -261,11 +261,13 @@ pub struct CutOffs {
     pub min_p: f64,
     /// Share of viruses that is expected among the records.
     pub prior: f64,
+    /// What a change between viral and not costs within a record, in units of a logit.
+    pub region_cost: f64,
 }
 
 impl CutOffs {
     /// Where the user gives no others.
-    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5 };
+    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5, region_cost: 8.0 };
 }
 
 impl Default for CutOffs {

@@ -1,27 +1,23 @@
 //! Where in a sequence the virus is: windows parted into stretches that are viral and stretches that are not. Arithmetic only.
 //!
 //! A sequence is a path through two states, viral and not. A window speaks for the viral state by its logit, within
-//! [`LIMIT`]; a change of state costs [`DEFAULT_COST`], unless the user asks for another. The path with the largest sum
-//! (Viterbi) is the answer. So a stretch within a sequence is a region where its logits add up to more than two costs,
-//! one at an end of the sequence where they add up to more than one, and a whole sequence where they add up to more than
-//! nothing: its mean is then viral.
+//! [`LIMIT`]; a change of state costs as much as the user says. The path with the largest sum (Viterbi) is the answer. So a
+//! stretch within a sequence is a region where its logits add up to more than two costs, one at an end of the sequence where
+//! they add up to more than one, and a whole sequence where they add up to more than nothing: its mean is then viral.
 
 use std::ops::Range;
 
-/// Cost of a change of state, in units of a logit. Two of them are odds of 9 million to 1: as much as 11 windows in a row with
-/// a probability of 0.82 each.
-pub const DEFAULT_COST: f64 = 8.0;
-/// A window speaks no louder than this: four in a row, at least, make a region within a sequence at the default cost.
+/// A window speaks no louder than this: at a cost of 8, a region within a sequence has four windows at least.
 pub const LIMIT: f64 = 5.0;
 
 /// The viral stretches among the windows of a sequence, by number; `logits` in order, none for a window without a score,
 /// which changes nothing. Each begins and ends with a window that has one.
 ///
 /// ```
-/// use virnucpro::regions::{DEFAULT_COST, regions};
+/// use virnucpro::regions::regions;
 ///
 /// let logits: Vec<Option<f64>> = (0..100).map(|n| Some(if (40..60).contains(&n) { 2.0 } else { -2.0 })).collect();
-/// assert_eq!(regions(&logits, DEFAULT_COST), [40..60]);
+/// assert_eq!(regions(&logits, 8.0), [40..60]);
 /// ```
 pub fn regions(logits: &[Option<f64>], cost: f64) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -91,7 +87,7 @@ mod tests {
     }
 
     fn found(logits: &[Option<f64>]) -> Vec<Range<usize>> {
-        regions(logits, DEFAULT_COST)
+        regions(logits, 8.0)
     }
 
     #[test]
@@ -109,9 +105,9 @@ mod tests {
     fn noise_of_single_windows_is_no_region() {
         for seed in 1..=10 {
             let mut logits = logits(&[false; 4000], seed);
-            assert_eq!(found(&logits), [], "{seed}");
+            assert!(found(&logits).is_empty(), "{seed}");
             logits.iter_mut().skip(100).step_by(100).for_each(|logit| *logit = Some(30.0));
-            assert_eq!(found(&logits), [], "{seed}");
+            assert!(found(&logits).is_empty(), "{seed}");
         }
     }
 
@@ -142,7 +138,7 @@ mod tests {
         logits[10..14].fill(Some(4.0));
         logits[16..20].fill(Some(4.0));
         assert_eq!(found(&logits), [10..20]);
-        assert_eq!(found(&[None, None]), []);
+        assert!(found(&[None, None]).is_empty());
         assert_eq!(found(&[None, Some(1.0), None, Some(1.0), None]), [1..4]);
     }
 

@@ -16,6 +16,7 @@ mod input_digest;
 mod join;
 mod keeping;
 mod legacy;
+mod region_table;
 mod shard_sequences;
 mod shard_vectors;
 mod shards;

@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("labels", &["error", "units", "fs"]),
     ("metrics", &[]),
     ("plot", &[]),
+    ("regions", &[]),
     (
         "hub",
         &[
@@ -66,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "labels",
             "metrics",
             "plot",
+            "regions",
         ],
     ),
     (
