@@ -7,7 +7,7 @@ use clap::Args;
 use super::Task;
 use super::options::{
     AnswerOptions, BundleOptions, CheckpointOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions,
-    VerdictOptions, WindowOptions, window,
+    VerdictOptions, WindowOptions, switch, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -38,6 +38,9 @@ pub struct RunArgs {
     input: InputOptions,
     #[command(flatten)]
     output: OutputOptions,
+    /// Write shards and vectors even with a bundle like mini, whose vectors cost less to compute than to store
+    #[arg(long, env = "VIRNUCPRO_KEEP_INTERMEDIATE", value_parser = switch, help_heading = "Output")]
+    keep_intermediate: bool,
     #[command(flatten)]
     checkpoints: CheckpointOptions,
     #[command(flatten)]
@@ -93,6 +96,7 @@ impl RunArgs {
                 window: self.window,
                 frames: self.windows.frames,
                 model,
+                shards: true,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
                 policy: self.input.settings(self.files.legacy)?,
@@ -101,6 +105,7 @@ impl RunArgs {
                 tables: self.files.tables,
                 resume,
             },
+            keep_intermediate: self.keep_intermediate,
         })
     }
 }
@@ -148,6 +153,7 @@ impl ChunkArgs {
             window: self.window,
             frames: self.windows.frames,
             model: self.model.settings(),
+            shards: true,
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
             policy: self.input.settings(self.files.legacy)?,

@@ -50,6 +50,8 @@ pub struct Chunk {
     pub frames: Option<FrameRule>,
     /// The bundle.
     pub model: BundleChoice,
+    /// Whether frames are kept as shards.
+    pub shards: bool,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.
@@ -304,6 +306,8 @@ pub struct Run {
     pub merge: Merge,
     /// `predictions/`.
     pub predict: Predict,
+    /// Whether shards and vectors are written even where they cost less to compute than to store.
+    pub keep_intermediate: bool,
 }
 
 /// `models fetch`.

@@ -11,6 +11,7 @@ pub mod predict;
 pub mod run;
 
 mod cut_windows;
+mod direct;
 mod frame_scores;
 mod input_digest;
 mod join;
