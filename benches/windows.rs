@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use virnucpro::composition::{FEATURES, Features};
 use virnucpro::seq::{Alphabet, Letters, Limits, Names, Reader, SixFrames, windows};
-use virnucpro::units::Duplicates;
+use virnucpro::units::{Duplicates, FrameRule};
 
 const BASES: usize = 20_000_000;
 
@@ -48,7 +48,7 @@ fn six_frames(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bases.len() as u64));
         for size in [500, 300] {
             let size = NonZeroUsize::new(size).expect("not zero");
-            let mut six = SixFrames::new();
+            let mut six = SixFrames::new(FrameRule::Open);
             group.bench_function(format!("{name}, {size} bp"), |bencher| {
                 bencher.iter(|| {
                     let mut residues = 0;

@@ -81,6 +81,8 @@ faults! {
     InputChanged = "VN-IN-CHANGED", 65;
     /// A sample sheet that cannot be read as one, or in place of sequences.
     InputSheet = "VN-IN-SHEET", 65;
+    /// Labels that cannot be read, or that do not fit what they are given with.
+    InputLabels = "VN-IN-LABELS", 65;
     /// A table or vector file that is not what the stage wants.
     InputStage = "VN-IN-STAGE", 65;
 

@@ -38,6 +38,7 @@ pub mod embed;
 pub mod error;
 pub mod fs;
 pub mod hub;
+pub mod labels;
 pub mod model;
 pub mod nearest;
 pub mod pack;

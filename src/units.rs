@@ -321,6 +321,38 @@ impl fmt::Display for TableFormats {
     }
 }
 
+/// Which frames of a window are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrameRule {
+    /// Every frame without a stop codon: what the published heads were trained on.
+    #[default]
+    Open,
+    /// The one with the longest run of codons without a stop: an answer for every window with a whole codon.
+    Longest,
+}
+
+impl FromStr for FrameRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "open" => Ok(Self::Open),
+            "longest" => Ok(Self::Longest),
+            _ => Err(format!("'{text}' is not a frame rule; use open or longest")),
+        }
+    }
+}
+
+impl fmt::Display for FrameRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Longest => "longest",
+        })
+    }
+}
+
 /// What happens to the second record of one identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -130,7 +130,7 @@ impl Bundle {
         if self.path().is_some() && is_absent(&path) {
             return Ok(None);
         }
-        let dims = [self.spec.dnabert.dim as usize, self.spec.esm.dim as usize];
+        let dims = [self.spec.dnabert, self.spec.esm].map(|side| side.map_or(0, |side| side.dim as usize));
         StoredVectors::parse(&self.location.bytes(VECTORS_JSON)?, &path, self.digest, dims).map(Some)
     }
 

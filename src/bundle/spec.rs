@@ -6,22 +6,26 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::component::{Component, Family};
+use crate::calibration::Calibration;
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
-use crate::units::{BUNDLE_NAME_RULE, is_bundle_name};
+use crate::units::{BUNDLE_NAME_RULE, FrameRule, is_bundle_name};
 use crate::weights::bytes;
 
 /// Name of the file that makes a folder a bundle.
 pub const BUNDLE_YAML: &str = "bundle.yaml";
 
-/// The format this program reads and writes.
-pub const FORMAT: u32 = 1;
+/// The format this program writes.
+pub const FORMAT: u32 = 2;
+
+/// The formats it reads. Format 1 has both encoders and a head, and reads every open frame.
+const READ: [u32; 2] = [1, FORMAT];
 
 /// Content of `bundle.yaml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Format of this file: [`FORMAT`].
+    /// Format of this file: 1 or [`FORMAT`].
     pub format: u32,
     /// Name the bundle is asked for by: letters, digits, `.`, `_`, `-`.
     pub name: String,
@@ -33,14 +37,23 @@ pub struct Spec {
     pub licence: String,
     /// Where the weights came from, free text.
     pub source: String,
-    /// Window length of the head's training data, in bases.
+    /// Window length in bases where the user asks for none: that of the head's training data.
     pub window: u32,
-    /// The nucleotide encoder.
-    pub dnabert: EncoderSpec,
-    /// The protein encoder.
-    pub esm: EncoderSpec,
-    /// The classifier.
-    pub head: HeadSpec,
+    /// Which frames of a window are read.
+    #[serde(default)]
+    pub frames: FrameRule,
+    /// The encoder of the nucleotide side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnabert: Option<EncoderSpec>,
+    /// The encoder of the protein side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esm: Option<EncoderSpec>,
+    /// The classifier; none in a bundle that one only embeds with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadSpec>,
+    /// What makes probabilities of the head's logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Size and digest of every other file of the bundle, by path within it.
     pub files: BTreeMap<String, FileRecord>,
 }
@@ -54,9 +67,11 @@ pub struct EncoderSpec {
     /// Width of a vector.
     pub dim: u32,
     /// Layer whose output is pooled, counted from 1; the last one of the encoder.
-    pub layer: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<u32>,
     /// Which rows of it are averaged.
-    pub pooling: Pooling,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
 }
 
 /// The classifier of a bundle.
@@ -65,7 +80,7 @@ pub struct EncoderSpec {
 pub struct HeadSpec {
     /// What computes the scores.
     pub family: Family,
-    /// Width of a merged vector: both encoders side by side.
+    /// Width of a merged vector: the encoders side by side.
     pub dim: u32,
 }
 
@@ -122,10 +137,10 @@ impl Spec {
         };
         // The format comes first: a newer one may hold fields that this program does not know.
         let head: Head = serde_yaml::from_str(text).map_err(refused)?;
-        if head.format != FORMAT {
+        if !READ.contains(&head.format) {
             return Err(Error::new(Fault::ModelFormat, "this bundle has a format that this program does not read")
                 .file(file)
-                .expected(format!("format {FORMAT}"))
+                .expected(format!("format {} or {FORMAT}", READ[0]))
                 .found(format!("format {}", head.format))
                 .advice("use the version of virnucpro that made the bundle, or import the model again with this one"));
         }
@@ -144,19 +159,47 @@ impl Spec {
             .map_err(|error| Error::new(Fault::Bug, "bundle.yaml cannot be written").caused_by(error))
     }
 
-    /// What computes a component.
-    pub fn family(&self, component: Component) -> Family {
+    /// What computes a part; none where the bundle lacks it.
+    pub fn family(&self, component: Component) -> Option<Family> {
         match component {
-            Component::Dnabert => self.dnabert.family,
-            Component::Esm => self.esm.family,
-            Component::Head => self.head.family,
+            Component::Dnabert | Component::Esm => self.encoder(component).map(|encoder| encoder.family),
+            Component::Head => self.head.map(|head| head.family),
         }
+    }
+
+    /// The encoder of a side.
+    pub fn encoder(&self, component: Component) -> Option<EncoderSpec> {
+        match component {
+            Component::Dnabert => self.dnabert,
+            Component::Esm => self.esm,
+            Component::Head => None,
+        }
+    }
+
+    /// The encoders, the nucleotide side first.
+    pub fn encoders(&self) -> impl Iterator<Item = (Component, EncoderSpec)> {
+        let encoders = [(Component::Dnabert, self.dnabert), (Component::Esm, self.esm)];
+        encoders.into_iter().filter_map(|(component, encoder)| Some((component, encoder?)))
+    }
+
+    /// Width of a merged vector.
+    pub fn merged_dim(&self) -> u32 {
+        self.encoders().map(|(_, encoder)| encoder.dim).sum()
+    }
+
+    /// Digest of what vectors depend on: the encoders and their files. Bundles that differ in their heads alone have one.
+    pub fn encoders_digest(&self) -> Digest {
+        let files = self.encoders().flat_map(|(component, encoder)| component.files(encoder.family));
+        let files: Vec<_> =
+            files.map(|name| (self.files.get(&name).map(|file| file.sha256.to_string()), name)).collect();
+        let encoders: Vec<_> = self.encoders().map(|(component, encoder)| (component.key(), encoder)).collect();
+        Digest::of(serde_json::json!([encoders, files]).to_string().as_bytes())
     }
 
     /// Paths of the files that the models need, `bundle.yaml` left out.
     pub fn required_files(&self) -> Vec<String> {
-        let real = Component::ALL.into_iter().filter(|&component| self.family(component) != Family::Mock);
-        real.flat_map(Component::files).collect()
+        let parts = Component::ALL.into_iter().filter_map(|component| Some((component, self.family(component)?)));
+        parts.flat_map(|(component, family)| component.files(family)).collect()
     }
 
     fn check(&self) -> Result<()> {
@@ -180,24 +223,51 @@ impl Spec {
         if !(1..=1_000_000).contains(&self.window) {
             return Err(wrong("window", "1 to 1000000 bases", &self.window.to_string()));
         }
+        self.check_parts()?;
+        self.calibration.iter().try_for_each(Calibration::check)?;
+        let merged = self.merged_dim();
+        match self.head {
+            Some(head) if head.dim != merged => {
+                let sides: Vec<_> = self.encoders().map(|(_, encoder)| encoder.dim.to_string()).collect();
+                Err(Error::new(Fault::ModelMismatch, "the head does not fit the encoders")
+                    .expected(format!("{} inputs", sides.join(" + ")))
+                    .found(format!("a head of {} inputs", head.dim))
+                    .advice("take a head that was trained on vectors of these encoders"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether each part is what it can be.
+    fn check_parts(&self) -> Result<()> {
+        if self.encoders().next().is_none() {
+            return Err(wrong("list of encoders", "dnabert, esm or both", "neither"));
+        }
+        if self.format == 1 && Component::ALL.iter().any(|&component| self.family(component).is_none()) {
+            return Err(wrong("list of parts", "dnabert, esm and head in format 1", "fewer"));
+        }
         for component in Component::ALL {
-            let (own, family) = (component.family(), self.family(component));
-            if family != own && family != Family::Mock {
-                let what = format!("family of {}", component.key());
-                return Err(wrong(&what, &format!("{own:?} or Mock"), &format!("{family:?}")));
+            let Some(family) = self.family(component) else { continue };
+            if !component.families().contains(&family) {
+                let expected: Vec<_> = component.families().iter().map(|family| format!("{family:?}")).collect();
+                let (what, expected) = (format!("family of {}", component.key()), expected.join(" or "));
+                return Err(wrong(&what, &expected, &format!("{family:?}")));
             }
         }
-        for (component, encoder) in [("dnabert", &self.dnabert), ("esm", &self.esm)] {
-            if !(1..=1 << 20).contains(&encoder.dim) || !(1..=1 << 16).contains(&encoder.layer) {
-                let found = format!("dim {}, layer {}", encoder.dim, encoder.layer);
-                return Err(wrong(&format!("size of {component}"), "a width and a layer above 0", &found));
+        for (component, encoder) in self.encoders() {
+            let EncoderSpec { family, dim, layer, pooling } = encoder;
+            if !(1..=1 << 20).contains(&dim) {
+                return Err(wrong(&format!("width of {}", component.key()), "1 to 1048576", &dim.to_string()));
             }
-        }
-        if self.head.dim != self.dnabert.dim + self.esm.dim {
-            return Err(Error::new(Fault::ModelMismatch, "the head does not fit the encoders")
-                .expected(format!("{} + {} inputs", self.dnabert.dim, self.esm.dim))
-                .found(format!("a head of {} inputs", self.head.dim))
-                .advice("take a head that was trained on vectors of these two encoders"));
+            let pooled = layer.is_some_and(|layer| (1..=1 << 16).contains(&layer)) && pooling.is_some();
+            if family.is_pooled() != pooled || !family.is_pooled() && layer.is_some() {
+                let expected = if family.is_pooled() { "a layer from 1 on, and a pooling" } else { "neither" };
+                return Err(wrong(
+                    &format!("layer or pooling of {}", component.key()),
+                    expected,
+                    &format!("{layer:?}, {pooling:?}"),
+                ));
+            }
         }
         Ok(())
     }
@@ -239,13 +309,15 @@ mod tests {
     fn text_and_back() {
         let spec = parse(MOCK).unwrap();
         assert_eq!(parse(&spec.to_yaml().unwrap()).unwrap(), spec);
-        assert_eq!((spec.required_files().len(), spec.esm.dim, spec.trained), (0, 16, false));
+        assert_eq!((spec.required_files().len(), spec.esm.unwrap().dim, spec.trained), (0, 16, false));
     }
 
     #[test]
     fn every_fault_is_named_with_its_kind() {
         let cases = [
-            ("format: 1", "format: 2", Fault::ModelFormat),
+            ("format: 1", "format: 3", Fault::ModelFormat),
+            ("format: 1", "format: 0", Fault::ModelFormat),
+            ("head: {family: mock, dim: 24}\n", "", Fault::ModelFormat),
             ("name: toy", "name: ../toy", Fault::ModelFormat),
             ("name: toy", "name: ''", Fault::ModelFormat),
             ("licence: MIT", "licence: \"a\\nb\"", Fault::ModelFormat),
@@ -266,6 +338,31 @@ mod tests {
         for (old, new, fault) in cases {
             let error = parse(&MOCK.replace(old, new)).err().unwrap_or_else(|| panic!("{new} is accepted"));
             assert_eq!((error.fault(), error.path()), (fault, Some(Path::new(BUNDLE_YAML))), "{new}");
+        }
+    }
+
+    const COMPOSITION: &str = "format: 2\nname: toy\nversion: '1'\ntrained: true\nlicence: MIT\nsource: none\nwindow: 500\n\
+        frames: longest\ndnabert: {family: composition, dim: 1210}\nhead: {family: mock, dim: 1210}\n\
+        calibration: {windows: [{length: 500, slope: 1, intercept: 0}], sequences: {slope_per_ln: 0, intercept_per_ln: 0}}\n\
+        files: {}\n";
+
+    #[test]
+    fn a_bundle_of_format_2_may_lack_a_side_or_the_head() {
+        let spec = parse(COMPOSITION).unwrap();
+        assert_eq!((spec.esm, spec.frames, spec.merged_dim()), (None, FrameRule::Longest, 1210));
+        assert_eq!(parse(&spec.to_yaml().unwrap()).unwrap(), spec);
+        let without_head = parse(&COMPOSITION.replace("head: {family: mock, dim: 1210}\n", "")).unwrap();
+        assert_eq!((without_head.head, without_head.encoders_digest()), (None, spec.encoders_digest()));
+        assert_ne!(parse(MOCK).unwrap().encoders_digest(), spec.encoders_digest());
+        for (old, new) in [
+            ("dnabert: {family: composition, dim: 1210}\n", ""),
+            ("family: composition, dim: 1210", "family: composition, dim: 1210, layer: 1, pooling: all-tokens"),
+            ("family: composition", "family: esm2"),
+            ("family: composition", "family: dnabert2"),
+            ("slope: 1", "slope: 0"),
+            ("frames: longest", "frames: all"),
+        ] {
+            assert_eq!(parse(&COMPOSITION.replace(old, new)).unwrap_err().fault(), Fault::ModelFormat, "{new}");
         }
     }
 

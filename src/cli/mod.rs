@@ -51,7 +51,7 @@ pub enum Command {
     /// The whole pipeline on this machine: sequences in, tables of verdicts out
     #[command(long_about = stages::RUN)]
     Run(stages::RunArgs),
-    /// Cut sequences into windows and write their open frames as shards
+    /// Cut sequences into windows and write their frames as shards
     #[command(long_about = stages::CHUNK)]
     Chunk(stages::ChunkArgs),
     /// DNABERT-S vectors of nucleotide sequences

@@ -6,10 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::gpu::GpuOptions;
 use super::words::words;
-use crate::config;
+use crate::config::{self, CutOffs};
 use crate::error::{Error, Fault, Result as Outcome};
 use crate::units::{
-    AttentionChoice, Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens,
+    AttentionChoice, Auto, DeviceChoice, Duplicates, FrameRule, InputPolicy, Precision, Resume, TableFormats, Tokens,
     UnknownLetters, Uracil,
 };
 
@@ -246,6 +246,10 @@ pub struct AnswerOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Windows")]
 pub struct WindowOptions {
+    /// Frames of a window that are read: 'open' (all without a stop codon) or 'longest' (the one with the longest run
+    /// without one); what the bundle was trained on if not given
+    #[arg(long, value_name = "RULE", env = "VIRNUCPRO_FRAMES", hide_possible_values = true, value_parser = words::<FrameRule>(&["open", "longest"]))]
+    pub frames: Option<FrameRule>,
     /// Frames per shard, the unit that workflows scatter
     #[arg(long, value_name = "N", default_value_t = config::DEFAULT_SHARD_FRAMES, env = "VIRNUCPRO_SHARD_FRAMES", value_parser = shard_frames)]
     pub shard_frames: usize,
@@ -324,12 +328,18 @@ pub struct FileOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Verdicts")]
 pub struct VerdictOptions {
-    /// A sequence is 'viral' from this share of viral windows on
+    /// With a bundle without calibration: a sequence is 'viral' from this share of viral windows on
     #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_VIRAL_SHARE", value_parser = share)]
     viral_share: f64,
     /// It is 'mixed' from this share on, below it 'non-viral'; 0.1 if not given, or --viral-share if that is less
     #[arg(long, value_name = "SHARE", env = "VIRNUCPRO_MIXED_SHARE", value_parser = share)]
     mixed_share: Option<f64>,
+    /// With a calibrated bundle: a sequence is 'viral' from this probability on
+    #[arg(long, value_name = "P", default_value = "0.5", env = "VIRNUCPRO_MIN_P", value_parser = share)]
+    min_p: f64,
+    /// With a calibrated bundle: share of viruses to expect among the sequences, above 0 and below 1
+    #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_PRIOR", value_parser = prior)]
+    prior: f64,
 }
 
 impl VerdictOptions {
@@ -337,11 +347,12 @@ impl VerdictOptions {
     ///
     /// # Errors
     /// The cut-offs are in the wrong order.
-    pub fn settings(&self) -> Outcome<config::Tiers> {
-        let viral = self.viral_share;
+    pub fn settings(&self) -> Outcome<CutOffs> {
+        let Self { viral_share: viral, min_p, prior, .. } = *self;
+        let settings = |mixed_share| Ok(CutOffs { viral_share: viral, mixed_share, min_p, prior });
         match self.mixed_share {
-            None => Ok(config::Tiers { viral, mixed: config::Tiers::default().mixed.min(viral) }),
-            Some(mixed) if mixed <= viral => Ok(config::Tiers { viral, mixed }),
+            None => settings(CutOffs::DEFAULT.mixed_share.min(viral)),
+            Some(mixed) if mixed <= viral => settings(mixed),
             Some(mixed) => Err(Error::new(Fault::Usage, "--mixed-share is larger than --viral-share")
                 .expected(format!("at most {viral}"))
                 .found(mixed.to_string())
@@ -404,6 +415,13 @@ pub(super) fn in_range(text: &str, least: usize, most: usize) -> Result<usize, S
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("a whole number from {least} to {most} is expected")),
+    }
+}
+
+fn prior(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("a number between 0 and 1 is expected, neither of them included".to_owned()),
     }
 }
 

@@ -43,7 +43,7 @@ pub struct RunArgs {
     #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
-    tiers: VerdictOptions,
+    verdicts: VerdictOptions,
     #[command(flatten)]
     model: BundleOptions,
     #[command(flatten)]
@@ -82,7 +82,7 @@ impl RunArgs {
                 output: root.join("predictions"),
                 model: model.clone(),
                 compute: compute.clone(),
-                tiers: self.tiers.settings()?,
+                cut_offs: self.verdicts.settings()?,
                 legacy: self.files.legacy,
                 tables: self.files.tables,
                 resume,
@@ -91,6 +91,8 @@ impl RunArgs {
                 inputs: self.input.inputs(&self.inputs)?,
                 output: root.join("windows"),
                 window: self.window,
+                frames: self.windows.frames,
+                model,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
                 policy: self.input.settings(self.files.legacy)?,
@@ -104,10 +106,10 @@ impl RunArgs {
 }
 
 /// What the long help says of `chunk`.
-pub const CHUNK: &str = "Cut sequences into windows and write their open frames as shards.\n\n\
+pub const CHUNK: &str = "Cut sequences into windows and write their frames as shards.\n\n\
     Writes windows.tsv (a row for every window), inputs.tsv (a row for every record) and shards of paired FASTA: \
-    shard-00001.fna with nucleotides, shard-00001.faa with proteins, the same ids in the same order. It does not \
-    look at any model.";
+    shard-00001.fna with nucleotides, shard-00001.faa with proteins, the same ids in the same order. Window length \
+    and frames are those that the bundle was trained on; with --window and --frames no bundle is looked at.";
 
 /// `chunk`.
 #[derive(Debug, Args)]
@@ -118,9 +120,9 @@ pub const CHUNK: &str = "Cut sequences into windows and write their open frames 
 pub struct ChunkArgs {
     #[arg(value_name = "IN", required = true, help = IN)]
     inputs: Vec<PathBuf>,
-    /// Window length in bases
-    #[arg(short, long, value_name = "N", default_value_t = config::DEFAULT_WINDOW, env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
-    window: usize,
+    /// Window length in bases; the bundle's if not given
+    #[arg(short, long, value_name = "N", env = "VIRNUCPRO_WINDOW", value_parser = window, help_heading = "Windows")]
+    window: Option<usize>,
     #[command(flatten)]
     windows: WindowOptions,
     #[command(flatten)]
@@ -129,6 +131,8 @@ pub struct ChunkArgs {
     output: OutputOptions,
     #[command(flatten)]
     files: FileOptions,
+    #[command(flatten)]
+    model: BundleOptions,
 }
 
 impl ChunkArgs {
@@ -141,7 +145,9 @@ impl ChunkArgs {
             inputs: self.input.inputs(&self.inputs)?,
             resume: self.output.resume(),
             output: self.output.output,
-            window: Some(self.window),
+            window: self.window,
+            frames: self.windows.frames,
+            model: self.model.settings(),
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
             policy: self.input.settings(self.files.legacy)?,
@@ -244,11 +250,11 @@ pub const MERGE: &str = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
         virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged\n  \
         virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged")]
 pub struct MergeArgs {
-    /// DNABERT-S vectors: files or folders
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    /// Vectors of the nucleotide side: files or folders; left out for a bundle without that side
+    #[arg(long, value_name = "PATH", required_unless_present = "esm", num_args = 1..)]
     dnabert: Vec<PathBuf>,
-    /// ESM-2 vectors: files or folders
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    /// Vectors of the protein side: files or folders; left out for a bundle without that side
+    #[arg(long, value_name = "PATH", required_unless_present = "dnabert", num_args = 1..)]
     esm: Vec<PathBuf>,
     #[command(flatten)]
     output: OutputOptions,
@@ -288,7 +294,7 @@ pub struct PredictArgs {
     #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
-    tiers: VerdictOptions,
+    verdicts: VerdictOptions,
     #[command(flatten)]
     model: BundleOptions,
     #[command(flatten)]
@@ -314,7 +320,7 @@ impl PredictArgs {
             output: self.output.output,
             model: self.model.settings(),
             compute: self.compute.settings(),
-            tiers: self.tiers.settings()?,
+            cut_offs: self.verdicts.settings()?,
             legacy: self.files.legacy,
             tables: self.files.tables,
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, SearchPath};
-use crate::config::{self, BundleChoice, Side};
+use crate::config::{self, BundleChoice};
 use crate::embed::Work;
 use crate::embed::load::{self, Model};
 use crate::embed::measure::{Measured, Round, Rounds, measure};
@@ -24,8 +24,10 @@ pub fn bench(settings: &config::Bench) -> Result<String> {
     let rounds = Rounds { tokens: settings.tokens, count: settings.rounds, duration: settings.duration };
     let measured = |model: &Model<'_>| measure(model, &settings.compute, &rounds);
     let both = |bundle: Bundle| {
-        let sides = [Side::Dnabert, Side::Esm].into_iter();
-        sides.map(|side| measured(&Model::Bundled(&bundle, side))).collect::<Result<Vec<_>>>()
+        load::sides(&bundle)
+            .into_iter()
+            .map(|side| measured(&Model::Bundled(&bundle, side)))
+            .collect::<Result<Vec<_>>>()
     };
     let all = match &settings.shape {
         None => both(load::bundle(&settings.model)?)?,

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use serde_json::{Map, Value, json};
 
 use crate::bundle::Bundle;
-use crate::config::{self, Side};
+use crate::config;
 use crate::embed::load::{self, Model};
 use crate::error::{Error, Result};
 use crate::runtime::machine::{self, Derived};
@@ -70,20 +70,19 @@ fn in_json(facts: Vec<Fact>) -> String {
 
 fn facts(bundle: &Bundle, compute: &config::Compute) -> Vec<Fact> {
     let (spec, stamp) = (bundle.spec(), load::stamp(bundle));
-    let [dnabert, esm, merged] = [spec.dnabert.dim, spec.esm.dim, spec.head.dim];
+    let [dnabert, esm] = [spec.dnabert, spec.esm].map(|side| side.map(|side| side.dim));
+    let merged = spec.merged_dim();
     let version = env!("CARGO_PKG_VERSION");
     let libtorch = load::libtorch();
     let free = MemoryPicture::host().free.unwrap_or(0);
     let mut facts = vec![
         Fact::new("virnucpro", version, json!(version)),
-        Fact::new("libtorch", libtorch.unwrap_or("none: this build runs mock bundles only"), json!(libtorch)),
-        Fact::new("model", format!("{}, window {} bp", stamp.cell(), spec.window), {
+        Fact::new("libtorch", libtorch.unwrap_or("none: this build runs bundles that need none"), json!(libtorch)),
+        Fact::new("model", format!("{}, window {} bp, frames: {}", stamp.cell(), spec.window, spec.frames), {
             let ModelStamp { bundle, digest, trained } = &stamp;
-            json!({ "name": bundle, "digest": digest, "trained": trained, "window": spec.window })
+            json!({ "name": bundle, "digest": digest, "trained": trained, "window": spec.window, "frames": spec.frames })
         }),
-        Fact::new("encoders", format!("DNABERT-S {dnabert} + ESM-2 {esm} = {merged}"), {
-            json!({ "dnabert": dnabert, "esm": esm, "merged": merged })
-        }),
+        Fact::new("encoders", encoders(bundle), json!({ "dnabert": dnabert, "esm": esm, "merged": merged })),
         Fact::derived("cpus", &machine::cpus()),
         memory_fact(free),
     ];
@@ -101,6 +100,13 @@ fn facts(bundle: &Bundle, compute: &config::Compute) -> Vec<Fact> {
         Fact::new("prefetch", format!("{} batches per device", compute.prefetch), json!(compute.prefetch)),
     ]);
     facts
+}
+
+/// The encoders and the widths of their vectors.
+fn encoders(bundle: &Bundle) -> String {
+    let one = |side| Some(format!("{} {}", load::encoder_title(bundle, side), load::encoder(bundle, side).ok()?.dim));
+    let all: Vec<_> = load::sides(bundle).into_iter().filter_map(one).collect();
+    if all.len() == 1 { all.concat() } else { format!("{} = {}", all.join(" + "), bundle.spec().merged_dim()) }
 }
 
 /// What depends on where models run, and how many GPUs that are.
@@ -157,11 +163,17 @@ fn lacking(error: &Error) -> String {
     format!("none: {}", error.brief())
 }
 
-/// Kernels of both encoders.
+/// Kernels of the encoders.
 fn attention(bundle: &Bundle, compute: &config::Compute) -> String {
-    let [dnabert, esm] = [Side::Dnabert, Side::Esm]
-        .map(|side| load::attention(&Model::Bundled(bundle, side), compute).unwrap_or_else(|error| lacking(&error)));
-    if dnabert == esm { dnabert } else { format!("DNABERT-S {dnabert}; ESM-2 {esm}") }
+    let kernel = |side| {
+        let kernel = load::attention(&Model::Bundled(bundle, side), compute).unwrap_or_else(|error| lacking(&error));
+        (load::encoder_title(bundle, side), kernel)
+    };
+    let kernels: Vec<_> = load::sides(bundle).into_iter().map(kernel).collect();
+    match kernels.split_first() {
+        Some(((_, first), others)) if others.iter().all(|(_, kernel)| kernel == first) => first.clone(),
+        _ => kernels.iter().map(|(title, kernel)| format!("{title} {kernel}")).collect::<Vec<_>>().join("; "),
+    }
 }
 
 /// What is decided for GPUs only.

@@ -27,8 +27,9 @@ fn in_json(search: &SearchPath, found: &FoundBundles) -> Value {
             "version": spec.map(|spec| &spec.version),
             "trained": spec.map(|spec| spec.trained),
             "window": spec.map(|spec| spec.window),
-            "dnabert_dim": spec.map(|spec| spec.dnabert.dim),
-            "esm_dim": spec.map(|spec| spec.esm.dim),
+            "frames": spec.map(|spec| spec.frames),
+            "dnabert_dim": spec.and_then(|spec| Some(spec.dnabert?.dim)),
+            "esm_dim": spec.and_then(|spec| Some(spec.esm?.dim)),
             "bytes": spec.map(size),
             "digest": digest.map(|digest| digest.to_string()),
             "path": path.as_ref().map(|path| path.display().to_string()),
@@ -51,7 +52,8 @@ fn in_words(search: &SearchPath, found: &FoundBundles) -> String {
             Ok(bundle) => {
                 let spec = bundle.spec();
                 let trained = if spec.trained { "yes" } else { "no" };
-                let vectors = format!("{} + {}", spec.dnabert.dim, spec.esm.dim);
+                let widths: Vec<_> = spec.encoders().map(|(_, encoder)| encoder.dim.to_string()).collect();
+                let vectors = widths.join(" + ");
                 let digest = bundle.digest().to_string().get(..12).unwrap_or_default().to_owned();
                 let (name, size) = (name.clone(), Bytes(size(spec)).to_string());
                 table.push([name, trained.to_owned(), spec.window.to_string(), vectors, size, digest, place]);

@@ -52,8 +52,13 @@ impl Features {
 
     /// The features of a window, before standardisation.
     pub fn of(&mut self, window: &[u8], features: &mut [f32; FEATURES]) {
+        self.of_bases(window.iter().copied().map(base::number), features);
+    }
+
+    /// The same, of the numbers of its bases.
+    pub fn of_bases(&mut self, bases: impl Iterator<Item = u8>, features: &mut [f32; FEATURES]) {
         self.bases.clear();
-        self.bases.extend(window.iter().copied().map(base::number));
+        self.bases.extend(bases);
         self.codons.read(self.bases.iter().copied());
         self.words.count(&self.bases);
         let runs = Runs::of(&self.codons);

@@ -9,7 +9,7 @@ use crate::seq::run::Runs;
 /// Fills 30 features.
 pub(super) fn shape(bases: &[u8], runs: &Runs, words: &Words, coding: &Coding, out: &mut Out<'_>) {
     let length = bases.len().max(1) as f32;
-    let mut longest = runs.longest.map(|run| run.codons);
+    let mut longest = runs.longest.map(|run| run.readable);
     longest.sort_unstable_by(|a, b| b.cmp(a));
     out.put(longest.map(|codons| 3.0 * codons as f32 / length));
     let mut stops = runs.stops;
@@ -24,7 +24,7 @@ pub(super) fn shape(bases: &[u8], runs: &Runs, words: &Words, coding: &Coding, o
     let run = runs.longest_of_all();
     let begins = run.is_some_and(|run| run.start == run.frame.offset());
     let ends = run.is_some_and(|run| run.end() + 3 > bases.len());
-    let codons = run.map_or(0, |run| run.codons);
+    let codons = run.map_or(0, |run| run.readable);
     out.put([begins, ends].map(|is_so| f32::from(u8::from(is_so))));
     out.put([3.0 * codons as f32 / length, longest_homopolymer(bases) as f32, words.entropy()]);
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::units::{
-    AttentionChoice, Auto, DeviceChoice, Duplicates, InputPolicy, Precision, Resume, TableFormats, Tokens, WeightFormat,
+    AttentionChoice, Auto, DeviceChoice, Duplicates, FrameRule, InputPolicy, Precision, Resume, TableFormats, Tokens,
+    WeightFormat,
 };
 
 pub use inputs::{STDIN, inputs, inputs_of_sample, refuse_addresses_and_lists, sample_name, stem};
@@ -43,8 +44,12 @@ pub struct Chunk {
     pub inputs: Vec<Input>,
     /// Folder of windows.
     pub output: PathBuf,
-    /// Window length in bases, at least 3; `run` takes the bundle's where it is not given.
+    /// Window length in bases, at least 3; none: that of the bundle.
     pub window: Option<usize>,
+    /// Which frames of a window are read; none: what the bundle was trained on.
+    pub frames: Option<FrameRule>,
+    /// The bundle.
+    pub model: BundleChoice,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.
@@ -236,7 +241,7 @@ pub struct Predict {
     /// Where the head runs.
     pub compute: Compute,
     /// When a record is called viral.
-    pub tiers: Tiers,
+    pub cut_offs: CutOffs,
     /// Whether the original program's files are written too.
     pub legacy: bool,
     /// Formats of the tables.
@@ -245,18 +250,27 @@ pub struct Predict {
     pub resume: Resume,
 }
 
-/// Cut-offs of the verdict per record, as shares of its scored windows.
+/// What decides the verdict per record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Tiers {
-    /// From this share of viral windows on: `viral`.
-    pub viral: f64,
-    /// From this share on: `mixed`; below: `non-viral`.
-    pub mixed: f64,
+pub struct CutOffs {
+    /// With a bundle without calibration: `viral` from this share of viral among its scored windows on.
+    pub viral_share: f64,
+    /// `mixed` from this share on; below: `non-viral`.
+    pub mixed_share: f64,
+    /// With a calibrated bundle: `viral` from this probability on.
+    pub min_p: f64,
+    /// Share of viruses that is expected among the records.
+    pub prior: f64,
 }
 
-impl Default for Tiers {
+impl CutOffs {
+    /// Where the user gives no others.
+    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5 };
+}
+
+impl Default for CutOffs {
     fn default() -> Self {
-        Self { viral: 0.5, mixed: 0.1 }
+        Self::DEFAULT
     }
 }
 

@@ -62,8 +62,7 @@ impl Head for MockHead {
         }
         let score = |row: &[f32]| {
             let sum: f32 = row.iter().zip(0u64..).map(|(value, place)| value * unit(mix(place))).sum();
-            let virus = 1.0 / (1.0 + (-sum).exp());
-            Score { others: 1.0 - virus, virus }
+            Score::of(sum)
         };
         Ok(vectors.chunks_exact(self.dim).map(score).collect())
     }

@@ -1,7 +1,7 @@
 //! The encoders and the head: tensors in, numbers out. No file, no sequence, no message.
 //!
-//! One model, one file: `esm2`, `dnabert`, `classifier`; what they share is in `nn`, `parameters` and `input`. [`schema`]
-//! says what each is made of and [`mock`] stands in for all of them, both without libtorch.
+//! One model, one file: `esm2`, `dnabert`, `classifier`; what the encoders share is in `nn`, `parameters` and `input`.
+//! [`schema`] says what each is made of and [`mock`] stands in for all of them. Those two and the head need no libtorch.
 
 #[cfg(feature = "torch")]
 use crate::device::attention::Kernel;
@@ -10,15 +10,14 @@ use crate::pack::TokenBatch;
 
 #[cfg(feature = "torch")]
 mod attention;
-#[cfg(feature = "torch")]
 pub mod classifier;
+pub mod composition;
 #[cfg(feature = "torch")]
 pub mod dnabert;
 #[cfg(feature = "torch")]
 pub mod esm2;
 #[cfg(feature = "torch")]
 pub mod input;
-#[cfg(feature = "torch")]
 mod kernels;
 pub mod mock;
 #[cfg(feature = "torch")]
@@ -61,22 +60,32 @@ pub trait TensorEncoder: Encoder {
 }
 
 /// Turns merged vectors into scores.
-pub trait Head: Send {
-    /// Width of a merged vector: DNABERT-S and ESM-2 side by side.
+pub trait Head: Send + Sync {
+    /// Width of a merged vector: the encoders side by side.
     fn dim(&self) -> usize;
 
     /// Scores of `vectors`, row-major f32 [rows, dim].
     ///
     /// # Errors
-    /// Out of memory, or anything else that libtorch refuses.
+    /// Vectors of another width.
     fn score(&self, vectors: &[f32]) -> Result<Vec<Score>>;
 }
 
-/// Softmax of the two classes; they add up to 1.
+/// What the head says of a vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
+    /// Logarithm of the odds of a virus.
+    pub logit: f32,
     /// Probability of class 0, anything but a virus.
     pub others: f32,
-    /// Probability of class 1, a virus.
+    /// Probability of class 1, a virus; both add up to 1.
     pub virus: f32,
+}
+
+impl Score {
+    /// Softmax of two classes whose logits are so far apart.
+    pub fn of(logit: f32) -> Self {
+        let probability = |logit: f64| (1.0 / (1.0 + (-logit).exp())) as f32;
+        Self { logit, others: probability(-f64::from(logit)), virus: probability(f64::from(logit)) }
+    }
 }

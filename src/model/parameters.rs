@@ -203,7 +203,7 @@ mod tests {
     use crate::model::schema::head;
     use crate::weights::{ModelBytes, Safetensors};
 
-    const CONFIG: head::Config = head::Config { hidden: 2, inputs: 3 };
+    const CONFIG: head::Config = head::Config::Published { hidden: 2, inputs: 3 };
 
     /// A head of two hidden units and three inputs, some of its tensors replaced.
     fn file(replaced: &[(&str, Dtype, &[usize], Vec<u8>)]) -> Safetensors {

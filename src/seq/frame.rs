@@ -1,11 +1,15 @@
-//! The six readings of a window, and which of them are open.
+//! The six readings of a window, and which of them count: those without a stop, or the one with the longest run.
 //!
 //! Most frames hold a stop codon, so stops are looked for first, in all six frames in one pass over the
 //! window that the compiler turns into vector instructions; only open frames are translated.
 
 use std::fmt;
+use std::ops::Range;
 
+use super::base::Codons;
 use super::codon::{reverse_complement, translate};
+use super::run::Runs;
+use crate::units::FrameRule;
 
 /// One of six readings: three offsets on the strand as given, three on its reverse complement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,56 +111,88 @@ impl fmt::Display for FrameId<'_> {
     }
 }
 
-/// A frame whose protein is not empty and holds no stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFrame<'a> {
+/// A frame that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading<'a> {
     /// Which of the six.
     pub frame: Frame,
-    /// Bases of the strand from the frame's offset, upper case: three per residue and one more where the
-    /// strand has it. With unreadable codons this is shorter than what was read, as in the original.
+    /// Bases of the frame's strand in upper case. Of an open frame: from its offset, three per residue and one more where the
+    /// strand has it, which with unreadable codons is shorter than what was read, as in the original. Of the longest run:
+    /// those of the whole window.
     pub nucleotides: &'a [u8],
-    /// Residues in one-letter code; codons with a letter other than A, C, G, T are left out.
+    /// Residues in one-letter code; codons with a letter other than A, C, G, T are left out. Never empty, without a stop.
     pub protein: &'a [u8],
+    /// Where the run lies in the window as given, in bases; none for an open frame.
+    pub run: Option<Range<usize>>,
 }
 
-/// Finds the open frames of one window after the other in buffers that are used again.
+/// Reads one window after the other in buffers that are used again.
 ///
 /// ```
 /// use virnucpro::seq::{Frame, SixFrames};
+/// use virnucpro::units::FrameRule;
 ///
-/// let mut frames = SixFrames::new();
+/// let mut frames = SixFrames::new(FrameRule::Open);
 /// let first = frames.read(b"ATGGCCTAA").next().unwrap();
 /// assert_eq!((first.frame, first.protein), (Frame::F2, &b"WP"[..]));
+///
+/// let mut frames = SixFrames::new(FrameRule::Longest);
+/// let longest = frames.read(b"ATGGCCTAA").next().unwrap();
+/// assert_eq!((longest.frame, longest.protein, longest.run), (Frame::R1, &b"LGH"[..], Some(0..9)));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SixFrames {
+    rule: FrameRule,
     forward: Vec<u8>,
     reverse: Vec<u8>,
+    codons: Codons,
     proteins: Vec<u8>,
-    open: Vec<Span>,
+    counting: Vec<Span>,
     stopped: bool,
 }
 
-/// An open frame and the place of its protein in the common buffer.
-#[derive(Clone, Copy, Debug)]
+/// A frame that counts, and the place of its protein in the common buffer.
+#[derive(Clone, Debug)]
 struct Span {
     frame: Frame,
-    start: usize,
-    end: usize,
+    protein: Range<usize>,
+    nucleotides: Range<usize>,
+    run: Option<Range<usize>>,
 }
 
 impl SixFrames {
     /// Empty buffers.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(rule: FrameRule) -> Self {
+        let (forward, reverse, proteins, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { rule, forward, reverse, codons: Codons::default(), proteins, counting, stopped: false }
     }
 
-    /// The open frames of a window (any case, any letters), in the order F1 to R3.
-    pub fn read(&mut self, window: &[u8]) -> impl ExactSizeIterator<Item = OpenFrame<'_>> {
-        self.open.clear();
+    /// The frames of a window (any case, any letters) that count, in the order F1 to R3.
+    pub fn read(&mut self, window: &[u8]) -> impl ExactSizeIterator<Item = Reading<'_>> {
+        self.counting.clear();
         self.proteins.clear();
         self.forward.clear();
         self.reverse.clear();
+        match self.rule {
+            FrameRule::Open => self.find_open(window),
+            FrameRule::Longest => self.find_longest(window),
+        }
+        let Self { forward, reverse, proteins, counting, .. } = &*self;
+        counting.iter().map(move |span| {
+            let strand = match span.frame.strand() {
+                Strand::Forward => forward,
+                Strand::Reverse => reverse,
+            };
+            Reading {
+                frame: span.frame,
+                nucleotides: &strand[span.nucleotides.clone()],
+                protein: &proteins[span.protein.clone()],
+                run: span.run.clone(),
+            }
+        })
+    }
+
+    fn find_open(&mut self, window: &[u8]) {
         let stops = frames_with_stop(window);
         self.stopped = stops.contains(&true);
         for (frame, stop) in Frame::ALL.into_iter().zip(stops) {
@@ -164,34 +200,43 @@ impl SixFrames {
             if stop || window.len() < frame.offset() {
                 continue;
             }
-            let strand = match frame.strand() {
-                Strand::Forward if self.forward.is_empty() => {
-                    self.forward.extend(window.iter().map(u8::to_ascii_uppercase));
-                    &self.forward
-                }
-                Strand::Reverse if self.reverse.is_empty() => {
-                    reverse_complement(window, &mut self.reverse);
-                    &self.reverse
-                }
-                Strand::Forward => &self.forward,
-                Strand::Reverse => &self.reverse,
-            };
-            let start = self.proteins.len();
-            translate(&strand[frame.offset()..], &mut self.proteins);
-            let end = self.proteins.len();
-            if end > start {
-                self.open.push(Span { frame, start, end });
+            let protein = self.translated(window, frame, frame.offset()..window.len());
+            if !protein.is_empty() {
+                let last = (frame.offset() + 3 * protein.len() + 1).min(window.len());
+                self.counting.push(Span { frame, protein, nucleotides: frame.offset()..last, run: None });
             }
         }
-        let Self { forward, reverse, proteins, open, .. } = &*self;
-        open.iter().map(move |&Span { frame, start, end }| {
-            let strand = match frame.strand() {
-                Strand::Forward => forward,
-                Strand::Reverse => reverse,
-            };
-            let last = (frame.offset() + 3 * (end - start) + 1).min(strand.len());
-            OpenFrame { frame, nucleotides: &strand[frame.offset()..last], protein: &proteins[start..end] }
-        })
+    }
+
+    fn find_longest(&mut self, window: &[u8]) {
+        self.codons.read(window.iter().copied().map(super::base::number));
+        self.stopped = false;
+        let Some(run) = Runs::of(&self.codons).longest_of_all() else { return };
+        let protein = self.translated(window, run.frame, run.start..run.end());
+        let place = match run.frame.strand() {
+            Strand::Forward => run.start..run.end(),
+            Strand::Reverse => window.len() - run.end()..window.len() - run.start,
+        };
+        self.counting.push(Span { frame: run.frame, protein, nucleotides: 0..window.len(), run: Some(place) });
+    }
+
+    /// Appends the protein of a part of a frame's strand, and makes the strand where it was not needed before.
+    fn translated(&mut self, window: &[u8], frame: Frame, part: Range<usize>) -> Range<usize> {
+        let strand = match frame.strand() {
+            Strand::Forward if self.forward.is_empty() => {
+                self.forward.extend(window.iter().map(u8::to_ascii_uppercase));
+                &self.forward
+            }
+            Strand::Reverse if self.reverse.is_empty() => {
+                reverse_complement(window, &mut self.reverse);
+                &self.reverse
+            }
+            Strand::Forward => &self.forward,
+            Strand::Reverse => &self.reverse,
+        };
+        let start = self.proteins.len();
+        translate(&strand[part], &mut self.proteins);
+        start..self.proteins.len()
     }
 
     /// Whether a frame of the window read last holds a stop codon.
@@ -255,7 +300,7 @@ mod tests {
 
     fn rows(window: &[u8]) -> Vec<Row> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let mut six = SixFrames::new();
+        let mut six = SixFrames::new(FrameRule::Open);
         six.read(window).map(|open| (open.frame.to_string(), text(open.nucleotides), text(open.protein))).collect()
     }
 
@@ -326,13 +371,53 @@ mod tests {
 
     #[test]
     fn buffers_hold_nothing_of_the_window_before() {
-        let mut six = SixFrames::new();
+        let mut six = SixFrames::new(FrameRule::Open);
         assert_eq!(six.read(&b"GCC".repeat(100)).len(), 6);
         assert_eq!(six.read(b"ACG").len(), 2);
         assert_eq!(six.read(b"").len(), 0);
     }
 
+    #[test]
+    fn every_window_with_a_codon_that_can_be_read_has_a_longest_run() {
+        let mut six = SixFrames::new(FrameRule::Longest);
+        for (window, expected) in [
+            (&b"atgTAA"[..], Some((Frame::R1, &b"TTACAT"[..], &b"LH"[..], 0..6))),
+            (b"TAA", Some((Frame::R1, b"TTA", b"L", 0..3))),
+            (b"CCTAATAG", Some((Frame::F1, b"CCTAATAG", b"PN", 0..6))),
+            (b"TAATAATAAC", Some((Frame::F2, b"TAATAATAAC", b"NNN", 1..10))),
+            (b"TAAACGNNNTAA", Some((Frame::R1, b"TTANNNCGTTTA", b"LRL", 0..12))),
+            (b"NNNNNN", None),
+            (b"AC", None),
+            (b"", None),
+        ] {
+            let found: Vec<_> = six.read(window).collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()));
+            let found = found.first().map(|one| (one.frame, one.nucleotides, one.protein, one.run.clone().unwrap()));
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(window));
+            assert!(!six.stopped());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_longest_run_is_where_its_protein_is_read(window in "[ACGT]{3,200}|[ACGTN]{3,90}") {
+            let mut six = SixFrames::new(FrameRule::Longest);
+            let Some(longest) = six.read(window.as_bytes()).next() else {
+                prop_assert!(rows(window.as_bytes()).is_empty());
+                return Ok(());
+            };
+            let mut run = window.as_bytes()[longest.run.unwrap()].to_vec();
+            if longest.frame.strand() == Strand::Reverse {
+                reverse_complement(&run.clone(), &mut run);
+            }
+            let mut protein = Vec::new();
+            translate(&run, &mut protein);
+            prop_assert_eq!(&protein, longest.protein);
+            prop_assert!(!protein.is_empty() && !protein.contains(&b'*'));
+            let longest_open = rows(window.as_bytes()).iter().map(|row| row.2.len()).max().unwrap_or(0);
+            prop_assert!(protein.len() >= longest_open);
+        }
+
         #[test]
         fn equal_to_the_rules_on_dna(window in "[ACGT]{0,120}|[ACGTacgt]{0,600}") {
             prop_assert_eq!(rows(window.as_bytes()), restated(&window));

@@ -21,7 +21,7 @@ mod tally;
 mod window;
 
 pub use fastx::{Reader, Record};
-pub use frame::{Frame, FrameId, OpenFrame, SixFrames, Strand};
+pub use frame::{Frame, FrameId, Reading, SixFrames, Strand};
 pub use ids::Names;
 pub use letters::{Alphabet, Letters};
 pub use shared::Limits;

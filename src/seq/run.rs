@@ -1,10 +1,10 @@
 //! Stop-free runs of codons in the six frames of a window: how long a gene could be that has no end here.
 
 use super::Frame;
-use super::base::Codons;
+use super::base::{Codons, NO_CODON};
 use super::codon::residue;
 
-/// A run of codons without a stop. Codons with a letter other than A, C, G, T do not end it.
+/// A run of codons without a stop. Codons with a letter other than A, C, G, T do not end it, and do not make it longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Where it is read.
@@ -13,6 +13,8 @@ pub struct Run {
     pub start: usize,
     /// Codons in it.
     pub codons: usize,
+    /// Those of them that can be read: its length.
+    pub readable: usize,
 }
 
 impl Run {
@@ -41,29 +43,25 @@ impl Runs {
     /// The longest run of all, that of the first frame where several are equal; none in a window without a whole codon.
     pub fn longest_of_all(&self) -> Option<Run> {
         // The last of equal ones is what max_by_key gives.
-        self.longest.iter().rev().max_by_key(|run| run.codons).copied().filter(|run| run.codons > 0)
+        self.longest.iter().rev().max_by_key(|run| run.readable).copied().filter(|run| run.readable > 0)
     }
 }
 
 fn in_frame(codons: &Codons, frame: Frame) -> (Run, usize) {
-    let (mut stops, mut start, mut place) = (0, frame.offset(), frame.offset());
-    let mut longest = Run { frame, start, codons: 0 };
-    let mut close = |start: usize, end: usize| {
-        let codons = (end - start) / 3;
-        if codons > longest.codons {
-            longest = Run { frame, start, codons };
-        }
-    };
+    let empty = |start| Run { frame, start, codons: 0, readable: 0 };
+    let (mut stops, mut run, mut longest) = (0, empty(frame.offset()), empty(frame.offset()));
+    let longer = |run: Run, longest: Run| if run.readable > longest.readable { run } else { longest };
     for codon in codons.of_frame(frame) {
         if residue(codon) == Some(b'*') {
-            close(start, place);
+            longest = longer(run, longest);
             stops += 1;
-            start = place + 3;
+            run = empty(run.end() + 3);
+        } else {
+            run.codons += 1;
+            run.readable += usize::from(codon < NO_CODON);
         }
-        place += 3;
     }
-    close(start, place);
-    (longest, stops)
+    (longer(run, longest), stops)
 }
 
 #[cfg(test)]
@@ -73,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The same, letter by letter.
-    fn expected(window: &[u8]) -> Vec<(usize, usize, usize)> {
+    fn expected(window: &[u8]) -> Vec<(usize, usize, usize, usize)> {
         let mut reverse = Vec::new();
         reverse_complement(window, &mut reverse);
         let frame = |frame: Frame| {
@@ -87,12 +85,17 @@ mod tests {
                 .collect();
             let edges: Vec<isize> =
                 [-1].into_iter().chain(stops.iter().map(|&at| at as isize)).chain([codons.len() as isize]).collect();
-            let runs: Vec<(usize, usize)> =
-                edges.windows(2).map(|edge| ((edge[0] + 1) as usize, (edge[1] - edge[0] - 1) as usize)).collect();
-            let most = runs.iter().map(|run| run.1).max().unwrap();
-            let first = runs.iter().find(|run| run.1 == most).unwrap();
-            let start = if most == 0 { frame.offset() } else { frame.offset() + 3 * first.0 };
-            (start, most, stops.len())
+            let readable = |run: &std::ops::Range<usize>| {
+                codons[run.clone()].iter().filter(|codon| amino_acid(**codon).is_some()).count()
+            };
+            let runs: Vec<_> = edges.windows(2).map(|edge| (edge[0] + 1) as usize..edge[1] as usize).collect();
+            let most = runs.iter().map(readable).max().unwrap();
+            let first = runs.iter().find(|run| readable(run) == most).unwrap().clone();
+            if most == 0 {
+                (frame.offset(), 0, 0, stops.len())
+            } else {
+                (frame.offset() + 3 * first.start, first.len(), most, stops.len())
+            }
         };
         Frame::ALL.map(frame).to_vec()
     }
@@ -105,7 +108,8 @@ mod tests {
         #[test]
         fn runs_are_those_of_a_reading_letter_by_letter(window in "[ACGTN]{0,90}") {
             let runs = Runs::of(&Codons::of(window.as_bytes()));
-            let found: Vec<_> = (0..6).map(|i| (runs.longest[i].start, runs.longest[i].codons, runs.stops[i])).collect();
+            let of = |(run, stops): (&Run, &usize)| (run.start, run.codons, run.readable, *stops);
+            let found: Vec<_> = runs.longest.iter().zip(&runs.stops).map(of).collect();
             prop_assert_eq!(found, expected(window.as_bytes()));
         }
     }
@@ -113,8 +117,13 @@ mod tests {
     #[test]
     fn the_first_frame_wins_and_a_window_without_a_codon_has_no_run() {
         let longest = |window: &[u8]| Runs::of(&Codons::of(window)).longest_of_all();
-        assert_eq!(longest(b"ACGACG"), Some(Run { frame: Frame::F1, start: 0, codons: 2 }));
+        assert_eq!(longest(b"ACGACG"), Some(Run { frame: Frame::F1, start: 0, codons: 2, readable: 2 }));
         assert_eq!(longest(b"TAAACG").map(|run| (run.frame, run.end())), Some((Frame::R1, 6)));
+        assert_eq!(
+            longest(b"NNNNNNNNNTAAGGG").map(|run| (run.frame, run.start, run.readable)),
+            Some((Frame::R1, 0, 2))
+        );
+        assert_eq!(longest(b"NNNNNN"), None);
         assert_eq!(longest(b"AC"), None);
         assert_eq!(longest(b""), None);
     }

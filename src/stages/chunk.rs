@@ -1,4 +1,4 @@
-//! `chunk`: sequences to windows, windows to open frames, open frames to shards. A row for every record and
+//! `chunk`: sequences to windows, windows to frames, frames to shards. A row for every record and
 //! every window, and counts that add up.
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,7 +11,9 @@ use super::input_digest::InputDigest;
 use super::legacy::LegacyFile;
 use super::shards::{ShardWriter, is_shard};
 use super::upstream::refuse_input_in_output;
+use crate::bundle::Bundle;
 use crate::config::{self, Input};
+use crate::embed::load;
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::{FileDigest, SealedFile};
 use crate::runtime::interrupt;
@@ -21,7 +23,7 @@ use crate::seq::{
 };
 use crate::store::tables::{InputRow, WindowRow, WindowStatus};
 use crate::store::{Fingerprint, MadeFrom, Manifest, Origin, Provenance, Row, StageDir, TableWriter};
-use crate::units::{InputPolicy, counted};
+use crate::units::{FrameRule, InputPolicy, counted};
 
 const TABLES: [&str; 2] = [WindowRow::TSV, InputRow::TSV];
 /// Their copies, which only some runs write.
@@ -32,15 +34,17 @@ const CHECK_EVERY: usize = 4096;
 /// Runs the stage.
 ///
 /// ```no_run
-/// use virnucpro::config::{self, Chunk};
+/// use virnucpro::config::{self, BundleChoice, Chunk};
 /// use virnucpro::runtime::progress::Progress;
 /// use virnucpro::stages::chunk::chunk;
-/// use virnucpro::units::{Duplicates, InputPolicy, Resume, TableFormats};
+/// use virnucpro::units::{Duplicates, FrameRule, InputPolicy, Resume, TableFormats};
 ///
 /// let settings = Chunk {
 ///     inputs: config::inputs(&["contigs.fa".into()])?,
 ///     output: "out/windows".into(),
 ///     window: Some(500),
+///     frames: Some(FrameRule::Open),
+///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
 ///     policy: InputPolicy::default(),
@@ -57,13 +61,41 @@ const CHECK_EVERY: usize = 4096;
 /// # Errors
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
-    cut(settings, progress)?.commit()
+    let layout = match (settings.window, settings.frames) {
+        (Some(window), Some(frames)) => Layout { window, frames },
+        _ => Layout::of(settings, &load::bundle(&settings.model)?),
+    };
+    cut(settings, layout, progress)?.commit()
+}
+
+/// How sequences are cut, and what is read of the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Window length in bases.
+    pub window: usize,
+    /// Which frames count.
+    pub frames: FrameRule,
+}
+
+impl Layout {
+    /// What the user asks for, else what the bundle was trained on.
+    pub fn of(settings: &config::Chunk, bundle: &Bundle) -> Self {
+        let spec = bundle.spec();
+        Self { window: settings.window.unwrap_or(spec.window as usize), frames: settings.frames.unwrap_or(spec.frames) }
+    }
+
+    /// What the manifest of windows says.
+    pub fn recorded(manifest: &Manifest) -> Option<Self> {
+        let window = usize::try_from(manifest.settings["window"].as_u64()?).ok()?;
+        Some(Self { window, frames: manifest.settings["frames"].as_str()?.parse().ok()? })
+    }
 }
 
 /// Settings, as far as they change results.
-pub fn fingerprint(settings: &config::Chunk) -> Fingerprint {
+pub fn fingerprint(settings: &config::Chunk, layout: Layout) -> Fingerprint {
     let settings = json!({
-        "window": settings.window.unwrap_or(config::DEFAULT_WINDOW),
+        "window": layout.window,
+        "frames": layout.frames,
         "shard_frames": settings.shard_frames,
         "duplicates": settings.duplicates,
         "letters": settings.policy.letters,
@@ -95,16 +127,15 @@ struct Made {
 ///
 /// # Errors
 /// Those of [`chunk`].
-pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
-    let window = settings.window.unwrap_or(config::DEFAULT_WINDOW);
-    config::unusual_window(window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
+pub fn cut(settings: &config::Chunk, layout: Layout, progress: &Progress) -> Result<Cut> {
+    config::unusual_window(layout.window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
     check_inputs(settings)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint(settings), settings.resume)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(settings, layout), settings.resume)?;
     refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
     let known = known_input(settings, &dir)?;
     let read_twice = known.is_some();
     if let Some(known) = known {
-        let (input, origin) = known.finish(settings, dir.recorded_origin());
+        let (input, origin) = known.finish(settings, layout, dir.recorded_origin());
         dir.claim(Some(origin.clone()))?;
         if dir.all_done(&input)? {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
@@ -112,9 +143,8 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
         }
     }
     dir.create()?;
-    let size = NonZeroUsize::new(window).ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
     let task = progress.task("chunk", "bases", None);
-    let mut pass = Pass::create(&dir, settings, size, &task)?;
+    let mut pass = Pass::create(&dir, settings, layout, &task)?;
     let mut digest = InputDigest::new(settings);
     let mut samples = HashSet::new();
     for input in &settings.inputs {
@@ -128,7 +158,7 @@ pub fn cut(settings: &config::Chunk, progress: &Progress) -> Result<Cut> {
     }
     interrupt::check()?; // a signal to a pipe's writer ends the input early
     digest.has_uracil = pass.counts.uracil > 0;
-    let (input, origin) = digest.finish(settings, None);
+    let (input, origin) = digest.finish(settings, layout, None);
     dir.claim(Some(origin.clone()))?;
     let finished = pass.finish(&input)?;
     if !read_twice && dir.holds_work() && dir.all_done(&input)? {
@@ -171,7 +201,7 @@ impl Cut {
         SealedFile::publish(files)?;
         let counts = &finished.totals;
         log::info!(
-            "chunk: {}, {}, {} with an open frame, {}",
+            "chunk: {}, {}, {} with a frame that counts, {}",
             counted(counts["records"], "record"),
             counted(counts["windows"], "window"),
             counts["windows_framed"],
@@ -285,13 +315,15 @@ struct Finished {
 }
 
 impl<'a> Pass<'a> {
-    fn create(dir: &StageDir, settings: &config::Chunk, size: NonZeroUsize, task: &'a TaskProgress) -> Result<Self> {
+    fn create(dir: &StageDir, settings: &config::Chunk, layout: Layout, task: &'a TaskProgress) -> Result<Self> {
+        let size = NonZeroUsize::new(layout.window);
+        let size = size.ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
         Ok(Self {
             size,
             policy: settings.policy,
             names: Names::new(settings.duplicates),
-            frames: SixFrames::new(),
+            frames: SixFrames::new(layout.frames),
             shards: ShardWriter::new(dir.folder(), settings.shard_frames),
             windows: TableWriter::create(dir.folder(), settings.tables)?,
             inputs: TableWriter::create(dir.folder(), settings.tables)?,
@@ -343,10 +375,10 @@ impl<'a> Pass<'a> {
             if window.index % CHECK_EVERY == 0 {
                 interrupt::check()?;
             }
-            let open = self.window([&input.sample, record.id], bases, window)?;
+            let counting = self.window([&input.sample, record.id], bases, window)?;
             cut += 1;
-            framed += u64::from(open > 0);
-            frames += open;
+            framed += u64::from(counting > 0);
+            frames += counting;
         }
         self.counts.bases += bases.len() as u64;
         self.inputs.row(&InputRow {
@@ -365,7 +397,7 @@ impl<'a> Pass<'a> {
         Ok(letters)
     }
 
-    /// Writes the open frames and the row of one window. Gives the number of frames.
+    /// Writes the frames that count and the row of one window. Gives their number.
     fn window(&mut self, [sample, sequence]: [&str; 2], bases: &[u8], place: Window) -> Result<u64> {
         let bases = &bases[place.start..place.end];
         let Text { window, frames } = &mut self.text;
@@ -374,9 +406,10 @@ impl<'a> Pass<'a> {
         window.push_str("_chunk_");
         window.push_str(itoa::Buffer::new().format(place.index));
         frames.clear();
-        let mut open = 0;
+        let (mut counting, mut run) = (0, None);
         for frame in self.frames.read(bases) {
-            open += 1;
+            counting += 1;
+            run = frame.run;
             frames.push_str(if frames.is_empty() { "" } else { "," });
             frames.push_str(frame.frame.name());
             let id = FrameId { window, frame: frame.frame.name() };
@@ -389,19 +422,22 @@ impl<'a> Pass<'a> {
         if let Some(legacy) = &mut self.legacy {
             legacy.windows.1.wrapped_record(window, bases)?;
         }
-        let status = status_of(open, &self.frames, bases);
+        let status = status_of(counting, &self.frames, bases);
         *self.counts.statuses.entry(status).or_default() += 1;
-        self.counts.frames += open;
+        self.counts.frames += counting;
+        let in_sequence = |base: usize| (place.start + base) as u64;
         self.windows.row(&WindowRow {
             sample: sample.into(),
             sequence_id: sequence.into(),
             window_id: window.as_str().into(),
             start: place.start as u64,
             end: place.end as u64,
-            frames: (open > 0).then(|| frames.as_str().into()),
+            frames: (counting > 0).then(|| frames.as_str().into()),
+            run_start: run.as_ref().map(|run| in_sequence(run.start)),
+            run_end: run.as_ref().map(|run| in_sequence(run.end)),
             status,
         })?;
-        Ok(open)
+        Ok(counting)
     }
 
     /// Puts every file on the device, once the counts are found to add up.
@@ -413,7 +449,7 @@ impl<'a> Pass<'a> {
         for (what, expected, found) in [
             ("records and rows of inputs.tsv", records, self.inputs.rows()),
             ("windows and rows of windows.tsv", of_statuses, windows),
-            ("open frames and records of shards", self.counts.frames, in_shards),
+            ("frames and records of shards", self.counts.frames, in_shards),
         ] {
             if expected != found {
                 return Err(Error::new(Fault::Count, format!("the numbers of {what} differ; this is a bug"))
@@ -448,9 +484,9 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Why a window has `open` open frames.
-fn status_of(open: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
-    match open {
+/// Why so many frames of a window count.
+fn status_of(counting: u64, frames: &SixFrames, bases: &[u8]) -> WindowStatus {
+    match counting {
         1.. => WindowStatus::Framed,
         _ if bases.len() < 3 => WindowStatus::TooShort,
         _ if frames.stopped() => WindowStatus::NoOpenFrame,

@@ -9,8 +9,8 @@ use super::keeping::Keeping;
 use super::shard_sequences::{self, ShardSequences};
 use super::shard_vectors::{About, ShardVectors, vector_file};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
-use super::vector_files::{DNABERT, ESM, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
-use crate::bundle::Bundle;
+use super::vector_files::{DNABERT, ENCODERS, ESM, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
+use crate::bundle::{Bundle, Pooling};
 use crate::config::{self, Side};
 use crate::embed::load::{self, Model};
 use crate::embed::{Input, Session, Sink};
@@ -44,10 +44,10 @@ use crate::units::{Precision, counted};
 /// An input, the bundle or a device is missing or damaged; or a file cannot be written.
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
-    let stage = EmbedStage::bundle(&bundle, settings.side);
+    let stage = EmbedStage::of(&bundle, settings.side)?;
     let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
     let precision = load::precision(&bundle, settings.side, &settings.compute)?;
-    let fingerprint = fingerprint(&bundle, settings.side, precision);
+    let fingerprint = fingerprint(&bundle, settings.side, precision)?;
     let mut dir = StageDir::open(&settings.output, fingerprint.clone(), settings.resume)?;
     let mut checkpoints = Keeping::new(settings, &fingerprint, stage.dim as usize)?;
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
@@ -111,25 +111,32 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
 }
 
 /// Settings and model that vectors depend on.
-pub fn fingerprint(bundle: &Bundle, side: Side, precision: Precision) -> Fingerprint {
-    let Vectors { dim, dtype, pooling } = vectors(bundle, side, precision);
+///
+/// # Errors
+/// The bundle lacks that side.
+pub fn fingerprint(bundle: &Bundle, side: Side, precision: Precision) -> Result<Fingerprint> {
+    let Vectors { dim, dtype, pooling } = vectors(bundle, side, precision)?;
     let wrote: fn(&Path) -> bool = match side {
         Side::Dnabert => |folder| holds_vectors_of(folder, DNABERT),
         Side::Esm => |folder| holds_vectors_of(folder, ESM),
     };
-    Fingerprint {
-        stage: EmbedStage::bundle(bundle, side).stage,
+    Ok(Fingerprint {
+        stage: EmbedStage::of(bundle, side)?.stage,
         settings: json!({ "dtype": dtype, "pooling": pooling, "dim": dim }),
         model: Some(load::stamp(bundle)),
         owns: is_vector_shard,
         wrote,
-    }
+    })
 }
 
 /// What the vectors of a side will be.
-pub fn vectors(bundle: &Bundle, side: Side, precision: Precision) -> Vectors {
-    let stage = EmbedStage::bundle(bundle, side);
-    Vectors { dim: stage.dim as usize, dtype: Some(precision.to_string()), pooling: Some(stage.pooling.to_owned()) }
+///
+/// # Errors
+/// The bundle lacks that side.
+pub fn vectors(bundle: &Bundle, side: Side, precision: Precision) -> Result<Vectors> {
+    let stage = EmbedStage::of(bundle, side)?;
+    let pooling = stage.pooling.map(|pooling| pooling.name().to_owned());
+    Ok(Vectors { dim: stage.dim as usize, dtype: Some(precision.to_string()), pooling })
 }
 
 /// What distinguishes the two stages.
@@ -137,19 +144,18 @@ pub fn vectors(bundle: &Bundle, side: Side, precision: Precision) -> Vectors {
 struct EmbedStage {
     stage: &'static str,
     extension: &'static str,
-    pooling: &'static str,
+    pooling: Option<Pooling>,
     dim: u32,
 }
 
 impl EmbedStage {
-    fn bundle(bundle: &Bundle, side: Side) -> Self {
-        let spec = bundle.spec();
-        match side {
-            Side::Dnabert => {
-                Self { stage: DNABERT, extension: "fna", pooling: spec.dnabert.pooling.name(), dim: spec.dnabert.dim }
-            }
-            Side::Esm => Self { stage: ESM, extension: "faa", pooling: spec.esm.pooling.name(), dim: spec.esm.dim },
-        }
+    fn of(bundle: &Bundle, side: Side) -> Result<Self> {
+        let encoder = load::encoder(bundle, side)?;
+        let (stage, extension) = match side {
+            Side::Dnabert => (DNABERT, "fna"),
+            Side::Esm => (ESM, "faa"),
+        };
+        Ok(Self { stage, extension, pooling: encoder.pooling, dim: encoder.dim })
     }
 
     /// What a vector file says of itself, beside its input.
@@ -161,9 +167,10 @@ impl EmbedStage {
             ("bundle", stamp.bundle),
             ("bundle_digest", stamp.digest),
             ("trained", stamp.trained.to_string()),
-            ("pooling", self.pooling.to_owned()),
+            (ENCODERS, bundle.spec().encoders_digest().to_string()),
             ("dtype", precision.to_string()),
         ];
-        pairs.map(|(key, value)| (key.to_owned(), value)).into()
+        let pooling = self.pooling.map(|pooling| ("pooling", pooling.name().to_owned()));
+        pairs.into_iter().chain(pooling).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::merge::model_of;
 use super::upstream::UpstreamFile;
+use super::vector_files::ENCODERS;
 use crate::bundle::Bundle;
+use crate::config::Side;
+use crate::embed::load;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::model::{Head, Score};
@@ -15,12 +18,12 @@ use crate::store::{ModelStamp, VectorBlock, VectorBlocks, VectorReader};
 /// Rows scored at a time.
 const BLOCK_ROWS: usize = 1024;
 
-/// Refuses vectors of another stage, bundle or width, and vectors that were computed in several ways.
+/// Refuses vectors of another stage, of other encoders or of another width, and vectors that were computed in several ways.
 ///
 /// # Errors
 /// Those, and damaged files.
 pub fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
-    let width = bundle.spec().head.dim as usize;
+    let (width, encoders) = (load::head_spec(bundle)?.dim as usize, bundle.spec().encoders_digest().to_string());
     let mut computed: Option<String> = None;
     for file in merged {
         let reader = VectorReader::open(&file.path)?;
@@ -39,15 +42,21 @@ pub fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStam
                 .found(format!("width {}", reader.dim()))
                 .advice("give the bundle that the vectors were made with"));
         }
-        if let Some(made_with) = model_of(&metadata).filter(|found| found != model) {
-            return Err(Error::new(Fault::ModelMismatch, "the vectors were made with another bundle")
+        // Heads are trained on vectors that are there: those of a bundle with the same encoders serve.
+        let same = metadata.get(ENCODERS) == Some(&encoders);
+        if let Some(made_with) = model_of(&metadata).filter(|found| !same && found != model) {
+            return Err(Error::new(Fault::ModelMismatch, "the vectors were made with the encoders of another bundle")
                 .file(&file.path)
                 .expected(model.cell())
                 .found(made_with.cell())
                 .advice("use --model with that bundle, or embed again with this one"));
         }
-        let formats = ["dnabert.dtype", "esm.dtype"].map(|key| metadata.get(key).map_or("unknown", String::as_str));
-        let how = format!("DNABERT-S in {}, ESM-2 in {}", formats[0], formats[1]);
+        let format = |(side, title): (Side, &str)| {
+            let format = metadata.get(&format!("{}.dtype", load::component(side).key()));
+            format!("{title} in {}", format.map_or("unknown", String::as_str))
+        };
+        let sides = load::sides(bundle).into_iter().map(|side| (side, load::encoder_title(bundle, side)));
+        let how = sides.map(format).collect::<Vec<_>>().join(", ");
         if let Some(other) = computed.replace(how.clone()).filter(|other| *other != how) {
             return Err(Error::new(Fault::CheckpointForeign, "the vectors were computed in different number formats")
                 .file(&file.path)
@@ -59,7 +68,22 @@ pub fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStam
     Ok(())
 }
 
-/// Scores of all frames, in the order of the windows. Each merged file is read once, when the frame that it begins with
+/// Scores of all frames, in the order of the windows.
+pub trait Scores {
+    /// The score of the frame that must come now.
+    ///
+    /// # Errors
+    /// [`Fault::MergeIds`] where another one comes; a file is damaged.
+    fn expect(&mut self, id: &str) -> Result<Score>;
+
+    /// Proves that there are no more scores.
+    ///
+    /// # Errors
+    /// [`Fault::MergeIds`] where there are; a file is damaged.
+    fn expect_end(&mut self) -> Result<()>;
+}
+
+/// Scores of stored vectors. Each merged file is read once, when the frame that it begins with
 /// is wanted: files may have any names and come in any order.
 pub struct FrameScores<'a> {
     files: &'a [UpstreamFile],
@@ -140,12 +164,10 @@ impl<'a> FrameScores<'a> {
         self.task.add(self.ready.len() as u64);
         Ok(())
     }
+}
 
-    /// The score of the frame that must come now.
-    ///
-    /// # Errors
-    /// [`Fault::MergeIds`] where another one comes; a file is damaged.
-    pub fn expect(&mut self, id: &str) -> Result<Score> {
+impl Scores for FrameScores<'_> {
+    fn expect(&mut self, id: &str) -> Result<Score> {
         let mismatch = |found: String| {
             Error::new(Fault::MergeIds, "the merged vectors do not match the windows")
                 .expected(id.to_owned())
@@ -162,11 +184,7 @@ impl<'a> FrameScores<'a> {
         }
     }
 
-    /// Proves that there are no more scores.
-    ///
-    /// # Errors
-    /// [`Fault::MergeIds`] where there are; a file is damaged.
-    pub fn expect_end(&mut self) -> Result<()> {
+    fn expect_end(&mut self) -> Result<()> {
         match self.next(None)? {
             None => Ok(()),
             Some((found, _)) => Err(Error::new(Fault::MergeIds, "there are vectors of frames that are in no window")

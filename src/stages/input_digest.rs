@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::chunk::fingerprint;
+use super::chunk::{Layout, fingerprint};
 use crate::config::{self, Input};
 use crate::error::Result;
 use crate::fs::FileDigest;
@@ -53,9 +53,9 @@ impl InputDigest {
 
     /// What the files are made from, and the origin of all work. `recorded` is that of an earlier run, which knows more of
     /// the same bytes than their digest.
-    pub fn finish(self, settings: &config::Chunk, recorded: Option<&Origin>) -> (MadeFrom, Origin) {
+    pub fn finish(self, settings: &config::Chunk, layout: Layout, recorded: Option<&Origin>) -> (MadeFrom, Origin) {
         let names: Vec<String> = settings.inputs.iter().map(|input| input.path.display().to_string()).collect();
-        let mut cut = fingerprint(settings).settings;
+        let mut cut = fingerprint(settings, layout).settings;
         if let Some(cut) = cut.as_object_mut() {
             cut.remove("shard_frames"); // other shards hold the same frames
         }

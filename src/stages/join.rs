@@ -55,6 +55,27 @@ pub fn join_in_step(
     }
 }
 
+/// Takes over the rows of a file whose bundle has no other side. Gives its digest.
+///
+/// # Errors
+/// The file is damaged or not what its manifest records, an id stands twice, or the output cannot be written.
+pub fn pass_on(file: &UpstreamFile, writer: &mut VectorWriter) -> Result<FileDigest> {
+    let mut rows = Rows::open(file)?;
+    let mut seen = HashSet::with_capacity(rows.count);
+    loop {
+        interrupt::check()?;
+        let ready = rows.ready()?;
+        if ready == 0 {
+            return rows.finish();
+        }
+        let Taken { ids, values, proteins } = rows.take(ready);
+        if let Some(id) = ids.iter().find(|&id| !seen.insert(id.clone())) {
+            return Err(twice(id, &file.path));
+        }
+        writer.push(VectorBlock { ids: ids.to_vec(), values: values.to_vec(), proteins: proteins.to_vec() })?;
+    }
+}
+
 /// The rows of a file, as many at a time as are wanted.
 struct Rows<'a> {
     file: &'a UpstreamFile,

@@ -1,5 +1,6 @@
-//! `merge`: DNABERT-S and ESM-2 vectors side by side, joined by id. Order and sharding of the two sides do
-//! not matter; a missing, extra or repeated id is an error, never a shift.
+//! `merge`: vectors of the nucleotide and the protein side next to each other, joined by id. Order and sharding of the two
+//! sides do not matter; a missing, extra or repeated id is an error, never a shift. Vectors of a bundle that has one side
+//! pass through.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,11 @@ use std::slice;
 
 use serde_json::json;
 
-use super::join::{EsmIndex, Read, join_in_step};
+use super::join::{EsmIndex, Read, join_in_step, pass_on};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
-use super::vector_files::{DNABERT, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard};
+use super::vector_files::{
+    DNABERT, ENCODERS, ESM, SOURCE, Vectors, holds_vectors_of, is_numbered_shard, is_vector_shard,
+};
 use crate::config;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
@@ -35,6 +38,11 @@ use crate::units::counted;
 /// # Errors
 /// The two sides do not hold the same ids or come from different bundles; or a file cannot be read or written.
 pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> {
+    match (settings.dnabert.as_slice(), settings.esm.as_slice()) {
+        (only, []) => return alone(settings, (only, DNABERT), progress),
+        ([], only) => return alone(settings, (only, ESM), progress),
+        _ => {}
+    }
     let dnabert = upstream::files(&settings.dnabert, DNABERT, "parquet")?;
     let esm = upstream::files(&settings.esm, ESM, "parquet")?;
     let left = SideFiles::describe(&dnabert, DNABERT)?;
@@ -50,7 +58,7 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
     let origins = [(dnabert_folder, upstream::origin(&dnabert)?), (esm_folder, upstream::origin(&esm)?)];
     let mut dir = StageDir::open(
         &settings.output,
-        fingerprint([&left.vectors, &right.vectors], left.model.clone()),
+        fingerprint([Some(&left.vectors), Some(&right.vectors)], left.model.clone()),
         settings.resume,
     )?;
     let inputs = dnabert.iter().chain(&esm).map(|file| file.path.as_path());
@@ -63,21 +71,38 @@ pub fn merge(settings: &config::Merge, progress: &Progress) -> Result<Manifest> 
     if !pairs.map_or(Ok(false), |pairs| output.join_pairs(&pairs))? {
         output.join_all(&dnabert, &esm)?;
     }
-    let Output { dir, mut names, mut rows, .. } = output;
-    if is_whole_stage(&settings.dnabert) {
-        dir.remove_unrecorded(&names, is_numbered_shard)?;
-    } else {
-        for (name, more) in dir.others(&names) {
-            rows += more;
-            names.push(name);
-        }
-    }
-    log::info!("merge: {}; shards: {}", counted(rows, "frame"), names.len());
-    dir.finish(&names, BTreeMap::from([("frames".to_owned(), rows)]))
+    output.end(is_whole_stage(&settings.dnabert))
 }
 
-/// Settings that merged vectors depend on: those of both sides, DNABERT-S first.
-pub fn fingerprint(sides: [&Vectors; 2], model: Option<ModelStamp>) -> Fingerprint {
+/// Merges the files of a bundle that has one side only.
+fn alone(settings: &config::Merge, (paths, stage): (&[PathBuf], &str), progress: &Progress) -> Result<Manifest> {
+    let files = upstream::files(paths, stage, "parquet")?;
+    let side = SideFiles::describe(&files, stage)?;
+    let sides = if stage == DNABERT { [Some(&side.vectors), None] } else { [None, Some(&side.vectors)] };
+    let mut dir = StageDir::open(&settings.output, fingerprint(sides, side.model.clone()), settings.resume)?;
+    refuse_input_in_output(files.iter().map(|file| file.path.as_path()), &settings.output)?;
+    dir.claim(upstream::origin(&files)?)?;
+    let task = progress.task("merge", "frames", files.iter().map(UpstreamFile::rows).sum());
+    let mut output = Output { dir, dim: side.vectors.dim, task, names: Vec::new(), rows: 0 };
+    let made_from = |file: &UpstreamFile, digest: &FileDigest| MadeFrom::files(digest.blake3.clone(), &[file.name()]);
+    for file in &files {
+        if output.keep(file, || Ok(made_from(file, &file.digest()?)))? {
+            continue;
+        }
+        let mut writer = output.start(file)?;
+        let digest = pass_on(file, &mut writer)?;
+        let input = made_from(file, &digest);
+        let read = (file, digest);
+        let key = if stage == DNABERT { "dnabert" } else { "esm" };
+        let metadata = joined_metadata([(key, slice::from_ref(&read))])?;
+        output.record(file, writer, (input, metadata))?;
+    }
+    output.end(is_whole_stage(paths))
+}
+
+/// Settings that merged vectors depend on: those of both sides, the nucleotide side first; nothing for a side that is not
+/// there.
+pub fn fingerprint(sides: [Option<&Vectors>; 2], model: Option<ModelStamp>) -> Fingerprint {
     let [dnabert, esm] = sides;
     let wrote = |folder: &Path| holds_vectors_of(folder, "merge");
     Fingerprint {
@@ -169,14 +194,39 @@ impl Output {
     }
 
     fn finish(&mut self, dnabert: Read<'_>, writer: VectorWriter, esm: &[Read<'_>]) -> Result<()> {
-        let (name, rows) = (file_name(dnabert.0), writer.rows());
         let input = made_from((dnabert.0, &dnabert.1), esm);
-        let metadata = joined_metadata(&dnabert, esm)?;
+        let metadata = joined_metadata([("dnabert", slice::from_ref(&dnabert)), ("esm", esm)])?;
+        self.record(dnabert.0, writer, (input, metadata))
+    }
+
+    /// Gives the file for `from` its name, with what it was made from and what it says of itself.
+    fn record(
+        &mut self,
+        from: &UpstreamFile,
+        writer: VectorWriter,
+        (input, metadata): (MadeFrom, BTreeMap<String, String>),
+    ) -> Result<()> {
+        let (name, rows) = (file_name(from), writer.rows());
         self.dir.begin()?;
         let file = writer.commit(&metadata)?;
         self.dir.record(&name, input.entry(rows, file))?;
         self.count(name, rows);
         Ok(())
+    }
+
+    /// Ends the stage. Where not all of the stage before was given, files of an earlier call stay.
+    fn end(self, is_whole: bool) -> Result<Manifest> {
+        let Self { dir, mut names, mut rows, .. } = self;
+        if is_whole {
+            dir.remove_unrecorded(&names, is_numbered_shard)?;
+        } else {
+            for (name, more) in dir.others(&names) {
+                rows += more;
+                names.push(name);
+            }
+        }
+        log::info!("merge: {}; shards: {}", counted(rows, "frame"), names.len());
+        dir.finish(&names, BTreeMap::from([("frames".to_owned(), rows)]))
     }
 
     fn count(&mut self, name: String, rows: u64) {
@@ -266,12 +316,12 @@ pub(super) fn model_of(metadata: &BTreeMap<String, String>) -> Option<ModelStamp
     })
 }
 
-/// What a merged file says of itself: all that its own two sides say, whichever other files are merged with it.
-fn joined_metadata(dnabert: &Read<'_>, esm: &[Read<'_>]) -> Result<BTreeMap<String, String>> {
-    let shared = ["bundle", "bundle_digest", "trained"];
+/// What a merged file says of itself: all that its own sides say, whichever other files are merged with it.
+fn joined_metadata<'a>(sides: impl IntoIterator<Item = (&'a str, &'a [Read<'a>])>) -> Result<BTreeMap<String, String>> {
+    let shared = ["bundle", "bundle_digest", "trained", ENCODERS];
     let mut metadata = BTreeMap::from([("stage".to_owned(), "merge".to_owned())]);
     let mut widths = Vec::new();
-    for (prefix, files) in [("dnabert", slice::from_ref(dnabert)), ("esm", esm)] {
+    for (prefix, files) in sides {
         let mut sources = Vec::new();
         for (file, _) in files {
             let reader = VectorReader::open(&file.path)?;

@@ -20,3 +20,4 @@ mod shards;
 mod upstream;
 mod vector_files;
 mod verdict;
+mod verdict_tables;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{chunk, embed, keeping, merge, predict};
+use super::chunk::{self, Layout};
+use super::{embed, keeping, merge, predict};
+use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
 use crate::error::Result;
@@ -25,26 +27,24 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     let outputs = [windows, dnabert, esm, merged, tables].map(PathBuf::as_path);
     keeping::check(&settings.esm.checkpoints, &outputs)?;
     let bundle = load::bundle(&settings.predict.model)?;
+    load::head_spec(&bundle)?;
     if !bundle.spec().trained {
         log::warn!("the bundle {} is untrained: its scores and verdicts mean nothing", bundle.spec().name);
     }
-    let window = settings.chunk.window.unwrap_or(bundle.spec().window as usize);
-    predict::warn_of_window(&bundle, window as u64);
-    let precision = |embed: &config::Embed| load::precision(&bundle, embed.side, &embed.compute);
-    let [dnabert, esm] = [(Side::Dnabert, precision(&settings.dnabert)?), (Side::Esm, precision(&settings.esm)?)];
-    let vectors = [dnabert, esm].map(|(side, precision)| embed::vectors(&bundle, side, precision));
-    let later = Later {
-        resume: settings.predict.resume,
-        stages: [
-            (&settings.predict.output, predict::fingerprint(&bundle)),
-            (&settings.merge.output, merge::fingerprint([&vectors[0], &vectors[1]], Some(load::stamp(&bundle)))),
-            (&settings.esm.output, embed::fingerprint(&bundle, esm.0, esm.1)),
-            (&settings.dnabert.output, embed::fingerprint(&bundle, dnabert.0, dnabert.1)),
-        ],
+    let layout = Layout::of(&settings.chunk, &bundle);
+    predict::warn_of_layout(&bundle, layout);
+    let sides = load::sides(&bundle);
+    let embeds = [&settings.dnabert, &settings.esm].into_iter().filter(|embed| sides.contains(&embed.side));
+    let embeds: Vec<&config::Embed> = embeds.collect();
+    let merge = config::Merge {
+        dnabert: paths_of(&settings.merge.dnabert, sides.contains(&Side::Dnabert)),
+        esm: paths_of(&settings.merge.esm, sides.contains(&Side::Esm)),
+        ..settings.merge.clone()
     };
+    let later = Later { resume: settings.predict.resume, stages: later_stages(settings, &bundle, &embeds)? };
     later.check(None)?;
     load::prove(&bundle, false)?;
-    let cut = chunk::cut(&config::Chunk { window: Some(window), ..settings.chunk.clone() }, progress)?;
+    let cut = chunk::cut(&settings.chunk, layout, progress)?;
     let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
     if replaces {
         // What is replaced is gone, should the models turn out to be damaged or a folder to be shut.
@@ -53,16 +53,38 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     }
     later.retract(if replaces { None } else { Some(cut.origin()) })?;
     cut.commit()?;
-    embed::embed(&settings.dnabert, progress)?;
-    embed::embed(&settings.esm, progress)?;
-    merge::merge(&settings.merge, progress)?;
+    embeds.into_iter().try_for_each(|settings| embed::embed(settings, progress).map(drop))?;
+    merge::merge(&merge, progress)?;
     predict::score(&settings.predict, &bundle, progress)
+}
+
+/// The vectors of a side that the bundle may lack.
+fn paths_of(paths: &[PathBuf], is_there: bool) -> Vec<PathBuf> {
+    if is_there { paths.to_vec() } else { Vec::new() }
+}
+
+/// The folders of the stages after `chunk`, the last one first, and what will be made in them.
+fn later_stages<'a>(
+    settings: &'a config::Run,
+    bundle: &Bundle,
+    embeds: &[&'a config::Embed],
+) -> Result<Vec<(&'a Path, Fingerprint)>> {
+    let (mut vectors, mut sides) = ([None, None], Vec::new());
+    for embed in embeds {
+        let precision = load::precision(bundle, embed.side, &embed.compute)?;
+        vectors[usize::from(embed.side == Side::Esm)] = Some(embed::vectors(bundle, embed.side, precision)?);
+        sides.push((embed.output.as_path(), embed::fingerprint(bundle, embed.side, precision)?));
+    }
+    let merged = merge::fingerprint(vectors.each_ref().map(Option::as_ref), Some(load::stamp(bundle)));
+    let last =
+        [(settings.predict.output.as_path(), predict::fingerprint(bundle)), (settings.merge.output.as_path(), merged)];
+    Ok(last.into_iter().chain(sides.into_iter().rev()).collect())
 }
 
 /// The folders of the stages after `chunk`, the last one first, and what will be made in them.
 struct Later<'a> {
     resume: Resume,
-    stages: [(&'a Path, Fingerprint); 4],
+    stages: Vec<(&'a Path, Fingerprint)>,
 }
 
 impl Later<'_> {

@@ -145,7 +145,11 @@ fn sequence(record: &Record<'_>, side: Side) -> Sequence {
 fn protein_of(side: Side, id: &str, letters: &[u8]) -> Option<ProteinDigest> {
     FrameId::parse(id)?;
     match side {
-        Side::Dnabert => readable_protein(letters).map(|protein| ProteinDigest::of(&protein)),
+        Side::Dnabert => {
+            // A stop stands in a whole window only, whose longest run is elsewhere.
+            let protein = readable_protein(letters).filter(|protein| !protein.contains(&b'*'));
+            protein.map(|protein| ProteinDigest::of(&protein))
+        }
         Side::Esm => Some(ProteinDigest::of(letters)),
     }
 }

@@ -17,6 +17,9 @@ pub const ESM: &str = "embed-esm";
 /// Key of a vector file's metadata: digest of the FASTA file that was embedded.
 pub const SOURCE: &str = "input_blake3";
 
+/// Key of a vector file's metadata: digest of the encoders, whatever head their bundle has.
+pub const ENCODERS: &str = "encoders";
+
 /// What all vector files of one side have in common.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Vectors {

@@ -406,5 +406,5 @@ mod tests {
     }
 
     /// Whole numbers that count nothing.
-    const POSITIONS: [&str; 5] = ["record", "line", "length", "start", "end"];
+    const POSITIONS: [&str; 7] = ["record", "line", "length", "start", "end", "run_start", "run_end"];
 }

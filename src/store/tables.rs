@@ -11,7 +11,7 @@ use crate::units::Share;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowStatus {
-    /// It has an open frame.
+    /// It has a frame that counts.
     Framed,
     /// Every frame that can be read holds a stop codon.
     NoOpenFrame,
@@ -64,9 +64,9 @@ table_row! {
         pub n_ambiguous: u64,
         /// Windows.
         pub n_windows: u64,
-        /// Windows with an open frame.
+        /// Windows with a frame that counts.
         pub n_framed_windows: u64,
-        /// Open frames.
+        /// Frames that count.
         pub n_frames: u64,
     }
 }
@@ -84,22 +84,26 @@ table_row! {
         pub start: u64,
         /// One past the last base.
         pub end: u64,
-        /// Open frames, as `F1,R3`; nothing where there is none.
+        /// Frames that count, as `F1,R3`; nothing where there is none.
         pub frames: Option<Cow<'a, str>>,
+        /// First base of the longest run, counted from 0; nothing where open frames are read.
+        pub run_start: Option<u64>,
+        /// One past its last base.
+        pub run_end: Option<u64>,
         /// Why it has scores or none.
         pub status: WindowStatus,
     }
 }
 
 impl WindowRow<'_> {
-    /// Names of the open frames.
+    /// Names of the frames that count.
     pub fn frame_names(&self) -> impl Iterator<Item = &str> {
         self.frames.iter().flat_map(|names| names.split(','))
     }
 }
 
 table_row! {
-    /// `predictions/frames.tsv`: every open frame.
+    /// `predictions/frames.tsv`: every frame that counts.
     pub struct FrameVerdictRow<'a> = "frames" {
         /// Sample.
         pub sample: Cow<'a, str>,
@@ -135,8 +139,12 @@ table_row! {
         pub start: u64,
         /// One past the last base.
         pub end: u64,
-        /// Open frames, as `F1,R3`; nothing where there is none.
+        /// Frames that count, as `F1,R3`; nothing where there is none.
         pub frames: Option<Cow<'a, str>>,
+        /// First base of the longest run, counted from 0; nothing where open frames are read.
+        pub run_start: Option<u64>,
+        /// One past its last base.
+        pub run_end: Option<u64>,
         /// Why it has scores or none.
         pub status: WindowStatus,
         /// `virus`, `others`, or nothing where there is no score.
@@ -145,6 +153,8 @@ table_row! {
         pub score_others: Option<f32>,
         /// Largest probability of class 1 among its frames.
         pub score_virus: Option<f32>,
+        /// Calibrated probability of a virus; nothing where the bundle is not calibrated.
+        pub p_virus: Option<f32>,
         /// Bundle and digest.
         pub model: Cow<'a, str>,
     }
@@ -173,6 +183,10 @@ table_row! {
         pub best_p_virus: Option<f32>,
         /// Mean over its windows of the window's largest probability of a virus.
         pub mean_p_virus: Option<f32>,
+        /// Calibrated probability of a virus; nothing where the bundle is not calibrated.
+        pub p_virus: Option<f32>,
+        /// How sure that is: `high`, `medium`, `low`, or nothing where others are more likely.
+        pub tier: Option<Cow<'a, str>>,
         /// `viral`, `mixed`, `non-viral` or `no-call`.
         pub verdict: Cow<'a, str>,
         /// Bundle and digest.

@@ -1,11 +1,13 @@
 //! Sequences to token ids, special tokens included.
 //!
-//! [`EsmTokenizer`] reads proteins, [`DnabertTokenizer`] nucleotides. Neither truncates nor pads: the length
+//! [`EsmTokenizer`] reads proteins, [`DnabertTokenizer`] and [`Bases`] nucleotides. None truncates or pads: the length
 //! of a sequence is the planner's business, and padding nobody's.
 
+mod bases;
 mod bpe;
 mod residues;
 
+pub use bases::Bases;
 pub use bpe::DnabertTokenizer;
 pub use residues::{ALPHABET, EsmTokenizer};
 

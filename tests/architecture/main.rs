@@ -24,8 +24,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weights", &["error", "fs"]),
     ("composition", &["seq"]),
     ("calibration", &["error"]),
-    ("model", &["error", "units", "pack", "device", "weights"]),
+    ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
+    ("labels", &["error", "units", "fs"]),
     (
         "hub",
         &[
@@ -40,13 +41,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("bundle", &["error", "nearest", "units", "fs", "weights", "tokenize", "model::schema"]),
+    ("bundle", &["error", "nearest", "units", "fs", "weights", "tokenize", "model::schema", "calibration"]),
     ("config", &["error", "units", "fs::text"]),
     (
         "embed",
         &["error", "units", "config", "tokenize", "pack", "weights", "bundle", "model", "store", "runtime", "device"],
     ),
-    ("stages", &["error", "units", "config", "fs", "seq", "model", "bundle", "store", "runtime", "embed"]),
+    (
+        "stages",
+        &["error", "units", "config", "fs", "seq", "model", "bundle", "calibration", "store", "runtime", "embed"],
+    ),
     (
         "commands",
         &[

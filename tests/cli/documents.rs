@@ -111,7 +111,7 @@ fn every_column_and_status_that_is_written_is_documented() {
         assert_eq!(told, expected, "{table}");
     }
     let windows = std::fs::read_to_string(out.join("predictions/windows.tsv")).unwrap();
-    let mut statuses: Vec<&str> = windows.lines().skip(1).map(|row| row.split('\t').nth(6).unwrap()).collect();
+    let mut statuses: Vec<&str> = windows.lines().skip(1).map(|row| row.split('\t').nth(8).unwrap()).collect();
     statuses.sort_unstable();
     statuses.dedup();
     assert_eq!(statuses, ["ambiguous", "framed", "no_open_frame", "too_short"], "the demonstration shows every status");

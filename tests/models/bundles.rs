@@ -335,13 +335,13 @@ fn a_bundle_is_found_by_folder_by_name_and_as_the_embedded_one() {
     let search = SearchPath::of([first, root.path().join("absent"), second.clone()]);
 
     let mock = Bundle::open("mock", &search).unwrap();
-    assert_eq!((mock.path(), mock.spec().esm.dim), (Some(&*second.join("mock")), 64));
+    assert_eq!((mock.path(), mock.spec().esm.unwrap().dim), (Some(&*second.join("mock")), 64));
     mock.verify(&|| Ok(())).unwrap();
     assert_eq!(mock.file(ESM).err().map(|error| error.fault()), Some(Fault::ModelMissing));
     let path = second.join("mock");
     assert_eq!(Bundle::open(path.to_str().unwrap(), &SearchPath::default()).unwrap().digest(), mock.digest());
     let mini = Bundle::open("mini", &search).unwrap();
-    assert_eq!((mini.path(), mini.spec().head.dim), (None, 112));
+    assert_eq!((mini.path(), mini.spec().head.unwrap().dim), (None, 112));
     for (name, fault) in [
         ("nowhere", Fault::ModelMissing),
         ("empty", Fault::ModelMissing),

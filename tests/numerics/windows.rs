@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use virnucpro::seq::{SixFrames, windows};
+use virnucpro::units::FrameRule;
 
 /// Identifiers and sequences of a FASTA text, by the plainest rule.
 fn records(text: &str) -> Vec<(&str, String)> {
@@ -23,7 +24,7 @@ fn open_frames_are_those_of_the_original(size: usize) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/e2e-own");
     let input = fs::read_to_string(golden.join("input.fasta")).unwrap();
     let (mut nucleotides, mut proteins) = (String::new(), String::new());
-    let mut six = SixFrames::new();
+    let mut six = SixFrames::new(FrameRule::Open);
     for (id, sequence) in records(&input) {
         for window in windows(sequence.len(), NonZeroUsize::new(size).unwrap()) {
             for open in six.read(&sequence.as_bytes()[window.start..window.end]) {

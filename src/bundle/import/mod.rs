@@ -32,7 +32,7 @@ use super::{Bundle, Component};
 use crate::error::Result;
 use crate::fs::digest::Digest;
 use crate::fs::{StagedFolder, free_target, room};
-use crate::units::WeightFormat;
+use crate::units::{FrameRule, WeightFormat};
 
 /// What to make a bundle of.
 #[derive(Clone, Debug)]
@@ -189,10 +189,10 @@ fn spec(request: &ImportRequest, models: &[CheckedModel<'_>; 3]) -> Result<Spec>
     // The schema has bounded every size.
     let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let encoder = |model: &CheckedModel<'_>, pooling| EncoderSpec {
-        family: model.source.component.family(),
+        family: model.source.component.published(),
         dim: number(model.description.width),
-        layer: number(model.description.layers),
-        pooling,
+        layer: Some(number(model.description.layers)),
+        pooling: Some(pooling),
     };
     let spec = Spec {
         format: FORMAT,
@@ -202,9 +202,11 @@ fn spec(request: &ImportRequest, models: &[CheckedModel<'_>; 3]) -> Result<Spec>
         licence: request.licence.clone().unwrap_or_else(|| stated(|source| source.licence.as_deref())),
         source: request.source.clone().unwrap_or_else(|| stated(|source| source.origin.as_deref())),
         window: window::choose(request.window, head.source.window, head.source.weights.path())?,
-        dnabert: encoder(dnabert, Pooling::AllTokens),
-        esm: encoder(esm, Pooling::First1024Residues),
-        head: HeadSpec { family: Component::Head.family(), dim: number(head.description.width) },
+        frames: FrameRule::Open,
+        dnabert: Some(encoder(dnabert, Pooling::AllTokens)),
+        esm: Some(encoder(esm, Pooling::First1024Residues)),
+        head: Some(HeadSpec { family: Component::Head.published(), dim: number(head.description.width) }),
+        calibration: None,
         files: BTreeMap::new(),
     };
     spec.check_models().map_err(|error| error.file(head.source.weights.path()))?;

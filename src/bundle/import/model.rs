@@ -81,8 +81,8 @@ impl Description {
 
     fn of_head(weights: &Weights, tensors: &NamedTensors<'_>) -> Result<Self> {
         let config = head::Config::of(tensors).map_err(|error| error.file(weights.path()))?;
-        let (schema, size) = (config.tensors(), format!("{} inputs", config.inputs));
-        Ok(Self { schema, beside: Vec::new(), layers: 0, width: config.inputs, size })
+        let (schema, size) = (config.tensors(), format!("{} inputs", config.inputs()));
+        Ok(Self { schema, beside: Vec::new(), layers: 0, width: config.inputs(), size })
     }
 
     fn of_encoder(

@@ -68,7 +68,7 @@ fn esm(name: &str) -> Option<Mapping> {
 }
 
 fn head(name: &str) -> Option<Mapping> {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| head::Config { hidden: 1, inputs: 1 }.tensors());
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| head::Config::Published { hidden: 1, inputs: 1 }.tensors());
     kept(&SCHEMA, name.to_owned()).or_else(|| (name == "bn1.num_batches_tracked").then_some(Mapping::Unneeded))
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Step, provenance};
-use crate::bundle::{BUNDLE_YAML, Bundle, Component, Family};
+use crate::bundle::{BUNDLE_YAML, Bundle, Component};
 use crate::error::{Error, Fault, Result};
 use crate::fs::digest::Digest;
 use crate::weights::catalogue::{PublishedHead, catalogue};
@@ -74,17 +74,20 @@ impl ImportSource {
     fn of_bundle(folder: &Path, component: Component) -> Result<Self> {
         let bundle = Bundle::open_folder(folder)?;
         let spec = bundle.spec();
-        if spec.family(component) == Family::Mock {
+        let family = spec.family(component);
+        if family != Some(component.published()) {
             let message = format!("the bundle '{}' has no weights for {}", spec.name, component.key());
+            let found = family
+                .map_or_else(|| "none".to_owned(), |family| format!("a model of family {family:?}").to_lowercase());
             return Err(Error::new(Fault::ModelMismatch, message)
                 .file(bundle.path_of(BUNDLE_YAML))
                 .expected("a model with weights")
-                .found("a model of family mock")
+                .found(found)
                 .advice("take a bundle with real models"));
         }
         let tensors = component.weights();
         // The tensors themselves: see `prove`.
-        let beside = component.files().into_iter().filter(|name| *name != tensors);
+        let beside = component.files(component.published()).into_iter().filter(|name| *name != tensors);
         beside.into_iter().try_for_each(|name| bundle.verify_file(&name, &|| Ok(())))?;
         Ok(Self {
             component,

@@ -1,46 +1,44 @@
-//! The head on a CPU: rows in pieces, each scored by one thread.
+//! The head on several threads: rows in pieces, each scored by one.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::cpu::one_thread;
 use crate::error::{Error, Fault, Result};
 use crate::model::{Head, Score};
 use crate::runtime::threads;
 
-/// Rows that a lane scores at a time: always as many, so that their number does not depend on that of the lanes.
+/// Rows that a thread takes at a time.
 const ROWS: usize = 256;
 
-/// A head in lanes.
-pub struct HeadLanes<H>(Vec<Mutex<H>>);
+/// A head on so many threads.
+pub struct HeadLanes<H> {
+    head: H,
+    threads: usize,
+}
 
-impl<H: Head + Clone> HeadLanes<H> {
-    /// So many lanes, at least one.
-    pub fn new(head: H, lanes: usize) -> Self {
-        Self((0..lanes.max(1)).map(|_| Mutex::new(head.clone())).collect())
+impl<H: Head> HeadLanes<H> {
+    /// On so many threads, at least one.
+    pub fn new(head: H, threads: usize) -> Self {
+        Self { head, threads: threads.max(1) }
     }
 }
 
 impl<H: Head> Head for HeadLanes<H> {
     fn dim(&self) -> usize {
-        self.0.first().map_or(0, |head| head.lock().unwrap_or_else(PoisonError::into_inner).dim())
+        self.head.dim()
     }
 
     fn score(&self, vectors: &[f32]) -> Result<Vec<Score>> {
-        let pieces: Vec<&[f32]> = vectors.chunks((ROWS * self.dim()).max(1)).collect();
-        let share = pieces.len().div_ceil(self.0.len()).max(1);
+        let rows = vectors.len() / self.dim().max(1);
+        let share = rows.div_ceil(self.threads).next_multiple_of(ROWS) * self.dim();
+        if vectors.len() <= share {
+            return self.head.score(vectors);
+        }
         thread::scope(|scope| {
-            let lanes = pieces.chunks(share).zip(&self.0).map(|(pieces, head)| {
-                threads::spawn_scoped(scope, "head", move || {
-                    one_thread();
-                    let head = head.lock().unwrap_or_else(PoisonError::into_inner);
-                    let scores = pieces.iter().map(|piece| head.score(piece)).collect::<Result<Vec<_>>>()?;
-                    Ok(scores.concat())
-                })
-            });
-            let lanes = lanes.collect::<Result<Vec<_>>>()?;
+            let parts = vectors.chunks(share);
+            let start = |part| threads::spawn_scoped(scope, "head", move || self.head.score(part));
+            let started = parts.map(start).collect::<Result<Vec<_>>>()?;
             let panicked = |_| Err(Error::new(Fault::Bug, "a thread that scores panicked"));
-            let scores = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(panicked));
+            let scores = started.into_iter().map(|part| part.join().unwrap_or_else(panicked));
             Ok(scores.collect::<Result<Vec<_>>>()?.concat())
         })
     }

@@ -5,7 +5,6 @@ pub mod cpu;
 mod encoder;
 #[cfg(feature = "torch")]
 pub mod gpu;
-#[cfg(feature = "torch")]
 pub mod head;
 pub mod mock;
 

@@ -1,17 +1,18 @@
-//! A build without libtorch: it runs mock bundles only.
+//! A build without libtorch: it runs bundles that need none.
 
 use super::{BareProducts, DeviceSummary, Devices, Model};
-use crate::bundle::Bundle;
 use crate::config;
 use crate::device::attention::Chosen;
 use crate::error::{Error, Fault, Result};
-use crate::model::Head;
 use crate::model::schema::shapes::{Arithmetic, Shape};
 use crate::units::Precision;
 
 fn absent() -> Error {
-    Error::new(Fault::DeviceUnavailable, "this build of virnucpro has no libtorch and runs mock bundles only")
-        .advice("install the full build: cargo build --release with the default features")
+    Error::new(
+        Fault::DeviceUnavailable,
+        "this build of virnucpro has no libtorch, which the encoders of this bundle need",
+    )
+    .advice("install the full build: cargo build --release with the default features")
 }
 
 pub fn version() -> Option<&'static str> {
@@ -31,10 +32,6 @@ pub fn attention(_: &Model<'_>, _: &config::Compute) -> Result<Chosen> {
 }
 
 pub fn lanes(_: &Model<'_>, _: &config::Compute) -> Result<Devices> {
-    Err(absent())
-}
-
-pub fn head(_: &Bundle, _: &config::Compute) -> Result<Box<dyn Head>> {
     Err(absent())
 }
 

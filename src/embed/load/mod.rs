@@ -1,4 +1,4 @@
-//! From a bundle to running models: which file feeds which part. `torch` has them on their devices; a build without libtorch
+//! From a bundle to running models: which file feeds which part. What computes on libtorch is in `torch`; a build without it
 //! has `absent` in its place.
 
 #[cfg(not(feature = "torch"))]
@@ -12,26 +12,35 @@ mod torch;
 use absent as torch;
 
 use std::fmt;
+use std::thread;
 use std::time::Duration;
 
-use crate::bundle::{Bundle, Component, Family, SearchPath, TOKENIZER_JSON};
+use crate::bundle::{BUNDLE_YAML, Bundle, Component, EncoderSpec, Family, HeadSpec, SearchPath, TOKENIZER_JSON};
 use crate::config::{self, Side};
 use crate::device::pinning::Pinning;
+use crate::embed::lane::head::HeadLanes;
 use crate::embed::lane::{EncoderLane, Lane};
 use crate::embed::{Batching, Session};
 use crate::error::{Error, Fault, Result};
-use crate::model::Head;
+use crate::model::classifier::Classifier;
+use crate::model::composition::Composition;
 use crate::model::mock::{MockEncoder, MockHead};
 use crate::model::schema::shapes::{Arithmetic, Shape};
+use crate::model::{Encoder, Head};
 use crate::runtime::machine::Derived;
+#[cfg(any(test, feature = "torch"))]
 use crate::runtime::picture::MemoryPicture;
+use crate::runtime::threads;
 use crate::runtime::{interrupt, machine};
 use crate::store::ModelStamp;
-use crate::tokenize::{DnabertTokenizer, EsmTokenizer, Tokenize};
+use crate::tokenize::{Bases, DnabertTokenizer, EsmTokenizer, Tokenize};
 use crate::units::{Auto, Precision, Tokens};
+use crate::weights::Safetensors;
 
 /// Tokens of an automatic batch on a CPU: enough to keep its cores in matrix products; more only takes memory.
 const CPU_BATCH_TOKENS: usize = 1024;
+/// The same where a token costs next to nothing: enough that handing a batch on does not cost more.
+const CHEAP_BATCH_TOKENS: usize = 32 * 1024;
 
 /// Opens the bundle a command names.
 ///
@@ -63,15 +72,43 @@ pub fn stamp(bundle: &Bundle) -> ModelStamp {
 /// # Errors
 /// As for [`session`].
 pub fn precision(bundle: &Bundle, side: Side, compute: &config::Compute) -> Result<Precision> {
-    if bundle.spec().family(component(side)) == Family::Mock { Ok(Precision::F32) } else { torch::precision(compute) }
+    if encoder(bundle, side)?.family.needs_libtorch() { torch::precision(compute) } else { Ok(Precision::F32) }
 }
 
 /// Whether this build can run the models of a bundle.
 pub fn computes(bundle: &Bundle) -> bool {
-    cfg!(feature = "torch") || Component::ALL.iter().all(|&model| bundle.spec().family(model) == Family::Mock)
+    cfg!(feature = "torch") || !needs_libtorch(bundle)
 }
 
-fn component(side: Side) -> Component {
+/// Whether a model of a bundle computes on libtorch.
+pub fn needs_libtorch(bundle: &Bundle) -> bool {
+    bundle.spec().encoders().any(|(_, encoder)| encoder.family.needs_libtorch())
+}
+
+/// The sides of a bundle, the nucleotide side first.
+pub fn sides(bundle: &Bundle) -> Vec<Side> {
+    [Side::Dnabert, Side::Esm].into_iter().filter(|&side| bundle.spec().encoder(component(side)).is_some()).collect()
+}
+
+/// The encoder of a side.
+///
+/// # Errors
+/// [`Fault::ModelMismatch`] where the bundle lacks that side.
+pub fn encoder(bundle: &Bundle, side: Side) -> Result<EncoderSpec> {
+    let (name, component) = (&bundle.spec().name, component(side));
+    bundle.spec().encoder(component).ok_or_else(|| {
+        let (what, stage) = match side {
+            Side::Dnabert => ("nucleotide", "embed-dnabert"),
+            Side::Esm => ("protein", "embed-esm"),
+        };
+        Error::new(Fault::ModelMismatch, format!("the bundle '{name}' has no encoder for the {what} side"))
+            .file(bundle.path_of(BUNDLE_YAML))
+            .advice(format!("leave out {stage}: merge takes the other side alone; or give another bundle with --model"))
+    })
+}
+
+/// The part of a bundle that a side is.
+pub fn component(side: Side) -> Component {
     match side {
         Side::Dnabert => Component::Dnabert,
         Side::Esm => Component::Esm,
@@ -97,28 +134,31 @@ impl Model<'_> {
         }
     }
 
-    fn family(&self) -> Family {
+    fn family(&self) -> Result<Family> {
         match self {
-            Self::Bundled(bundle, side) => bundle.spec().family(component(*side)),
-            Self::Random(Shape::Esm2(_)) => Family::Esm2,
-            Self::Random(Shape::Dnabert(_)) => Family::Dnabert,
+            Self::Bundled(bundle, side) => Ok(encoder(bundle, *side)?.family),
+            Self::Random(Shape::Esm2(_)) => Ok(Family::Esm2),
+            Self::Random(Shape::Dnabert(_)) => Ok(Family::Dnabert2),
         }
     }
 
     /// For the log.
     pub fn title(&self) -> String {
-        let title = component(self.side()).title();
         match self {
-            Self::Bundled(bundle, _) => format!("{title} of {}", stamp(bundle).cell()),
-            Self::Random(shape) => format!("{title}, random weights, layers: {}", shape.arithmetic().layers),
+            Self::Bundled(bundle, side) => format!("{} of {}", encoder_title(bundle, *side), stamp(bundle).cell()),
+            Self::Random(shape) => {
+                let title = component(self.side()).title();
+                format!("{title}, random weights, layers: {}", shape.arithmetic().layers)
+            }
         }
     }
 
     fn tokenizer(&self) -> Result<Box<dyn Tokenize>> {
         let embedded;
-        let bundle = match (self, self.family()) {
-            (Self::Bundled(bundle, _), Family::Dnabert) => *bundle,
-            (Self::Random(_), Family::Dnabert) => {
+        let bundle = match (self, self.family()?) {
+            (_, Family::Composition) => return Ok(Box::new(Bases)),
+            (Self::Bundled(bundle, _), Family::Dnabert2) => *bundle,
+            (Self::Random(_), Family::Dnabert2) => {
                 embedded = Bundle::mini()?;
                 &embedded
             }
@@ -127,6 +167,14 @@ impl Model<'_> {
         let name = Component::Dnabert.file(TOKENIZER_JSON);
         bundle.verify_file(&name, &interrupt::check)?;
         Ok(Box::new(DnabertTokenizer::from_bytes(&bundle.file(&name)?, &bundle.path_of(&name))?))
+    }
+}
+
+/// What an encoder of a bundle is called.
+pub fn encoder_title(bundle: &Bundle, side: Side) -> &'static str {
+    match bundle.spec().family(component(side)) {
+        Some(Family::Composition) => "composition",
+        _ => component(side).title(),
     }
 }
 
@@ -144,7 +192,8 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     if let Some(fitting) = &devices.fitting {
         log::debug!("an automatic batch: {fitting} tokens");
     }
-    let fitting = devices.fitting.map_or(automatic_batch(compute.attempt), |fitting| Tokens(fitting.value));
+    let usual = if model.family()?.is_cheap() { CHEAP_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
+    let fitting = devices.fitting.map_or(divided(usual, compute.attempt), |fitting| Tokens(fitting.value));
     let batching = Batching {
         batch_tokens: compute.batch_tokens.or_else(|| fitting),
         prefetch: compute.prefetch,
@@ -181,7 +230,7 @@ pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> BatchTokens {
     let value = match compute.batch_tokens {
         Auto::Value(tokens) => return BatchTokens { value: Some(tokens), reason: "--batch-tokens".to_owned() },
         Auto::Auto if on_gpu => None,
-        Auto::Auto => Some(automatic_batch(compute.attempt)),
+        Auto::Auto => Some(divided(CPU_BATCH_TOKENS, compute.attempt)),
     };
     let (attempt, divisor) = (compute.attempt, 1_u64 << (compute.attempt.max(1) - 1).min(20));
     let reason = match (attempt, on_gpu) {
@@ -197,9 +246,9 @@ pub fn automatic(on_gpu: bool) -> &'static str {
     if on_gpu { "automatic on a GPU" } else { "automatic on a CPU" }
 }
 
-/// On a CPU.
-fn automatic_batch(attempt: u32) -> Tokens {
-    Tokens((CPU_BATCH_TOKENS >> (attempt.max(1) - 1).min(20)).max(1))
+/// Halved at every attempt but the first.
+fn divided(tokens: usize, attempt: u32) -> Tokens {
+    Tokens((tokens >> (attempt.max(1) - 1).min(20)).max(1))
 }
 
 /// Where models would run, for `info`.
@@ -227,9 +276,10 @@ pub fn places(compute: &config::Compute) -> Result<DeviceSummary> {
 /// # Errors
 /// The one asked for does not serve; a device is missing, the bundle is damaged, or this build has no libtorch.
 pub fn attention(model: &Model<'_>, compute: &config::Compute) -> Result<String> {
-    match model.family() {
+    match model.family()? {
         Family::Mock => Ok("none (mock)".to_owned()),
-        _ => Ok(torch::attention(model, compute)?.to_string()),
+        family if family.needs_libtorch() => Ok(torch::attention(model, compute)?.to_string()),
+        _ => Ok("none (composition)".to_owned()),
     }
 }
 
@@ -262,7 +312,7 @@ pub fn published_names() -> Vec<&'static str> {
 /// # Errors
 /// The bundle is damaged, or this build has no libtorch.
 pub fn arithmetic(model: &Model<'_>) -> Result<Option<Arithmetic>> {
-    if model.family() == Family::Mock { Ok(None) } else { Ok(Some(torch::shape(model)?.arithmetic())) }
+    if model.family()?.needs_libtorch() { Ok(Some(torch::shape(model)?.arithmetic())) } else { Ok(None) }
 }
 
 /// Measures bare products: on so many threads, for so long. Gives floating-point operations per second.
@@ -299,16 +349,45 @@ struct Devices {
 }
 
 fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
-    let (Model::Bundled(bundle, side), Family::Mock) = (model, model.family()) else {
+    let family = model.family()?;
+    let (Model::Bundled(bundle, side), false) = (model, family.needs_libtorch()) else {
         return torch::lanes(model, compute);
     };
-    let spec = bundle.spec();
-    let dim = if *side == Side::Dnabert { spec.dnabert.dim } else { spec.esm.dim };
-    let lane = EncoderLane::new("cpu", Box::new(MockEncoder::new(dim as usize)), true);
-    let mock = "no device (mock)".to_owned();
-    Ok(Devices { lanes: vec![Box::new(lane)], on_gpu: false, fitting: None, name: mock.clone(), computed: mock })
+    let dim = encoder(bundle, *side)?.dim as usize;
+    let of_mock = || vec![lane(MockEncoder::new(dim))];
+    let (lanes, name) = match family {
+        Family::Composition if dim != Composition::default().dim() => return Err(other_width(bundle, dim)),
+        Family::Composition => {
+            let threads = threads_of(compute);
+            let lanes = (0..threads).map(|_| lane(Composition::default())).collect();
+            (lanes, format!("cpu in f32, lanes of one thread: {threads}"))
+        }
+        _ => (of_mock(), "no device (mock)".to_owned()),
+    };
+    // Sums of whole numbers: every processor gives the same bytes.
+    let computed = if family == Family::Composition { "cpu in f32".to_owned() } else { name.clone() };
+    Ok(Devices { lanes, on_gpu: false, fitting: None, name, computed })
 }
 
+fn lane(encoder: impl Encoder + 'static) -> Box<dyn Lane> {
+    Box::new(EncoderLane::new("cpu", Box::new(encoder), true))
+}
+
+fn other_width(bundle: &Bundle, dim: usize) -> Error {
+    let features = Composition::default().dim();
+    Error::new(Fault::ModelMismatch, "the bundle has a composition of another width than this program computes")
+        .file(bundle.path_of(BUNDLE_YAML))
+        .expected(format!("{features} features"))
+        .found(dim.to_string())
+        .advice("use the version of virnucpro that made the bundle")
+}
+
+/// Threads that compute on a CPU.
+fn threads_of(compute: &config::Compute) -> usize {
+    compute.threads.or_else(|| machine::cpus().value)
+}
+
+#[cfg(any(test, feature = "torch"))]
 const SMALLER_MODEL: &str =
     "use a smaller model, --dtype f16 or bf16, or raise the memory of this job (ulimit -v, the scheduler's limit)";
 
@@ -326,27 +405,56 @@ fn check_room(shape: &Shape, precision: Precision, memory: &MemoryPicture) -> Re
     }
 }
 
-/// A model that does not fit is no smaller at the next attempt.
-fn too_large(error: Error) -> Error {
-    if error.fault() != Fault::OutOfMemory {
-        return error;
-    }
-    Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
-        .found(format!("memory: {}", MemoryPicture::host()))
-        .advice(SMALLER_MODEL)
-        .caused_by(error)
-}
-
-/// The head of a bundle, on the first device asked for, in f32.
+/// The head of a bundle, on the threads of this machine.
 ///
 /// # Errors
-/// As for [`session`].
+/// [`Fault::ModelMismatch`] where the bundle has no head, or has one of another width than its vectors; damaged files.
 pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
-    let spec = bundle.spec().head;
+    let threads = threads_of(compute);
+    let spec = head_spec(bundle)?;
     if spec.family == Family::Mock {
-        return Ok(Box::new(MockHead::new(spec.dim as usize)));
+        return Ok(Box::new(HeadLanes::new(MockHead::new(spec.dim as usize), threads)));
     }
-    torch::head(bundle, compute).map_err(too_large)
+    let name = Component::Head.weights();
+    verified(bundle, &[name.clone()], || {
+        let weights = Safetensors::read(bundle.file(&name)?, &bundle.path_of(&name))?;
+        let head = Classifier::load(&weights).map_err(|error| error.file(weights.path()))?;
+        if head.dim() != spec.dim as usize {
+            return Err(Error::new(
+                Fault::ModelMismatch,
+                "the head takes vectors of another width than its bundle says",
+            )
+            .file(weights.path())
+            .expected(spec.dim.to_string())
+            .found(head.dim().to_string())
+            .advice("import or train the bundle again"));
+        }
+        Ok(Box::new(HeadLanes::new(head, threads)) as Box<dyn Head>)
+    })
+}
+
+/// What a bundle says of its head.
+///
+/// # Errors
+/// [`Fault::ModelMismatch`] where it has none.
+pub fn head_spec(bundle: &Bundle) -> Result<HeadSpec> {
+    bundle.spec().head.ok_or_else(|| {
+        Error::new(Fault::ModelMismatch, format!("the bundle '{}' has no head: it only embeds", bundle.spec().name))
+            .file(bundle.path_of(BUNDLE_YAML))
+            .advice("fit a head to vectors of it with 'virnucpro train', or give another bundle with --model")
+    })
+}
+
+/// Loads while the digests of `files` are computed beside it. Results name the bundle by its digest: what computes
+/// them must be what it lists, and a damaged file explains any error of loading.
+fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<T>) -> Result<T> {
+    thread::scope(|scope| {
+        let verify = || files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check));
+        let digests = threads::spawn_scoped(scope, "digests", verify)?;
+        let loaded = load();
+        digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
+        loaded
+    })
 }
 
 #[cfg(test)]

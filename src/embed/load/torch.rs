@@ -3,22 +3,20 @@
 use std::thread;
 
 use super::gpu::{self, Gpus};
-use super::{BareProducts, DeviceSummary, Devices, Model, check_room, component, too_large};
+use super::{BareProducts, DeviceSummary, Devices, Model, SMALLER_MODEL, check_room, component, threads_of, verified};
 use crate::bundle::{Bundle, CONFIG_JSON, Component};
 use crate::config::{self, Side};
 use crate::device::attention::{Attends, Chosen, choose};
 use crate::device::yardstick::Yardstick;
 use crate::device::{Placement, caught, set_threads};
-use crate::embed::lane::head::HeadLanes;
 use crate::embed::lane::{Lane, cpu};
 use crate::error::{Error, Fault, Result};
-use crate::model::classifier::Classifier;
 use crate::model::dnabert::{self, Dnabert};
 use crate::model::esm2::{self, Esm2};
 use crate::model::random::RandomWeights;
 use crate::model::schema::Configuration;
 use crate::model::schema::shapes::{Arithmetic, Shape};
-use crate::model::{Encoder, Head, TensorEncoder};
+use crate::model::{Encoder, TensorEncoder};
 use crate::runtime::machine::Derived;
 use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory, threads};
@@ -174,23 +172,6 @@ pub fn bare_products(arithmetic: &Arithmetic, rows: usize, compute: &config::Com
     Ok(Box::new(move |_, duration| yardsticks.iter().map(|yardstick| yardstick.rate(1, duration)).sum()))
 }
 
-pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
-    let places = Placement::resolve(&compute.device, Auto::Value(Precision::F32))?;
-    set_threads(1);
-    let place = first(&places)?;
-    let lanes = if place.gpu()?.is_some() { 1 } else { threads_of(compute) };
-    verified(bundle, &[Component::Head.weights()], || {
-        let weights = weights(Component::Head, bundle)?;
-        let head = Classifier::load(&weights, place).map_err(|error| of_file(error, &weights))?;
-        Ok(Box::new(HeadLanes::new(head, lanes)) as Box<dyn Head>)
-    })
-}
-
-/// Threads that compute on a CPU.
-fn threads_of(compute: &config::Compute) -> usize {
-    compute.threads.or_else(|| machine::cpus().value)
-}
-
 fn names(places: &[Placement]) -> String {
     places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -209,16 +190,15 @@ fn of_file(error: Error, weights: &Safetensors) -> Error {
     if error.fault().id().starts_with("VN-MODEL") { error.file(weights.path()) } else { error }
 }
 
-/// Loads while the digests of `files` are computed beside it. Results name the bundle by its digest: what computes
-/// them must be what it lists, and a damaged file explains any error of loading.
-fn verified<T>(bundle: &Bundle, files: &[String], load: impl FnOnce() -> Result<T>) -> Result<T> {
-    thread::scope(|scope| {
-        let verify = || files.iter().try_for_each(|name| bundle.verify_file(name, &interrupt::check));
-        let digests = threads::spawn_scoped(scope, "digests", verify)?;
-        let loaded = load();
-        digests.join().unwrap_or_else(|_| Err(Error::new(Fault::Bug, "the check of digests panicked")))?;
-        loaded
-    })
+/// A model that does not fit is no smaller at the next attempt.
+fn too_large(error: Error) -> Error {
+    if error.fault() != Fault::OutOfMemory {
+        return error;
+    }
+    Error::new(Fault::ModelTooLarge, "the model does not fit in memory")
+        .found(format!("memory: {}", MemoryPicture::host()))
+        .advice(SMALLER_MODEL)
+        .caused_by(error)
 }
 
 #[cfg(test)]

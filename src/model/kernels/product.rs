@@ -8,16 +8,26 @@ use super::{LANES, Vectors, widest_vectors};
 /// Rows of a block.
 const ROWS: usize = 6;
 
+/// Columns of the widest block.
+pub(in crate::model) const PANEL: usize = 2 * LANES;
+
 /// A row-major matrix whose rows start `stride` values apart.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::model) struct Matrix<'a> {
+    /// The values, row by row.
     pub values: &'a [f32],
+    /// From the start of a row to that of the next.
     pub stride: usize,
 }
 
 /// `c` = `a` `b`, for `a` [rows, inner] and `b` [inner, columns]. `c` comes with its number of columns: a multiple of [`LANES`],
 /// and no more than the rows of `b` are apart.
-pub(super) fn product([rows, inner]: [usize; 2], a: Matrix<'_>, b: Matrix<'_>, (c, columns): (&mut [f32], usize)) {
+pub(in crate::model) fn product(
+    [rows, inner]: [usize; 2],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    (c, columns): (&mut [f32], usize),
+) {
     let (sizes, strides) = ([rows, inner, columns], [a.stride, b.stride]);
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]

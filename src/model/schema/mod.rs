@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn up_to_ten_names_are_listed() {
-        let schema = head::Config { hidden: 2, inputs: 3 }.tensors();
+        let schema = head::Config::Published { hidden: 2, inputs: 3 }.tensors();
         let mut tensors = file(&schema);
         for number in 0..12 {
             let name = format!("extra{number:02}");

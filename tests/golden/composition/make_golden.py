@@ -45,13 +45,18 @@ def codons_of(strand, offset):
     return [strand[start : start + 3] for start in range(offset, len(strand) - 2, 3)]
 
 
+def is_readable(codon):
+    return all(letter in PAIR for letter in codon)
+
+
 def longest_run(codons):
-    """First codon and number of codons of the longest run without a stop, the first of equal ones."""
-    best, start = (0, 0), 0
+    """The longest run without a stop, the first of equal ones: where it begins, where it ends, its codons that can be read."""
+    best, start = (0, 0, 0), 0
     for place, codon in enumerate([*codons, "TAA"]):
         if codon in STOPS:
-            if place - start > best[1]:
-                best = (start, place - start)
+            length = sum(map(is_readable, codons[start:place]))
+            if length > best[2]:
+                best = (start, place, length)
             start = place + 1
     return best
 
@@ -65,10 +70,10 @@ def features(window):
     frames = [codons_of(strand, offset) for strand in (window, other_strand(window)) for offset in range(3)]
     runs = [longest_run(codons) for codons in frames]
     stops = [sum(codon in STOPS for codon in codons) for codons in frames]
-    chosen = max(range(6), key=lambda frame: (runs[frame][1], -frame))
-    first, number = runs[chosen]
-    run = frames[chosen][first : first + number]
-    readable = [codon for codon in run if all(letter in PAIR for letter in codon)]
+    chosen = max(range(6), key=lambda frame: (runs[frame][2], -frame))
+    first, end, number = runs[chosen]
+    run = frames[chosen][first:end]
+    readable = [codon for codon in run if is_readable(codon)]
     count = Counter(letter for letter in window if letter in PAIR)
     a, c, g, t = (count[letter] for letter in "ACGT")
 
@@ -76,7 +81,7 @@ def features(window):
     for length in (3, 4, 5):
         result += word_frequencies(window, length)
 
-    result += sorted((3 * codons / size for _, codons in runs), reverse=True)
+    result += sorted((3 * codons / size for _, _, codons in runs), reverse=True)
     result += sorted(300 * number / size for number in stops)
     result.append(sum(number == 0 for number in stops))
     result += [share(g + c, a + c + g + t), share(abs(g - c), g + c), share(abs(t - a), a + t)]
@@ -85,7 +90,7 @@ def features(window):
     result += [share(position["G"] + position["C"], n) for position in positions]
     result += [share(position["G"] - position["C"], n) for position in positions]
     result += [share(position["A"] - position["T"], n) for position in positions]
-    result += [float(number > 0 and first == 0), float(number > 0 and first + number == len(frames[chosen]))]
+    result += [float(number > 0 and first == 0), float(number > 0 and end == len(frames[chosen]))]
     result.append(3 * number / size)
     stretches = [len(list(group)) for letter, group in itertools.groupby(window) if letter in PAIR]
     result.append(max(stretches, default=0))
@@ -138,6 +143,7 @@ def examples():
         chance(400, "ACGTNRY", [20, 20, 20, 20, 1, 1, 1]),
         gene(60) + "NNNN" + gene(80),
         "N" * 200 + chance(200),
+        "N" * 300 + gene(30) + "TAA" + chance(107),
     )
     yield from (
         "ACGACG",
