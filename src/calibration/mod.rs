@@ -10,11 +10,8 @@
 
 pub mod fit;
 
-<<<<<<< HEAD
-=======
 use std::ops::RangeInclusive;
 
->>>>>>> f4d6ce908f153380d6280f88eb865c8f6e8d8a6b
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault, Result};
@@ -75,14 +72,11 @@ impl Calibration {
         (1.0 + slope_per_ln * ln) * mean + intercept_per_ln * ln
     }
 
-<<<<<<< HEAD
-=======
     /// Lengths of windows, in bases, that it was fitted on: the least to the largest.
     pub fn lengths(&self) -> Option<RangeInclusive<u64>> {
         Some(self.windows.first()?.length..=self.windows.last()?.length)
     }
 
->>>>>>> f4d6ce908f153380d6280f88eb865c8f6e8d8a6b
     /// Slope and intercept at a length.
     fn at(&self, length: u64) -> (f64, f64) {
         let lengths: Vec<u64> = self.windows.iter().map(|window| window.length).collect();

@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("calibration", &["error"]),
     ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
+    ("train", &["error", "units", "fs", "runtime", "device"]),
     ("labels", &["error", "units", "fs"]),
     (
         "hub",
@@ -72,10 +73,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Library, and the files or folders of `src` that may name it.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("tch", &["model/", "device/"]),
+    ("tch", &["model/", "device/", "train/"]),
     ("needletail", &["seq/fastx.rs"]),
     ("tokenizers", &["tokenize/bpe.rs"]),
-    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs"]),
+    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs", "train/recipe.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/pages.rs"]),
     ("clap_mangen", &["cli/pages.rs"]),
@@ -86,8 +87,19 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ring", &["fs/digest.rs"]),
     ("memmap2", &["weights/bytes.rs"]),
     ("flate2", &["seq/decompress.rs", "weights/torch/zip.rs"]),
-    ("safetensors", &["weights/", "model/parameters.rs", "model/random.rs", "model/schema/", "bundle/import/"]),
-    ("half", &["bundle/import/convert.rs", "model/kernels/"]),
+    (
+        "safetensors",
+        &[
+            "weights/",
+            "model/parameters.rs",
+            "model/random.rs",
+            "model/schema/",
+            "model/classifier.rs",
+            "bundle/import/",
+            "train/head_file.rs",
+        ],
+    ),
+    ("half", &["bundle/import/convert.rs", "model/kernels/", "model/classifier.rs", "train/head_file.rs"]),
     ("parquet", &["store/"]),
     ("arrow_array", &["store/"]),
     ("arrow_schema", &["store/"]),
