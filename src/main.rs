@@ -13,7 +13,8 @@ use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
 use virnucpro::runtime::{interrupt, memory};
 use virnucpro::seq;
-use virnucpro::stages::{chunk, embed, merge, predict, run};
+use virnucpro::stages::{chunk, embed, merge, predict, run, train};
+use virnucpro::train::recipe;
 
 #[global_allocator]
 static ALLOCATOR: memory::Reporting = memory::Reporting;
@@ -108,6 +109,11 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
         Task::Embed(settings) => embed::embed(&settings, progress).map(drop),
         Task::Merge(settings) => merge::merge(&settings, progress).map(drop),
         Task::Predict(settings) => predict::predict(&settings, progress).map(drop),
+        Task::Train(settings) => {
+            let folder = train::train(&settings, progress)?;
+            stdout.comment(|| Ok(format!("{}\n", folder.display())))
+        }
+        Task::PrintRecipe(name) => stdout.answer(&recipe::text_of(&name)?.0),
         Task::Bench(settings) => stdout.answer(&bench::bench(&settings)?),
         Task::Info(settings) => stdout.answer(&info::info(&settings)?),
         Task::ListModels(settings) => stdout.answer(&models::list(settings)),

@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod pages;
 mod stages;
+mod train;
 mod words;
 
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ pub enum Command {
     /// Score merged vectors; verdicts per frame, window and sequence
     #[command(long_about = stages::PREDICT)]
     Predict(stages::PredictArgs),
+    /// Fit a head to labelled vectors; a bundle with its calibration
+    #[command(long_about = train::TRAIN)]
+    Train(train::TrainArgs),
     /// Fetch, import, verify and list models
     #[command(
         long_about = "List, fetch, import, verify and find model bundles.\n\n\
@@ -120,6 +124,10 @@ pub enum Task {
     Merge(config::Merge),
     /// `predict`.
     Predict(config::Predict),
+    /// `train`.
+    Train(Box<config::Train>),
+    /// `train --print-recipe`: of this name or file.
+    PrintRecipe(String),
     /// `models list`.
     ListModels(config::ListModels),
     /// `models fetch`.
@@ -153,6 +161,7 @@ impl Command {
             Self::EmbedEsm(args) => Task::Embed(args.settings()?),
             Self::Merge(args) => Task::Merge(args.settings()?),
             Self::Predict(args) => Task::Predict(args.settings()?),
+            Self::Train(args) => args.task()?,
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),
             Self::Bench(args) => Task::Bench(Box::new(args.settings())),

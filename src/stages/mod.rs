@@ -1,12 +1,14 @@
 //! The stages of the pipeline: each reads what the one before it wrote, and proves that nothing got lost.
 //!
-//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process.
+//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process. train fits a head to what merge
+//! wrote.
 
 pub mod chunk;
 pub mod embed;
 pub mod merge;
 pub mod predict;
 pub mod run;
+pub mod train;
 
 mod cut_windows;
 mod frame_scores;

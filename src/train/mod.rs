@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use checkpoint::is_state;
 pub use rows::{Rows, Standard, weights};
 
 use crate::error::{Error, Fault, Result};

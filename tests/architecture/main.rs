@@ -50,7 +50,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "stages",
-        &["error", "units", "config", "fs", "seq", "model", "bundle", "calibration", "store", "runtime", "embed"],
+        &[
+            "error",
+            "units",
+            "config",
+            "fs",
+            "seq",
+            "model",
+            "bundle",
+            "calibration",
+            "store",
+            "runtime",
+            "embed",
+            "labels",
+            "train",
+        ],
     ),
     (
         "commands",
