@@ -6,6 +6,7 @@
 //! esm/config.json      esm/model.safetensors
 //! head.safetensors
 //! vectors.json              what the models gave when the bundle was made        (vectors)
+//! card.json                 what a head was trained on, and how well it does     (trained)
 //! ```
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
 //! makes a bundle of what is published. The digest of `bundle.yaml` identifies the whole bundle.
@@ -15,6 +16,7 @@ pub mod import;
 mod mini;
 mod search;
 mod spec;
+pub mod trained;
 mod vectors;
 
 use std::path::{Path, PathBuf};

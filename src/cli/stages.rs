@@ -314,13 +314,8 @@ impl PredictArgs {
     /// The arguments contradict each other.
     pub fn settings(self) -> Result<config::Predict> {
         config::refuse_addresses_and_lists(&self.merged)?;
-        let folder = self.merged.first().map(|merged| match merged.extension() {
-            Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
-            _ => merged,
-        });
-        let beside = folder.map(|folder| folder.with_file_name("windows")).unwrap_or_default();
         Ok(config::Predict {
-            windows: self.windows.unwrap_or(beside),
+            windows: self.windows.unwrap_or_else(|| windows_beside(&self.merged)),
             merged: self.merged,
             resume: self.output.resume(),
             output: self.output.output,
@@ -375,6 +370,15 @@ impl EvaluateArgs {
             output: self.output.output,
         })
     }
+}
+
+/// Where windows are as a rule: beside the folder of merged vectors.
+pub(super) fn windows_beside(merged: &[PathBuf]) -> PathBuf {
+    let folder = merged.first().map(|merged| match merged.extension() {
+        Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
+        _ => merged,
+    });
+    folder.map(|folder| folder.with_file_name("windows")).unwrap_or_default()
 }
 
 /// What the long help says of `info`.

@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("calibration", &["error"]),
     ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
+    ("train", &["error", "units", "fs", "runtime", "device"]),
     ("labels", &["error", "units", "fs"]),
     ("metrics", &[]),
     ("plot", &[]),
@@ -68,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metrics",
             "plot",
             "regions",
+            "train",
         ],
     ),
     (
@@ -91,10 +93,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Library, and the files or folders of `src` that may name it.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("tch", &["model/", "device/"]),
+    ("tch", &["model/", "device/", "train/"]),
     ("needletail", &["seq/fastx.rs"]),
     ("tokenizers", &["tokenize/bpe.rs"]),
-    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs"]),
+    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs", "train/recipe.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/pages.rs"]),
     ("clap_mangen", &["cli/pages.rs"]),
@@ -114,9 +116,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "model/random.rs",
             "model/schema/",
             "bundle/import/",
+            "train/head_file.rs",
         ],
     ),
-    ("half", &["bundle/import/convert.rs", "model/classifier.rs", "model/kernels/"]),
+    ("half", &["bundle/import/convert.rs", "model/classifier.rs", "model/kernels/", "train/head_file.rs"]),
     ("parquet", &["store/"]),
     ("arrow_array", &["store/"]),
     ("arrow_schema", &["store/"]),
