@@ -38,7 +38,7 @@ use search::Resolved;
 /// use virnucpro::bundle::{Bundle, SearchPath};
 ///
 /// let bundle = Bundle::open("mini", &SearchPath::standard([]))?;
-/// assert_eq!((bundle.spec().window, bundle.spec().trained), (500, false));
+/// assert_eq!((bundle.spec().window, bundle.spec().trained), (500, true));
 /// # Ok::<(), virnucpro::error::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl Bundle {
         Self::read(Location::Folder(folder.to_owned()))
     }
 
-    /// The bundle inside the executable: random weights, for tests and demonstrations.
+    /// The bundle inside the executable: composition features and a trained head.
     ///
     /// # Errors
     /// None but a defect of this program.
@@ -129,7 +129,11 @@ impl Bundle {
     /// to another bundle; [`Fault::Read`].
     pub fn stored_vectors(&self) -> Result<Option<StoredVectors>> {
         let path = self.path_of(VECTORS_JSON);
-        if self.path().is_some() && is_absent(&path) {
+        let absent = match &self.location {
+            Location::Folder(_) => is_absent(&path),
+            Location::Embedded => mini::FILES.iter().all(|(name, _)| *name != VECTORS_JSON),
+        };
+        if absent {
             return Ok(None);
         }
         let dims = [self.spec.dnabert, self.spec.esm].map(|side| side.map_or(0, |side| side.dim as usize));

@@ -263,7 +263,7 @@ fn bundles_and_configurations_that_cannot_be_followed_are_78() {
 /// A copy of the embedded bundle, as files.
 #[cfg(feature = "torch")]
 fn mini(sandbox: &Sandbox) {
-    for (name, bytes) in files_of(&repository().join("bundles/mini")) {
+    for (name, bytes) in files_of(&repository().join("bundles/untrained")) {
         sandbox.write(&format!("mini/{name}"), bytes);
     }
 }
