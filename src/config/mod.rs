@@ -50,8 +50,6 @@ pub struct Chunk {
     pub frames: Option<FrameRule>,
     /// The bundle.
     pub model: BundleChoice,
-    /// Whether frames are kept as shards.
-    pub shards: bool,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.
