@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{Ran, Sandbox};
-use virnucpro::bundle::{BUNDLE_YAML, Bundle, VECTORS_JSON};
+use virnucpro::bundle::{BUNDLE_YAML, VECTORS_JSON};
 #[cfg(feature = "torch")]
 use virnucpro::fs::digest::Digest;
 
@@ -140,6 +140,6 @@ fn a_bundle_is_named_by_option_environment_or_path() {
         command.args(option.iter().flat_map(|name| ["--model", name]));
         command.envs(environment.map(|name| ("VIRNUCPRO_MODEL", name)));
         let ran = Ran::of(command).ok();
-        assert!(ran.stdout.contains("mini@"), "{option:?} {environment:?}: {}", ran.stdout);
+        assert!(ran.stdout.contains("untrained@"), "{option:?} {environment:?}: {}", ran.stdout);
     }
 }

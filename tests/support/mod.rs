@@ -69,7 +69,11 @@ impl Sandbox {
                 command.env_remove(name);
             }
         }
-        command.env_remove("COLUMNS").env_remove("NO_COLOR").env("VIRNUCPRO_MODEL", untrained_folder());
+        command.env_remove("COLUMNS").env_remove("NO_COLOR");
+        if !args.contains(&"--config") {
+            // It would win over what the file says.
+            command.env("VIRNUCPRO_MODEL", untrained_folder());
+        }
         command.args(args).current_dir(self.folder()).stdin(Stdio::null());
         command
     }
