@@ -170,8 +170,9 @@ fn labels_that_do_not_serve_are_told_with_file_line_and_advice() {
         ran.says(parts);
         assert!(!sandbox.path("toy").exists());
     };
-    let without = |id: &str| labels.lines().filter(|line| !line.starts_with(id)).map(|line| format!("{line}\n"));
-    wrong(&without("s7\t").collect::<String>(), &["s7_chunk_1", "no label", "--ignore-unlabelled"]);
+    let without: String =
+        labels.lines().filter(|line| !line.starts_with("s7\t")).map(|line| format!("{line}\n")).collect();
+    wrong(&without, &["s7_chunk_1", "no label", "--ignore-unlabelled"]);
     wrong("sequence\tlabel\nelse\tvirus\nwhere\tothers\n", &["no vector has a label", "else", "windows.tsv"]);
     wrong(&labels.replace("\tvirus\t", "\tothers\t"), &["all labels are 'others'", "of the other class"]);
     wrong(&labels.replace("s7\tothers", "s7\tperhaps"), &["perhaps", "line 9"]);
@@ -182,7 +183,7 @@ fn labels_that_do_not_serve_are_told_with_file_line_and_advice() {
     sandbox.write("few.tsv", &few);
     let ran = train(&sandbox, "toy", &["--labels", "few.tsv"]);
     ran.fails(65, "VN-IN-LABELS");
-    ran.says(&["fewer groups than folds", "found: 3", "--folds"]);
+    ran.says(&["fewer groups than folds", "found:    3", "few.tsv", "--folds"]);
 }
 
 #[test]

@@ -206,6 +206,11 @@ impl Plan {
         self.viral.len()
     }
 
+    /// Groups of the rows, by number.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups.groups
+    }
+
     /// Reads the vectors to their rows.
     ///
     /// # Errors

@@ -53,9 +53,10 @@ pub fn train(settings: &config::Train, progress: &Progress) -> Result<PathBuf> {
     let mut labels = Labels::read(&settings.labels)?;
     let plan = Plan::read(&windows, &mut labels, settings.ignore_unlabelled)?;
     let dim = bundle.spec().merged_dim() as usize;
+    let dealt = folds::deal(plan.groups(), recipe.folds, settings.seed).map_err(|error| error.file(labels.path()))?;
     say_what_is_read(&plan, dim);
     let data = plan.fill(dim, &merged, progress)?;
-    let folds = data.row_folds(&folds::deal(&data.groups, recipe.folds, settings.seed)?);
+    let folds = data.row_folds(&dealt);
     let standard = Standard::of(&data.rows, &recipe.inputs);
     let card = Card::of(settings, &bundle, &recipe, &data);
     let place = Unfinished::open(settings, &output)?;
