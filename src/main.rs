@@ -6,14 +6,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use virnucpro::cli::{self, Asked, Global, LogFormat, LogLevel, Task};
-use virnucpro::commands::{bench, fetch, import, info, man, models, verdict_table, verify};
+use virnucpro::commands::{bench, evaluation_table, fetch, import, info, man, models, verdict_table, verify};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::fs::partial;
 use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
 use virnucpro::runtime::{interrupt, memory};
 use virnucpro::seq;
-use virnucpro::stages::{chunk, embed, merge, predict, run, train};
+use virnucpro::stages::{chunk, embed, evaluate, merge, predict, run, train};
 use virnucpro::train::recipe;
 
 #[global_allocator]
@@ -109,6 +109,10 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
         Task::Embed(settings) => embed::embed(&settings, progress).map(drop),
         Task::Merge(settings) => merge::merge(&settings, progress).map(drop),
         Task::Predict(settings) => predict::predict(&settings, progress).map(drop),
+        Task::Evaluate(settings) => {
+            evaluate::evaluate(&settings, progress)?;
+            stdout.comment(|| evaluation_table::text(&settings.output))
+        }
         Task::Train(settings) => {
             let folder = train::train(&settings, progress)?;
             stdout.comment(|| Ok(format!("{}\n", folder.display())))

@@ -182,6 +182,11 @@ impl Spec {
         encoders.into_iter().filter_map(|(component, encoder)| Some((component, encoder?)))
     }
 
+    /// Whether the vectors of all sides cost less to compute than to store.
+    pub fn is_cheap(&self) -> bool {
+        self.encoders().all(|(_, encoder)| encoder.family.is_cheap())
+    }
+
     /// Width of a merged vector.
     pub fn merged_dim(&self) -> u32 {
         self.encoders().map(|(_, encoder)| encoder.dim).sum()

@@ -67,6 +67,9 @@ pub enum Command {
     /// Score merged vectors; verdicts per frame, window and sequence
     #[command(long_about = stages::PREDICT)]
     Predict(stages::PredictArgs),
+    /// Measure predictions against labels: metrics, their intervals and pictures
+    #[command(long_about = stages::EVALUATE)]
+    Evaluate(stages::EvaluateArgs),
     /// Fit a head to labelled vectors; a bundle with its calibration
     #[command(long_about = train::TRAIN)]
     Train(train::TrainArgs),
@@ -124,6 +127,8 @@ pub enum Task {
     Merge(config::Merge),
     /// `predict`.
     Predict(config::Predict),
+    /// `evaluate`.
+    Evaluate(config::Evaluate),
     /// `train`.
     Train(Box<config::Train>),
     /// `train --print-recipe`: of this name or file.
@@ -161,6 +166,7 @@ impl Command {
             Self::EmbedEsm(args) => Task::Embed(args.settings()?),
             Self::Merge(args) => Task::Merge(args.settings()?),
             Self::Predict(args) => Task::Predict(args.settings()?),
+            Self::Evaluate(args) => Task::Evaluate(args.settings()?),
             Self::Train(args) => args.task()?,
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),

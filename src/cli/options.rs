@@ -349,6 +349,10 @@ pub struct VerdictOptions {
     /// With a calibrated bundle: share of viruses to expect among the sequences, above 0 and below 1
     #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_PRIOR", value_parser = prior)]
     prior: f64,
+    /// What a change between viral and not costs within a sequence, in units of a window's logit: the larger, the fewer and
+    /// the longer regions
+    #[arg(long, value_name = "COST", default_value = "8", env = "VIRNUCPRO_REGION_COST", value_parser = region_cost)]
+    region_cost: f64,
 }
 
 impl VerdictOptions {
@@ -357,8 +361,8 @@ impl VerdictOptions {
     /// # Errors
     /// The cut-offs are in the wrong order.
     pub fn settings(&self) -> Outcome<CutOffs> {
-        let Self { viral_share: viral, min_p, prior, .. } = *self;
-        let settings = |mixed_share| Ok(CutOffs { viral_share: viral, mixed_share, min_p, prior });
+        let Self { viral_share: viral, min_p, prior, region_cost, .. } = *self;
+        let settings = |mixed_share| Ok(CutOffs { viral_share: viral, mixed_share, min_p, prior, region_cost });
         match self.mixed_share {
             None => settings(CutOffs::DEFAULT.mixed_share.min(viral)),
             Some(mixed) if mixed <= viral => settings(mixed),
@@ -431,6 +435,13 @@ fn prior(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
         _ => Err("a number between 0 and 1 is expected, neither of them included".to_owned()),
+    }
+}
+
+fn region_cost(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(cost) if (0.0..=1000.0).contains(&cost) => Ok(cost),
+        _ => Err("a number from 0 to 1000 is expected".to_owned()),
     }
 }
 

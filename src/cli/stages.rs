@@ -7,7 +7,7 @@ use clap::Args;
 use super::Task;
 use super::options::{
     AnswerOptions, BundleOptions, CheckpointOptions, ComputeOptions, FileOptions, InputOptions, OutputOptions,
-    VerdictOptions, WindowOptions, window,
+    VerdictOptions, WindowOptions, switch, window,
 };
 use crate::config::{self, Side};
 use crate::error::Result;
@@ -38,6 +38,9 @@ pub struct RunArgs {
     input: InputOptions,
     #[command(flatten)]
     output: OutputOptions,
+    /// Write shards and vectors even with a bundle like mini, whose vectors cost less to compute than to store
+    #[arg(long, env = "VIRNUCPRO_KEEP_INTERMEDIATE", value_parser = switch, help_heading = "Output")]
+    keep_intermediate: bool,
     #[command(flatten)]
     checkpoints: CheckpointOptions,
     #[command(flatten)]
@@ -93,6 +96,7 @@ impl RunArgs {
                 window: self.window,
                 frames: self.windows.frames,
                 model,
+                shards: true,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
                 policy: self.input.settings(self.files.legacy)?,
@@ -101,6 +105,7 @@ impl RunArgs {
                 tables: self.files.tables,
                 resume,
             },
+            keep_intermediate: self.keep_intermediate,
         })
     }
 }
@@ -148,6 +153,7 @@ impl ChunkArgs {
             window: self.window,
             frames: self.windows.frames,
             model: self.model.settings(),
+            shards: true,
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
             policy: self.input.settings(self.files.legacy)?,
@@ -318,6 +324,50 @@ impl PredictArgs {
             cut_offs: self.verdicts.settings()?,
             legacy: self.files.legacy,
             tables: self.files.tables,
+        })
+    }
+}
+
+/// What the long help says of `evaluate`.
+pub const EVALUATE: &str = "Measure predictions against labels: metrics, their intervals and pictures.\n\n\
+    Reads windows.tsv and sequences.tsv of predictions and a table of labels, and writes metrics.tsv, metrics.json and \
+    pictures (SVG): overall, per category, per length and per group, for windows and for sequences. Intervals hold 95 % of \
+    1000 resamplings of groups.";
+
+/// `evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        virnucpro evaluate out/predictions --labels labels.tsv -o evaluation\n  \
+        virnucpro evaluate out/predictions out-300/predictions --labels genera.tsv \\\n      \
+        --ignore-unlabelled -o both")]
+pub struct EvaluateArgs {
+    /// Folders that `predict` wrote
+    #[arg(value_name = "PREDICTIONS", required = true)]
+    predictions: Vec<PathBuf>,
+    /// Labels: a tab-separated table with the columns `sequence` or `id`, and `label` (virus or others); if wanted `group`
+    /// (such as a genus) and `category`
+    #[arg(long, value_name = "TSV", required = true, env = "VIRNUCPRO_LABELS", help_heading = "Labels")]
+    labels: PathBuf,
+    /// Leave out what has no label; without it that is an error
+    #[arg(long, env = "VIRNUCPRO_IGNORE_UNLABELLED", value_parser = super::options::switch, help_heading = "Labels")]
+    ignore_unlabelled: bool,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl EvaluateArgs {
+    /// Settings.
+    ///
+    /// # Errors
+    /// An argument is not a path.
+    pub fn settings(self) -> Result<config::Evaluate> {
+        config::refuse_addresses_and_lists(&self.predictions)?;
+        Ok(config::Evaluate {
+            predictions: self.predictions,
+            labels: self.labels,
+            ignore_unlabelled: self.ignore_unlabelled,
+            resume: self.output.resume(),
+            output: self.output.output,
         })
     }
 }

@@ -111,6 +111,16 @@ fn encoders(bundle: &Bundle) -> String {
 
 /// What depends on where models run, and how many GPUs that are.
 fn device_facts(bundle: &Bundle, compute: &config::Compute) -> (Vec<Fact>, usize) {
+    if !load::needs_libtorch(bundle) {
+        let facts = [
+            Fact::new("device", "cpu (the bundle needs no other)", json!({ "value": "cpu", "gpus": 0, "error": null })),
+            format_fact(Ok(Precision::F32), "the only one of this bundle"),
+            Fact::new("attention", "none", json!(null)),
+        ];
+        let tokens = load::batch_tokens(compute, false, true);
+        let tokens = Fact::new("batch tokens", &tokens, json!({ "value": tokens.value, "reason": tokens.reason }));
+        return (facts.into_iter().chain([tokens]).collect(), 0);
+    }
     // A format that the device lacks does not hide the device.
     let automatic = config::Compute { dtype: Auto::Auto, ..compute.clone() };
     let places = match load::places(&automatic) {
@@ -125,7 +135,7 @@ fn device_facts(bundle: &Bundle, compute: &config::Compute) -> (Vec<Fact>, usize
     let format = load::places(compute).map(|places| places.precision);
     let possible = if format.is_ok() { compute } else { &automatic };
     let attention = attention(bundle, possible);
-    let tokens = load::batch_tokens(compute, on_gpu);
+    let tokens = load::batch_tokens(compute, on_gpu, false);
     let facts = vec![
         Fact::new("device", &places.devices, json!({ "value": places.devices, "gpus": places.gpus, "error": null })),
         format_fact(format, if compute.dtype == Auto::Auto { load::automatic(on_gpu) } else { "--dtype" }),

@@ -1,6 +1,7 @@
 //! The commands around the pipeline, and what commands say on stdout.
 
 pub mod bench;
+pub mod evaluation_table;
 pub mod fetch;
 pub mod import;
 pub mod info;

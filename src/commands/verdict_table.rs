@@ -18,29 +18,29 @@ const ID_COLUMNS: usize = 32;
 /// The tables cannot be read.
 pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
     let path = folder.join(SequenceVerdictRow::TSV);
-    let mut rows = TableReader::<SequenceVerdictRow>::open(&path)?;
-    let mut text = format!(
-        "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  verdict\n",
-        "sequence", "length", "windows", "scored", "viral", "best p", "mean p"
-    );
-    let mut total = 0;
-    while let Some(row) = rows.next_row()? {
-        total += 1;
-        if total <= SHOWN {
-            text.push_str(&line(&row));
-        }
-    }
-    if total > SHOWN {
-        text.push_str(&format!("... and {} more in {}\n", total - SHOWN, path.display()));
-    }
     let count = |name: &str| manifest.totals.get(name).copied().unwrap_or(0);
+    let verdicts = ["viral", "mixed", "non-viral", "no-call"].map(|verdict| count(&format!("sequences_{verdict}")));
+    let total: u64 = verdicts.iter().sum();
+    let mut rows = TableReader::<SequenceVerdictRow>::open(&path)?;
+    let (mut lines, mut calibrated) = (String::new(), false);
+    for _ in 0..SHOWN {
+        let Some(row) = rows.next_row()? else { break };
+        calibrated |= row.p_virus.is_some();
+        lines.push_str(&line(&row));
+    }
+    let scores = if calibrated { ["p", "tier"] } else { ["best p", "mean p"] };
+    let mut text = format!(
+        "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  verdict\n{lines}",
+        "sequence", "length", "windows", "scored", "viral", scores[0], scores[1]
+    );
+    if total > SHOWN as u64 {
+        text.push_str(&format!("... and {} more in {}\n", total - SHOWN as u64, path.display()));
+    }
+    let [viral, mixed, others, no_call] = verdicts;
+    let mixed = if calibrated { String::new() } else { format!(" {mixed} mixed,") };
     text.push_str(&format!(
-        "\n{}: {} viral, {} mixed, {} non-viral, {} without a scored window\n",
-        counted(total as u64, "sequence"),
-        count("sequences_viral"),
-        count("sequences_mixed"),
-        count("sequences_non-viral"),
-        count("sequences_no-call")
+        "\n{}: {viral} viral,{mixed} {others} non-viral, {no_call} without a scored window\n",
+        counted(total, "sequence"),
     ));
     text.push_str(&format!("tables: {}\n", folder.display()));
     if let Some(model) = &manifest.model {
@@ -54,6 +54,10 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
 
 fn line(row: &SequenceVerdictRow<'_>) -> String {
     let p = |p: Option<f32>| p.map_or_else(|| "-".to_owned(), |p| format!("{p:.3}"));
+    let scores = match row.p_virus {
+        Some(p_virus) => [p(Some(p_virus)), row.tier.as_deref().unwrap_or("-").to_owned()],
+        None => [p(row.best_p_virus), p(row.mean_p_virus)],
+    };
     format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  {}\n",
         printable(&row.sequence_id, ID_COLUMNS - 1),
@@ -61,8 +65,8 @@ fn line(row: &SequenceVerdictRow<'_>) -> String {
         row.n_windows,
         row.n_scored_windows,
         row.n_viral_windows,
-        p(row.best_p_virus),
-        p(row.mean_p_virus),
+        scores[0],
+        scores[1],
         row.verdict
     )
 }

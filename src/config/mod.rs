@@ -50,6 +50,8 @@ pub struct Chunk {
     pub frames: Option<FrameRule>,
     /// The bundle.
     pub model: BundleChoice,
+    /// Whether frames are kept as shards.
+    pub shards: bool,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.
@@ -261,17 +263,34 @@ pub struct CutOffs {
     pub min_p: f64,
     /// Share of viruses that is expected among the records.
     pub prior: f64,
+    /// What a change between viral and not costs within a record, in units of a logit.
+    pub region_cost: f64,
 }
 
 impl CutOffs {
     /// Where the user gives no others.
-    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5 };
+    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5, region_cost: 8.0 };
 }
 
 impl Default for CutOffs {
     fn default() -> Self {
         Self::DEFAULT
     }
+}
+
+/// `evaluate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluate {
+    /// Folders that `predict` wrote.
+    pub predictions: Vec<PathBuf>,
+    /// Table of labels.
+    pub labels: PathBuf,
+    /// Folder of metrics and pictures.
+    pub output: PathBuf,
+    /// Whether what has no label is left out; else it is an error.
+    pub ignore_unlabelled: bool,
+    /// Finished work.
+    pub resume: Resume,
 }
 
 /// `run`: the settings of every stage, in folders of one output.
@@ -287,6 +306,8 @@ pub struct Run {
     pub merge: Merge,
     /// `predictions/`.
     pub predict: Predict,
+    /// Whether shards and vectors are written even where they cost less to compute than to store.
+    pub keep_intermediate: bool,
 }
 
 /// `train`.

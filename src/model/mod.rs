@@ -3,6 +3,8 @@
 //! One model, one file: `esm2`, `dnabert`, `classifier`; what the encoders share is in `nn`, `parameters` and `input`.
 //! [`schema`] says what each is made of and [`mock`] stands in for all of them. Those two and the head need no libtorch.
 
+use std::sync::Arc;
+
 #[cfg(feature = "torch")]
 use crate::device::attention::Kernel;
 use crate::error::Result;
@@ -69,6 +71,16 @@ pub trait Head: Send + Sync {
     /// # Errors
     /// Vectors of another width.
     fn score(&self, vectors: &[f32]) -> Result<Vec<Score>>;
+}
+
+impl<H: Head + ?Sized> Head for Arc<H> {
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn score(&self, vectors: &[f32]) -> Result<Vec<Score>> {
+        (**self).score(vectors)
+    }
 }
 
 /// What the head says of a vector.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::input_digest::InputDigest;
 use super::legacy::LegacyFile;
-use super::shards::{ShardWriter, is_shard};
+use super::shards::{FrameSink, ShardWriter, is_shard};
 use super::upstream::refuse_input_in_output;
 use crate::bundle::Bundle;
 use crate::config::{self, Input};
@@ -45,6 +45,7 @@ const CHECK_EVERY: usize = 4096;
 ///     window: Some(500),
 ///     frames: Some(FrameRule::Open),
 ///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
+///     shards: true,
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
 ///     policy: InputPolicy::default(),
@@ -65,7 +66,8 @@ pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> 
         (Some(window), Some(frames)) => Layout { window, frames },
         _ => Layout::of(settings, &load::bundle(&settings.model)?),
     };
-    cut(settings, layout, progress)?.commit()
+    let shards = ShardWriter::new(&settings.output, settings.shard_frames);
+    cut(settings, layout, Box::new(shards), progress)?.commit()
 }
 
 /// How sequences are cut, and what is read of the windows.
@@ -123,28 +125,62 @@ struct Made {
     input: MadeFrom,
 }
 
-/// Cuts the input, or finds that this is done already. Nothing of an earlier run is touched.
+/// The windows, where the folder holds them already and the input can be read twice. Nothing is touched.
 ///
 /// # Errors
 /// Those of [`chunk`].
-pub fn cut(settings: &config::Chunk, layout: Layout, progress: &Progress) -> Result<Cut> {
-    config::unusual_window(layout.window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
+pub fn finished(settings: &config::Chunk, layout: Layout) -> Result<Option<Cut>> {
+    let (dir, earlier) = look(settings, layout)?;
+    Ok(match earlier {
+        Earlier::Done(origin) => Some(Cut { dir, origin, made: None }),
+        Earlier::Other | Earlier::Unknown => None,
+    })
+}
+
+/// What a folder holds of an earlier run.
+enum Earlier {
+    /// These windows.
+    Done(Origin),
+    /// Something else, or nothing.
+    Other,
+    /// What cannot be told before the input is read.
+    Unknown,
+}
+
+fn look(settings: &config::Chunk, layout: Layout) -> Result<(StageDir, Earlier)> {
     check_inputs(settings)?;
     let mut dir = StageDir::open(&settings.output, fingerprint(settings, layout), settings.resume)?;
     refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
-    let known = known_input(settings, &dir)?;
-    let read_twice = known.is_some();
-    if let Some(known) = known {
-        let (input, origin) = known.finish(settings, layout, dir.recorded_origin());
-        dir.claim(Some(origin.clone()))?;
-        if dir.all_done(&input)? {
+    let Some(known) = known_input(settings, &dir)? else { return Ok((dir, Earlier::Unknown)) };
+    let (input, origin) = known.finish(settings, layout, dir.recorded_origin());
+    dir.claim(Some(origin.clone()))?;
+    let earlier = if dir.all_done(&input)? { Earlier::Done(origin) } else { Earlier::Other };
+    Ok((dir, earlier))
+}
+
+/// Cuts the input and hands its frames to `frames`, or finds that this is done already. Nothing of an earlier run is touched.
+///
+/// # Errors
+/// Those of [`chunk`].
+pub fn cut(
+    settings: &config::Chunk,
+    layout: Layout,
+    frames: Box<dyn FrameSink + '_>,
+    progress: &Progress,
+) -> Result<Cut> {
+    config::unusual_window(layout.window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
+    let (mut dir, earlier) = look(settings, layout)?;
+    let may_be_done = match earlier {
+        // Frames that are not kept are wanted again.
+        Earlier::Done(origin) if settings.shards => {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
-    }
+        earlier => matches!(earlier, Earlier::Unknown),
+    };
     dir.create()?;
     let task = progress.task("chunk", "bases", None);
-    let mut pass = Pass::create(&dir, settings, layout, &task)?;
+    let mut pass = Pass::create((&dir, settings, layout), frames, &task)?;
     let mut digest = InputDigest::new(settings);
     let mut samples = HashSet::new();
     for input in &settings.inputs {
@@ -161,7 +197,7 @@ pub fn cut(settings: &config::Chunk, layout: Layout, progress: &Progress) -> Res
     let (input, origin) = digest.finish(settings, layout, None);
     dir.claim(Some(origin.clone()))?;
     let finished = pass.finish(&input)?;
-    if !read_twice && dir.holds_work() && dir.all_done(&input)? {
+    if may_be_done && dir.holds_work() && dir.all_done(&input)? {
         log::info!("chunk: {} is already complete for this input", settings.output.display());
         return Ok(Cut { dir, origin, made: None });
     }
@@ -256,7 +292,7 @@ struct Pass<'a> {
     policy: InputPolicy,
     names: Names,
     frames: SixFrames,
-    shards: ShardWriter,
+    sink: Box<dyn FrameSink + 'a>,
     windows: TableWriter<WindowRow<'static>>,
     inputs: TableWriter<InputRow<'static>>,
     legacy: Option<Legacy>,
@@ -315,7 +351,11 @@ struct Finished {
 }
 
 impl<'a> Pass<'a> {
-    fn create(dir: &StageDir, settings: &config::Chunk, layout: Layout, task: &'a TaskProgress) -> Result<Self> {
+    fn create(
+        (dir, settings, layout): (&StageDir, &config::Chunk, Layout),
+        sink: Box<dyn FrameSink + 'a>,
+        task: &'a TaskProgress,
+    ) -> Result<Self> {
         let size = NonZeroUsize::new(layout.window);
         let size = size.ok_or_else(|| Error::new(Fault::Usage, "a window has at least one base"))?;
         let legacy = settings.legacy.then(|| Legacy::create(dir, size)).transpose()?;
@@ -324,7 +364,7 @@ impl<'a> Pass<'a> {
             policy: settings.policy,
             names: Names::new(settings.duplicates),
             frames: SixFrames::new(layout.frames),
-            shards: ShardWriter::new(dir.folder(), settings.shard_frames),
+            sink,
             windows: TableWriter::create(dir.folder(), settings.tables)?,
             inputs: TableWriter::create(dir.folder(), settings.tables)?,
             legacy,
@@ -409,11 +449,11 @@ impl<'a> Pass<'a> {
         let (mut counting, mut run) = (0, None);
         for frame in self.frames.read(bases) {
             counting += 1;
-            run = frame.run;
+            run = frame.run.clone();
             frames.push_str(if frames.is_empty() { "" } else { "," });
             frames.push_str(frame.frame.name());
             let id = FrameId { window, frame: frame.frame.name() };
-            self.shards.push(id, frame.nucleotides, frame.protein)?;
+            self.sink.push(id, &frame)?;
             if let Some(legacy) = &mut self.legacy {
                 legacy.nucleotides.one_line_record(id, frame.nucleotides)?;
                 legacy.proteins.one_line_record(id, frame.protein)?;
@@ -443,13 +483,12 @@ impl<'a> Pass<'a> {
     /// Puts every file on the device, once the counts are found to add up.
     fn finish(self, input: &MadeFrom) -> Result<Finished> {
         let (records, windows) = (self.names.records(), self.windows.rows());
-        let shards = self.shards.finish()?;
-        let in_shards: u64 = shards.iter().map(|shard| shard.frames).sum();
+        let (handed_on, shards) = self.sink.finish()?;
         let of_statuses: u64 = self.counts.statuses.values().sum();
         for (what, expected, found) in [
             ("records and rows of inputs.tsv", records, self.inputs.rows()),
             ("windows and rows of windows.tsv", of_statuses, windows),
-            ("frames and records of shards", self.counts.frames, in_shards),
+            ("frames that count and frames handed on", self.counts.frames, handed_on),
         ] {
             if expected != found {
                 return Err(Error::new(Fault::Count, format!("the numbers of {what} differ; this is a bug"))

@@ -23,6 +23,7 @@ impl InputDigest {
     pub fn new(settings: &config::Chunk) -> Self {
         let mut named = blake3::Hasher::new();
         named.update(if settings.legacy { b"legacy\n" } else { b"" });
+        named.update(if settings.shards { b"" } else { b"no shards\n" });
         named.update(format!("{}\n", settings.tables).as_bytes());
         // What was accepted without a check or with a permission is read again where it is asked for differently.
         named.update(if settings.policy.strict { b"strict\n" } else { b"" });

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::chunk::Layout;
 use super::cut_windows::CutWindows;
-use super::frame_scores::{FrameScores, check_vectors};
+use super::frame_scores::{FrameScores, Scores, check_vectors};
 use super::upstream::{self, UpstreamFile};
 use super::verdict_tables::{VerdictTables, is_table, wrote_tables};
 use crate::bundle::Bundle;
@@ -81,6 +81,36 @@ pub(super) fn score(settings: &config::Predict, bundle: &Bundle, progress: &Prog
     let cut = tables.fill(&windows, &mut scores)?;
     let input = made_from(&[&cut[..], &scores.digests()].concat(), &merged, settings);
     tables.commit(dir, &input)
+}
+
+/// Whether the tables were made of these windows without vectors in between.
+///
+/// # Errors
+/// Work of other settings is in the way.
+pub(super) fn is_tabulated(settings: &config::Predict, bundle: &Bundle) -> Result<Option<Manifest>> {
+    let windows = CutWindows::open(&settings.windows)?;
+    let mut dir = StageDir::open(&settings.output, fingerprint(bundle), settings.resume)?;
+    dir.claim(windows.origin())?;
+    let input = made_from(&[windows.windows.digest()?, windows.inputs.digest()?], &[], settings);
+    if dir.holds_work() && dir.all_done(&input)? { dir.keep().map(Some) } else { Ok(None) }
+}
+
+/// Writes the tables of windows from scores that were computed as they were cut.
+///
+/// # Errors
+/// A folder cannot be written to.
+pub(super) fn tabulate(
+    settings: &config::Predict,
+    bundle: &Bundle,
+    windows: &CutWindows,
+    mut scores: impl Scores,
+) -> Result<Manifest> {
+    let mut dir = StageDir::open(&settings.output, fingerprint(bundle), settings.resume)?;
+    dir.claim(windows.origin())?;
+    dir.create()?;
+    let mut tables = VerdictTables::create(&dir, settings, bundle)?;
+    let cut = tables.fill(windows, &mut scores)?;
+    tables.commit(dir, &made_from(&cut, &[], settings))
 }
 
 /// Says that the head was trained on other windows than `cut`, or on other frames of them: that is the user's choice.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::chunk::{self, Layout};
-use super::{embed, keeping, merge, predict};
+use super::shards::ShardWriter;
+use super::{direct, embed, keeping, merge, predict};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -33,6 +34,9 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     }
     let layout = Layout::of(&settings.chunk, &bundle);
     predict::warn_of_layout(&bundle, layout);
+    if bundle.spec().is_cheap() && !settings.keep_intermediate {
+        return run_directly(settings, &bundle, layout, progress);
+    }
     let sides = load::sides(&bundle);
     let embeds = [&settings.dnabert, &settings.esm].into_iter().filter(|embed| sides.contains(&embed.side));
     let embeds: Vec<&config::Embed> = embeds.collect();
@@ -44,7 +48,8 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     let later = Later { resume: settings.predict.resume, stages: later_stages(settings, &bundle, &embeds)? };
     later.check(None)?;
     load::prove(&bundle, false)?;
-    let cut = chunk::cut(&settings.chunk, layout, progress)?;
+    let shards = ShardWriter::new(&settings.chunk.output, settings.chunk.shard_frames);
+    let cut = chunk::cut(&settings.chunk, layout, Box::new(shards), progress)?;
     let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
     if replaces {
         // What is replaced is gone, should the models turn out to be damaged or a folder to be shut.
@@ -56,6 +61,24 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     embeds.into_iter().try_for_each(|settings| embed::embed(settings, progress).map(drop))?;
     merge::merge(&merge, progress)?;
     predict::score(&settings.predict, &bundle, progress)
+}
+
+/// The same without shards and vectors.
+fn run_directly(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: &Progress) -> Result<Manifest> {
+    let chunk = config::Chunk { shards: false, ..settings.chunk.clone() };
+    let tables = (settings.predict.output.as_path(), predict::fingerprint(bundle));
+    let later = Later { resume: settings.predict.resume, stages: vec![tables] };
+    later.check(None)?;
+    if chunk::finished(&chunk, layout)?.is_some()
+        && let Some(manifest) = predict::is_tabulated(&settings.predict, bundle)?
+    {
+        log::info!("run: {} is already complete for this input", settings.predict.output.display());
+        return Ok(manifest);
+    }
+    let scored = direct::score(settings, bundle, layout, progress)?;
+    let replaces = later.check(Some(scored.cut.origin()))? || scored.cut.replaces_others();
+    later.retract(if replaces { None } else { Some(scored.cut.origin()) })?;
+    scored.commit(&settings.predict, bundle)
 }
 
 /// The vectors of a side that the bundle may lack.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, SealedFile};
 use crate::runtime::threads;
-use crate::seq::FrameId;
+use crate::seq::{FrameId, Reading};
 
 /// A finished shard.
 pub struct Shard {
@@ -16,6 +16,21 @@ pub struct Shard {
     pub frames: u64,
     /// The nucleotide and the protein file, by name.
     pub files: [(String, SealedFile); 2],
+}
+
+/// Where the frames of windows go.
+pub trait FrameSink {
+    /// Takes the next frame.
+    ///
+    /// # Errors
+    /// It cannot be written, or nobody takes it.
+    fn push(&mut self, id: FrameId<'_>, frame: &Reading<'_>) -> Result<()>;
+
+    /// Ends. Gives the number of frames, and the shards if there are any.
+    ///
+    /// # Errors
+    /// A shard cannot be written.
+    fn finish(self: Box<Self>) -> Result<(u64, Vec<Shard>)>;
 }
 
 /// Writes frames into one shard after the other.
@@ -44,21 +59,6 @@ impl ShardWriter {
         Self { folder, capacity, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
     }
 
-    /// Appends a frame.
-    ///
-    /// # Errors
-    /// A shard cannot be written.
-    pub fn push(&mut self, id: FrameId<'_>, nucleotides: &[u8], protein: &[u8]) -> Result<()> {
-        let shard = match &mut self.open {
-            Some(shard) => shard,
-            None => self.start()?,
-        };
-        record(&mut shard.nucleotides.1, id, nucleotides)?;
-        record(&mut shard.proteins.1, id, protein)?;
-        shard.frames += 1;
-        if shard.frames == self.capacity { self.close() } else { Ok(()) }
-    }
-
     fn start(&mut self) -> Result<&mut OpenShard> {
         self.started += 1;
         let stem = format!("shard-{:05}", self.started);
@@ -68,19 +68,6 @@ impl ShardWriter {
             nucleotides: start(format!("{stem}.fna"))?,
             proteins: start(format!("{stem}.faa"))?,
         }))
-    }
-
-    /// Finishes the last shard and gives all of them. Without a frame there is an empty one: who scatters shards finds it.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn finish(mut self) -> Result<Vec<Shard>> {
-        if self.started == 0 {
-            self.start()?;
-        }
-        self.close()?;
-        self.wait(0)?;
-        Ok(std::mem::take(&mut self.finished))
     }
 
     /// Sends the open shard on its way: to wait for the device would cost more than to fill the next one.
@@ -100,6 +87,30 @@ impl ShardWriter {
             }
         }
         Ok(())
+    }
+}
+
+impl FrameSink for ShardWriter {
+    fn push(&mut self, id: FrameId<'_>, frame: &Reading<'_>) -> Result<()> {
+        let shard = match &mut self.open {
+            Some(shard) => shard,
+            None => self.start()?,
+        };
+        record(&mut shard.nucleotides.1, id, frame.nucleotides)?;
+        record(&mut shard.proteins.1, id, frame.protein)?;
+        shard.frames += 1;
+        if shard.frames == self.capacity { self.close() } else { Ok(()) }
+    }
+
+    /// Finishes the last shard. Without a frame there is an empty one: who scatters shards finds it.
+    fn finish(mut self: Box<Self>) -> Result<(u64, Vec<Shard>)> {
+        if self.started == 0 {
+            self.start()?;
+        }
+        self.close()?;
+        self.wait(0)?;
+        let shards = std::mem::take(&mut self.finished);
+        Ok((shards.iter().map(|shard| shard.frames).sum(), shards))
     }
 }
 

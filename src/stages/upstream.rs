@@ -292,7 +292,18 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
         Some(manifest) => {
             let listed = manifest.shards.keys().map(|name| folder.join(name)).filter(has_extension);
             // `chunk` lists files of the original program, too, which are the same frames once more.
-            listed.filter(|path| manifest.stage != "chunk" || is_shard(path)).collect()
+            let files: Vec<PathBuf> = listed.filter(|path| manifest.stage != "chunk" || is_shard(path)).collect();
+            if files.is_empty() && manifest.stage == "chunk" {
+                return Err(Error::new(
+                    Fault::InputMissing,
+                    format!("{} has windows without shards", folder.display()),
+                )
+                .file(folder)
+                .expected(format!("shard-*.{extension}"))
+                .found("windows that `virnucpro run` scored without keeping their frames")
+                .advice("run `virnucpro chunk`, or `virnucpro run` with --keep-intermediate"));
+            }
+            files
         }
         None if stage == "chunk" && folder.join(WindowRow::TSV).exists() => {
             return Err(Error::new(Fault::CheckpointIncomplete, format!("{} has no manifest", folder.display()))

@@ -89,6 +89,18 @@ pub struct JudgedWindow {
     pub p_virus: Option<f64>,
 }
 
+impl JudgedWindow {
+    /// What it says of a virus, at even odds: the calibrated logit where the bundle is calibrated, else the head's.
+    pub fn logit(&self) -> f64 {
+        self.calibrated.unwrap_or_else(|| self.score.logit().into())
+    }
+
+    /// Probability of a virus: the calibrated one where the bundle is calibrated, else the score.
+    pub fn p(&self) -> f64 {
+        self.p_virus.unwrap_or_else(|| self.score.virus.into())
+    }
+}
+
 /// A record with its verdict.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgedSequence {

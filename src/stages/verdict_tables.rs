@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cut_windows::CutWindows;
 use super::frame_scores::Scores;
 use super::legacy::{LegacyFile, WindowVerdicts};
+use super::region_table::{REGIONS, RegionTable};
 use super::verdict::{Judge, JudgedWindow, SequenceTally, SequenceVerdict, Verdict, WindowScore};
 use crate::bundle::Bundle;
 use crate::config::{self, CutOffs};
@@ -44,7 +45,7 @@ struct Counts {
 /// Whether the stage gives files such a name.
 pub fn is_table(name: &str) -> bool {
     let tables = TABLES.contains(&name) || PARQUET.contains(&name);
-    tables || [SUMMARY, LEGACY_FRAMES, LEGACY_WINDOWS].contains(&name)
+    tables || [REGIONS, SUMMARY, LEGACY_FRAMES, LEGACY_WINDOWS].contains(&name)
 }
 
 /// Whether the tables of a folder come from this stage.
@@ -62,6 +63,7 @@ pub struct VerdictTables<'a> {
     frames: TableWriter<FrameVerdictRow<'static>>,
     windows: TableWriter<WindowVerdictRow<'static>>,
     sequences: TableWriter<SequenceVerdictRow<'static>>,
+    regions: RegionTable,
     legacy: Option<(LegacyFile, WindowVerdicts)>,
 }
 
@@ -82,6 +84,7 @@ impl<'a> VerdictTables<'a> {
             frames: TableWriter::create(dir.folder(), settings.tables)?,
             windows: TableWriter::create(dir.folder(), settings.tables)?,
             sequences: TableWriter::create(dir.folder(), settings.tables)?,
+            regions: RegionTable::create(dir.folder(), settings.cut_offs.region_cost)?,
             legacy: legacy.map(|file| (file, WindowVerdicts::sorted_in(dir.folder()))),
         })
     }
@@ -138,6 +141,7 @@ impl<'a> VerdictTables<'a> {
         }
         let window = score.map(|score| self.judge.window(score, row.end - row.start));
         let verdict = window.map(|window| window.verdict);
+        self.regions.window(row.start..row.end, window);
         *self.counts.statuses.entry(row.status).or_default() += 1;
         self.counts.n_viral_windows += u64::from(verdict == Some(Verdict::Virus));
         if let (Some(score), Some((_, verdicts))) = (score, &mut self.legacy) {
@@ -183,6 +187,7 @@ impl<'a> VerdictTables<'a> {
     fn sequence(&mut self, record: InputRow<'_>, tally: &SequenceTally) -> Result<()> {
         let judged = self.judge.sequence(tally);
         *self.counts.verdicts.entry(judged.verdict).or_default() += 1;
+        self.regions.sequence(&record.sequence_id)?;
         self.sequences.row(&SequenceVerdictRow {
             sample: record.sample,
             sequence_id: record.sequence_id,
@@ -206,13 +211,14 @@ impl<'a> VerdictTables<'a> {
     /// # Errors
     /// The folder cannot be written to.
     pub fn commit(self, mut dir: StageDir, input: &MadeFrom) -> Result<Manifest> {
-        let Self { judge, stamp, counts, frames, windows, sequences, legacy, .. } = self;
+        let Self { judge, stamp, counts, frames, windows, sequences, regions, legacy, .. } = self;
         log_counts(&counts, &stamp);
         dir.begin()?;
         let provenance = Provenance { stage: "predict", input, model: Some(&stamp) };
         let entry = |rows, file| input.entry(rows, file);
         let mut entries =
             [frames.commit(&provenance)?, windows.commit(&provenance)?, sequences.commit(&provenance)?].concat();
+        entries.push((REGIONS, entry(regions.rows(), regions.commit()?)));
         if let Some((frames, verdicts)) = legacy {
             entries.push((LEGACY_FRAMES, entry(frames.rows(), frames.commit()?)));
             let mut windows = LegacyFile::create(&dir.path(LEGACY_WINDOWS), "Modified_ID\tIs_Virus\n")?;

@@ -161,6 +161,30 @@ table_row! {
 }
 
 table_row! {
+    /// `metrics.tsv` of `evaluate`: a metric of a part of the labelled rows.
+    pub struct MetricRow<'a> = "metrics" {
+        /// `windows` or `sequences`.
+        pub level: Cow<'a, str>,
+        /// `all`, or a kind and a name, as `category:phage`.
+        pub subset: Cow<'a, str>,
+        /// What rows without a score count as: `left_out` or `non_viral`.
+        pub uncalled: Cow<'a, str>,
+        /// Name of the metric.
+        pub metric: Cow<'a, str>,
+        /// Its value; nothing where it is not defined.
+        pub value: Option<f32>,
+        /// Lower end of its 95 % interval; nothing without one.
+        pub low: Option<f32>,
+        /// Upper end.
+        pub high: Option<f32>,
+        /// Rows that it is computed from.
+        pub n: u64,
+        /// Their groups.
+        pub n_groups: u64,
+    }
+}
+
+table_row! {
     /// `predictions/sequences.tsv`: every record of the input.
     pub struct SequenceVerdictRow<'a> = "sequences" {
         /// Sample.

@@ -28,6 +28,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["error", "units", "fs"]),
     ("train", &["error", "units", "fs", "runtime", "device"]),
     ("labels", &["error", "units", "fs"]),
+    ("metrics", &[]),
+    ("plot", &[]),
+    ("regions", &[]),
     (
         "hub",
         &[
@@ -63,6 +66,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "runtime",
             "embed",
             "labels",
+            "metrics",
+            "plot",
+            "regions",
             "train",
         ],
     ),

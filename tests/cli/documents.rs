@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use virnucpro::error::Fault;
-use virnucpro::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowVerdictRow};
+use virnucpro::metrics::Metric;
+use virnucpro::store::tables::{FrameVerdictRow, InputRow, MetricRow, SequenceVerdictRow, WindowRow, WindowVerdictRow};
 use virnucpro::store::{Column, Row};
 
 fn root() -> &'static Path {
@@ -119,6 +120,21 @@ fn every_column_and_status_that_is_written_is_documented() {
 }
 
 #[test]
+fn every_column_and_metric_of_an_evaluation_is_documented() {
+    let text = document("outputs.md");
+    let rows = table_rows(&text).into_iter().filter(|(heading, _)| heading == "metrics.tsv");
+    let (named, rest): (Vec<_>, Vec<_>) = rows.map(|(_, cells)| cells).partition(|cells| cells.len() == 3);
+    let told: Vec<&str> = named.iter().map(|cells| &*cells[0]).filter(|name| name.starts_with('`')).collect();
+    assert_eq!(told, MetricRow::COLUMNS.iter().map(|column| format!("`{}`", column.name)).collect::<Vec<_>>());
+    let metrics: String = rest.iter().map(|cells| &*cells[0]).collect();
+    for metric in Metric::ALL {
+        let name = metric.name();
+        let short = name.strip_prefix("recall_at_fpr_0.").map(|rate| format!("`_0.{rate}`")).unwrap_or_default();
+        assert!(metrics.contains(&format!("`{name}`")) || (!short.is_empty() && metrics.contains(&short)), "{name}");
+    }
+}
+
+#[test]
 fn every_file_that_is_written_is_documented() {
     let folder = tempfile::tempdir().unwrap();
     let out = demonstration(folder.path());
@@ -147,6 +163,7 @@ fn every_option_of_the_pipeline_is_documented_with_its_default() {
         &["chunk", "x.fa", "-o", "y", "--print-config"],
         &["embed-esm", "x.faa", "-o", "y", "--print-config"],
         &["predict", "m", "-o", "y", "--print-config"],
+        &["evaluate", "p", "--labels", "l.tsv", "-o", "y", "--print-config"],
         &["info", "--print-config"],
     ] {
         let listing = String::from_utf8(virnucpro(arguments).stdout).unwrap();

@@ -54,6 +54,8 @@ fn prepared() -> Sandbox {
     sandbox.write("sample2.fq.gz", gzip(&fastq(4)));
     sandbox.write("samples.tsv", "sample\tfile\ngut\tcontigs.fa.gz\n");
     sandbox.write("reads.bam", fasta(5));
+    sandbox.write("labels.tsv", "sequence\tlabel\nr1\tvirus\nr2\tothers\nr3\tothers\n");
+    sandbox.write("genera.tsv", "sequence\tlabel\tgroup\nr1\tvirus\tLambdavirus\nr2\tothers\tBacillus\n");
     let samtools = sandbox.write("bin/samtools", "#!/bin/sh\n[ \"$1\" = fasta ] && cat \"$2\"\n");
     fs::set_permissions(samtools, fs::Permissions::from_mode(0o755)).unwrap();
     symlink(env!("CARGO_BIN_EXE_virnucpro"), sandbox.path("bin/virnucpro")).unwrap();

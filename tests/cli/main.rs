@@ -8,6 +8,7 @@ mod config;
 mod documents;
 mod encodings;
 mod engines;
+mod evaluate;
 mod examples;
 mod failures;
 mod fasta_faults;

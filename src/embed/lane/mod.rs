@@ -7,6 +7,7 @@ mod encoder;
 pub mod gpu;
 pub mod head;
 pub mod mock;
+pub mod scorer;
 
 pub use encoder::EncoderLane;
 

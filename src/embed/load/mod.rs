@@ -12,6 +12,7 @@ mod torch;
 use absent as torch;
 
 use std::fmt;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::bundle::{BUNDLE_YAML, Bundle, Component, EncoderSpec, Family, HeadSpe
 use crate::config::{self, Side};
 use crate::device::pinning::Pinning;
 use crate::embed::lane::head::HeadLanes;
+use crate::embed::lane::scorer::Scorer;
 use crate::embed::lane::{EncoderLane, Lane};
 use crate::embed::{Batching, Session};
 use crate::error::{Error, Fault, Result};
@@ -194,17 +196,21 @@ pub fn session(model: &Model<'_>, compute: &config::Compute) -> Result<Session> 
     }
     let usual = if model.family()?.is_cheap() { CHEAP_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
     let fitting = devices.fitting.map_or(divided(usual, compute.attempt), |fitting| Tokens(fitting.value));
-    let batching = Batching {
-        batch_tokens: compute.batch_tokens.or_else(|| fitting),
-        prefetch: compute.prefetch,
-        workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
-        timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
-        dedup: compute.dedup,
-    };
+    let batching = batching(compute, compute.batch_tokens.or_else(|| fitting), gpus);
     log::info!("{} on {}, {} tokens per batch", model.title(), devices.name, batching.batch_tokens);
     let session = Session::new(tokenizer, devices.lanes, batching).at(devices.computed);
     session.log_memory("with the model loaded");
     Ok(session)
+}
+
+fn batching(compute: &config::Compute, batch_tokens: Tokens, gpus: usize) -> Batching {
+    Batching {
+        batch_tokens,
+        prefetch: compute.prefetch,
+        workers: compute.dataloader_workers.or_else(|| machine::dataloader_workers(gpus).value),
+        timeout: (compute.timeout > 0).then(|| Duration::from_secs(compute.timeout)),
+        dedup: compute.dedup,
+    }
 }
 
 /// Tokens of a batch, for `info`.
@@ -226,17 +232,18 @@ impl fmt::Display for BatchTokens {
 }
 
 /// Tokens of a batch and why: the user's, or the device's divided by 2^(attempt - 1).
-pub fn batch_tokens(compute: &config::Compute, on_gpu: bool) -> BatchTokens {
+pub fn batch_tokens(compute: &config::Compute, on_gpu: bool, is_cheap: bool) -> BatchTokens {
+    let usual = if is_cheap { CHEAP_BATCH_TOKENS } else { CPU_BATCH_TOKENS };
     let value = match compute.batch_tokens {
         Auto::Value(tokens) => return BatchTokens { value: Some(tokens), reason: "--batch-tokens".to_owned() },
         Auto::Auto if on_gpu => None,
-        Auto::Auto => Some(divided(CPU_BATCH_TOKENS, compute.attempt)),
+        Auto::Auto => Some(divided(usual, compute.attempt)),
     };
     let (attempt, divisor) = (compute.attempt, 1_u64 << (compute.attempt.max(1) - 1).min(20));
     let reason = match (attempt, on_gpu) {
         (..=1, _) => automatic(on_gpu).to_owned(),
         (_, true) => format!("attempt {attempt}: divided by {divisor}"),
-        (_, false) => format!("attempt {attempt}: {CPU_BATCH_TOKENS} / {divisor}"),
+        (_, false) => format!("attempt {attempt}: {usual} / {divisor}"),
     };
     BatchTokens { value, reason }
 }
@@ -356,8 +363,8 @@ fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     let dim = encoder(bundle, *side)?.dim as usize;
     let of_mock = || vec![lane(MockEncoder::new(dim))];
     let (lanes, name) = match family {
-        Family::Composition if dim != Composition::default().dim() => return Err(other_width(bundle, dim)),
         Family::Composition => {
+            check_width(bundle, dim)?;
             let threads = threads_of(compute);
             let lanes = (0..threads).map(|_| lane(Composition::default())).collect();
             (lanes, format!("cpu in f32, lanes of one thread: {threads}"))
@@ -373,13 +380,16 @@ fn lane(encoder: impl Encoder + 'static) -> Box<dyn Lane> {
     Box::new(EncoderLane::new("cpu", Box::new(encoder), true))
 }
 
-fn other_width(bundle: &Bundle, dim: usize) -> Error {
+fn check_width(bundle: &Bundle, dim: usize) -> Result<()> {
     let features = Composition::default().dim();
-    Error::new(Fault::ModelMismatch, "the bundle has a composition of another width than this program computes")
+    if dim == features {
+        return Ok(());
+    }
+    Err(Error::new(Fault::ModelMismatch, "the bundle has a composition of another width than this program computes")
         .file(bundle.path_of(BUNDLE_YAML))
         .expected(format!("{features} features"))
         .found(dim.to_string())
-        .advice("use the version of virnucpro that made the bundle")
+        .advice("use the version of virnucpro that made the bundle"))
 }
 
 /// Threads that compute on a CPU.
@@ -410,10 +420,31 @@ fn check_room(shape: &Shape, precision: Precision, memory: &MemoryPicture) -> Re
 /// # Errors
 /// [`Fault::ModelMismatch`] where the bundle has no head, or has one of another width than its vectors; damaged files.
 pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>> {
+    Ok(Box::new(HeadLanes::new(shared_head(bundle)?, threads_of(compute))))
+}
+
+/// A session whose vectors are logits: encoder and head of a bundle with one cheap side in one lane.
+///
+/// # Errors
+/// As for [`session`] and [`head`].
+pub fn scoring_session(bundle: &Bundle, compute: &config::Compute) -> Result<Session> {
+    let side = sides(bundle).into_iter().next().ok_or_else(|| Error::new(Fault::Bug, "a bundle without sides"))?;
+    let model = Model::Bundled(bundle, side);
     let threads = threads_of(compute);
+    let head = shared_head(bundle)?;
+    check_width(bundle, encoder(bundle, side)?.dim as usize)?;
+    let lanes = (0..threads).map(|_| lane(Scorer { encoder: Composition::default(), head: Arc::clone(&head) }));
+    let batch_tokens = compute.batch_tokens.or_else(|| divided(CHEAP_BATCH_TOKENS, compute.attempt));
+    // A window costs less to score than to recognise.
+    let batching = Batching { dedup: false, ..batching(compute, batch_tokens, 0) };
+    log::info!("{} on cpu in f32, lanes of one thread: {threads}", model.title());
+    Ok(Session::new(model.tokenizer()?, lanes.collect(), batching))
+}
+
+fn shared_head(bundle: &Bundle) -> Result<Arc<dyn Head>> {
     let spec = head_spec(bundle)?;
     if spec.family == Family::Mock {
-        return Ok(Box::new(HeadLanes::new(MockHead::new(spec.dim as usize), threads)));
+        return Ok(Arc::new(MockHead::new(spec.dim as usize)));
     }
     let name = Component::Head.weights();
     verified(bundle, &[name.clone()], || {
@@ -429,7 +460,7 @@ pub fn head(bundle: &Bundle, compute: &config::Compute) -> Result<Box<dyn Head>>
             .found(head.dim().to_string())
             .advice("import or train the bundle again"));
         }
-        Ok(Box::new(HeadLanes::new(head, threads)) as Box<dyn Head>)
+        Ok(Arc::new(head) as Arc<dyn Head>)
     })
 }
 
@@ -490,7 +521,7 @@ mod tests {
     fn the_tokens_of_a_batch_have_their_reason() {
         let told = |batch_tokens, attempt, on_gpu| {
             let compute = config::Compute { batch_tokens, attempt, ..config::Compute::default() };
-            super::batch_tokens(&compute, on_gpu).to_string()
+            super::batch_tokens(&compute, on_gpu, false).to_string()
         };
         assert_eq!(told(Auto::Auto, 1, false), "1024 (automatic on a CPU)");
         assert_eq!(told(Auto::Auto, 3, false), "256 (attempt 3: 1024 / 4)");
