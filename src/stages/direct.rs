@@ -51,7 +51,7 @@ pub fn score(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: 
         let frames = Frames { sender, handed_on: 0 };
         let cut = chunk::cut(&settings.chunk, layout.without_shards(), Box::new(frames), progress);
         let panicked = |_| Err(Error::new(Fault::Bug, "a thread that scores panicked"));
-        Ok((cut, scoring.join().unwrap_or_else(panicked)))
+        Ok::<_, Error>((cut, scoring.join().unwrap_or_else(panicked)))
     })?;
     // What stopped the scores stopped the cut as well.
     scored?;

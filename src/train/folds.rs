@@ -1,6 +1,8 @@
 //! Rows dealt into folds by group, so that relatives never sit on both sides: like in size and in classes, and the same
 //! for the same seed and names of groups.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Fault, Result};
 
 /// A group of rows that must not be parted.
@@ -51,17 +53,12 @@ pub fn deal(groups: &[Group], folds: usize, seed: u64) -> Result<Vec<usize>> {
 /// Every fold leaves both classes to train on.
 fn check(groups: &[Group], dealt: &[usize], total: [u64; 2]) -> Result<()> {
     for (class, name) in [(0, "others"), (1, "virus")] {
-        let mut folds: Vec<usize> = Vec::new();
-        for (group, fold) in groups.iter().zip(dealt).filter(|(group, _)| group.rows[class] > 0) {
-            if !folds.contains(fold) {
-                folds.push(*fold);
-            }
-            debug_assert!(group.rows[class] <= total[class]);
-        }
+        let of_class = groups.iter().zip(dealt).filter(|(group, _)| group.rows[class] > 0);
+        let folds: BTreeSet<usize> = of_class.map(|(_, fold)| *fold).collect();
         if folds.len() < 2 {
             return Err(Error::new(Fault::InputLabels, format!("all rows of class {name} belong to one group"))
                 .expected("at least two groups of each class: one to train on and one to hold out")
-                .found(format!("{} in {} of class {name}", total[class], folds.len()))
+                .found(format!("{} rows, no two groups of which could be parted", total[class]))
                 .advice("give data of more groups, or smaller groups"));
         }
     }
@@ -122,7 +119,7 @@ mod tests {
         let groups = [group("a", 5, 0), group("b", 0, 5), group("c", 0, 5)];
         let error = deal(&groups, 4, 1).unwrap_err();
         assert_eq!(error.fault(), Fault::InputLabels);
-        assert!(error.report("v").contains("found: 3"), "{}", error.report("v"));
+        assert!(error.report("v").contains("found:    3"), "{}", error.report("v"));
         let error = deal(&groups, 3, 1).unwrap_err();
         assert!(error.to_string().contains("class others"), "{error}");
     }

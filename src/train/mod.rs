@@ -11,7 +11,7 @@
 mod absent;
 #[cfg(feature = "torch")]
 mod batches;
-mod checkpoint;
+pub mod checkpoint;
 pub mod folds;
 pub mod head_file;
 pub mod measure;
@@ -21,7 +21,7 @@ mod member;
 mod network;
 #[cfg(feature = "torch")]
 mod optimiser;
-mod random;
+pub mod random;
 pub mod recipe;
 mod rows;
 
@@ -36,7 +36,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use checkpoint::is_state;
 pub use rows::{Rows, Standard, weights};
 
 use crate::error::{Error, Fault, Result};

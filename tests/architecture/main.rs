@@ -181,6 +181,8 @@ const PANICKING: &[&str] = &[
     "eq_tensor",
     "where_self",
 ];
+/// Folders whose tensor calls are looked at.
+const COMPUTES: [&str; 2] = ["model/", "train/"];
 /// Names that also belong to numbers and iterators.
 const NOT_ONLY_TENSORS: &[&str] =
     &["add", "sub", "mul", "div", "neg", "min", "max", "abs", "sin", "cos", "exp", "sqrt", "kind", "sum"];
@@ -256,7 +258,7 @@ fn wrong_calls(source: &Source) -> Vec<String> {
 
 /// Panicking tensor calls in the models.
 fn wrong_tensor_calls(source: &Source, fallible: &BTreeSet<String>) -> Vec<String> {
-    if !source.path.starts_with("model/") {
+    if !COMPUTES.iter().any(|folder| source.path.starts_with(folder)) {
         return Vec::new();
     }
     let mut wrong = Vec::new();
@@ -276,7 +278,8 @@ fn wrong_tensor_calls(source: &Source, fallible: &BTreeSet<String>) -> Vec<Strin
 
 /// Names of the fallible calls in use, without `f_`.
 fn fallible<'a>(sources: impl IntoIterator<Item = &'a Source>) -> BTreeSet<String> {
-    let tokens = sources.into_iter().filter(|source| source.path.starts_with("model/")).flat_map(Source::tokens);
+    let computes = |source: &&Source| COMPUTES.iter().any(|folder| source.path.starts_with(folder));
+    let tokens = sources.into_iter().filter(computes).flat_map(Source::tokens);
     tokens.filter_map(|token: &Token| token.text.strip_prefix("f_").map(str::to_owned)).collect()
 }
 

@@ -34,3 +34,6 @@ mod support;
 mod tables;
 #[cfg(feature = "torch")]
 mod tour;
+#[cfg(feature = "torch")]
+mod train;
+mod train_recipes;

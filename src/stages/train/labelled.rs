@@ -206,6 +206,11 @@ impl Plan {
         self.viral.len()
     }
 
+    /// Groups of the rows, by number.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups.groups
+    }
+
     /// Reads the vectors to their rows.
     ///
     /// # Errors
@@ -218,7 +223,7 @@ impl Plan {
         for file in merged {
             let reader = VectorReader::open(&file.path).map_err(|error| file.explain(error))?;
             let mut blocks = reader.into_blocks(BLOCK_ROWS);
-            while let Some(block) = blocks.next() {
+            for block in blocks.by_ref() {
                 interrupt::check()?;
                 let block = block.map_err(|error| file.explain(error))?;
                 for (id, vector) in block.ids.iter().zip(block.values.chunks_exact(dim)) {
