@@ -34,3 +34,4 @@ mod support;
 mod tables;
 #[cfg(feature = "torch")]
 mod tour;
+mod viral;
