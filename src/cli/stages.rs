@@ -10,7 +10,7 @@ use super::options::{
     VerdictOptions, WindowOptions, switch, window,
 };
 use crate::config::{self, Side};
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 
 const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a sample sheet (.tsv, \
                   .csv) with the columns `sample` and `file` (or `fasta`, or `fastq_1` and `fastq_2`)";
@@ -24,6 +24,7 @@ pub const RUN: &str = "The whole pipeline on this machine: sequences in, tables 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         virnucpro run contigs.fa.gz -o out\n  \
+        virnucpro run contigs.fa.gz --viral-fasta viral.fa.gz -o out\n  \
         virnucpro run sample1.fq.gz sample2.fq.gz --model vnp-500 --device cuda -o out-500\n  \
         zcat reads.fq.gz | virnucpro run - --window 300 -o out-300")]
 pub struct RunArgs {
@@ -41,6 +42,9 @@ pub struct RunArgs {
     /// Write shards and vectors even with a bundle like mini, whose vectors cost less to compute than to store
     #[arg(long, env = "VIRNUCPRO_KEEP_INTERMEDIATE", value_parser = switch, help_heading = "Output")]
     keep_intermediate: bool,
+    /// Write the sequences called viral to FILE as FASTA, compressed as its name says (.gz, .zst, .bz2, .xz)
+    #[arg(long, value_name = "FILE", env = "VIRNUCPRO_VIRAL_FASTA", help_heading = "Output")]
+    viral_fasta: Option<PathBuf>,
     #[command(flatten)]
     checkpoints: CheckpointOptions,
     #[command(flatten)]
@@ -60,6 +64,8 @@ impl RunArgs {
     /// The arguments contradict each other, or a sample sheet cannot be read.
     pub fn settings(self) -> Result<config::Run> {
         let (resume, root) = (self.output.resume(), &self.output.output);
+        let inputs = self.input.inputs(&self.inputs)?;
+        let viral_fasta = self.viral_fasta.map(|path| config::ViralFasta { path, inputs: inputs.clone() });
         let (model, compute) = (self.model.settings(), self.compute.settings());
         let embed = |side, folder: &str| config::Embed {
             side,
@@ -88,10 +94,11 @@ impl RunArgs {
                 cut_offs: self.verdicts.settings()?,
                 legacy: self.files.legacy,
                 tables: self.files.tables,
+                viral_fasta,
                 resume,
             },
             chunk: config::Chunk {
-                inputs: self.input.inputs(&self.inputs)?,
+                inputs,
                 output: root.join("windows"),
                 window: self.window,
                 frames: self.windows.frames,
@@ -255,10 +262,10 @@ pub const MERGE: &str = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
         virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged")]
 pub struct MergeArgs {
     /// Vectors of the nucleotide side: files or folders; left out for a bundle without that side
-    #[arg(long, value_name = "PATH", required_unless_present = "esm", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     dnabert: Vec<PathBuf>,
     /// Vectors of the protein side: files or folders; left out for a bundle without that side
-    #[arg(long, value_name = "PATH", required_unless_present = "dnabert", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     esm: Vec<PathBuf>,
     #[command(flatten)]
     output: OutputOptions,
@@ -272,6 +279,11 @@ impl MergeArgs {
     pub fn settings(self) -> Result<config::Merge> {
         let (resume, output) = (self.output.resume(), self.output.output);
         [&self.dnabert, &self.esm].into_iter().try_for_each(|paths| config::refuse_addresses_and_lists(paths))?;
+        if self.dnabert.is_empty() && self.esm.is_empty() {
+            return Err(Error::new(Fault::Usage, "there are no vectors to merge")
+                .expected("--dnabert, --esm or both")
+                .advice("as in `virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged`"));
+        }
         Ok(config::Merge { dnabert: self.dnabert, esm: self.esm, resume, output })
     }
 }
@@ -295,6 +307,12 @@ pub struct PredictArgs {
     windows: Option<PathBuf>,
     #[command(flatten)]
     output: OutputOptions,
+    /// Write the sequences called viral to FILE as FASTA, compressed as its name says (.gz, .zst, .bz2, .xz)
+    #[arg(long, value_name = "FILE", requires = "sequences", env = "VIRNUCPRO_VIRAL_FASTA", help_heading = "Output")]
+    viral_fasta: Option<PathBuf>,
+    /// For --viral-fasta: the files that `chunk` read, in the same order
+    #[arg(long, value_name = "IN", num_args = 1.., help_heading = "Output")]
+    sequences: Vec<PathBuf>,
     #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
@@ -312,6 +330,7 @@ impl PredictArgs {
     /// The arguments contradict each other.
     pub fn settings(self) -> Result<config::Predict> {
         config::refuse_addresses_and_lists(&self.merged)?;
+        let viral_fasta = |path| config::inputs(&self.sequences).map(|inputs| config::ViralFasta { path, inputs });
         Ok(config::Predict {
             windows: self.windows.unwrap_or_else(|| windows_beside(&self.merged)),
             merged: self.merged,
@@ -322,6 +341,7 @@ impl PredictArgs {
             cut_offs: self.verdicts.settings()?,
             legacy: self.files.legacy,
             tables: self.files.tables,
+            viral_fasta: self.viral_fasta.map(viral_fasta).transpose()?,
         })
     }
 }

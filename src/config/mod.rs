@@ -246,8 +246,19 @@ pub struct Predict {
     pub legacy: bool,
     /// Formats of the tables.
     pub tables: TableFormats,
+    /// Where the sequences called viral go, if they are wanted.
+    pub viral_fasta: Option<ViralFasta>,
     /// Finished work.
     pub resume: Resume,
+}
+
+/// The sequences called viral, as FASTA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViralFasta {
+    /// The file; its name tells the compression.
+    pub path: PathBuf,
+    /// What was read by `chunk`, in the same order: it is read again.
+    pub inputs: Vec<Input>,
 }
 
 /// What decides the verdict per record.

@@ -64,7 +64,8 @@ mod tests {
     fn checked(text: &str, format: Format, step: usize) -> (String, Option<(u64, String)>) {
         let source = Source::Path("x".into());
         let (alphabet, limits, policy) = (Alphabet::Nucleotide, Limits::default(), InputPolicy::default());
-        let rules = Rules { source, format, alphabet, limits, policy, chosen: true, known: false, line: 1 };
+        let (chosen, known, titles, line) = (true, false, false, 1);
+        let rules = Rules { source, format, alphabet, limits, policy, chosen, known, titles, line };
         let shared = Shared::default();
         let input = BufReader::with_capacity(step, Cursor::new(text.to_owned()));
         let mut reader = CheckedText::new(Box::new(input), rules, shared.clone());

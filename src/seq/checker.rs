@@ -302,15 +302,15 @@ impl Checker {
                 }));
         }
         self.pending.push(*mark);
-        let word = title.trim_ascii_start();
-        let word = &word[..word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len())];
+        let title = title.trim_ascii_start();
+        let word = &title[..title.iter().position(u8::is_ascii_whitespace).unwrap_or(title.len())];
         self.check_name(word, *mark)?;
         self.word.extend_from_slice(word);
         if self.rules.format == Format::Fasta && word.len() < title.len() && ends_in_sequence(title) {
             self.shared.lock().note_once(Note::SequenceInHeader { line: self.line });
         }
         write_line_number(&mut self.pending, self.line);
-        self.pending.extend_from_slice(word);
+        self.pending.extend_from_slice(if self.rules.titles { title } else { word });
         if self.rules.format == Format::Fasta {
             self.pending.push(b'\n');
         }

@@ -17,7 +17,7 @@ use super::shared::{Limits, Rules, Shared, line_and_name};
 use super::sniff;
 use super::source::{Source, Watch};
 use super::summary::{Compression, Format, Note, Summary};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, printable};
 use crate::units::InputPolicy;
 
 type Text = Box<dyn BufRead + Send>;
@@ -44,6 +44,13 @@ impl Record<'_> {
     /// header without sequence.
     pub fn bases(&self) -> &[u8] {
         self.sequence.raw_seq()
+    }
+
+    /// The header without its mark, safe to print: whole if the reader was asked for titles, else its first word. Tabs are
+    /// blanks, and dangerous characters are escaped.
+    pub fn title(&self) -> String {
+        let title = line_and_name(self.sequence.id()).map_or(&b""[..], |(_, title)| title);
+        printable(&String::from_utf8_lossy(title).replace('\t', " "), usize::MAX)
     }
 
     /// Counts of the letters that deserve a word.
@@ -88,6 +95,8 @@ enum Terms {
     AsItStands,
     /// A file of the user's own, under a policy of the user's choice.
     Policy(InputPolicy),
+    /// The same, with whole headers.
+    Titles(InputPolicy),
     /// A shard that its manifest lists.
     Shard,
 }
@@ -118,6 +127,14 @@ impl Reader {
         Self::open_on(source, alphabet, limits, Terms::Policy(policy))
     }
 
+    /// The same, with whole headers: see [`Record::title`].
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_titled(source: &Source, limits: Limits, policy: InputPolicy) -> Result<Self> {
+        Self::open_on(source, Alphabet::Nucleotide, limits, Terms::Titles(policy))
+    }
+
     /// The same for a shard that its manifest lists as one of `held`: that is believed, whatever the letters look like.
     ///
     /// # Errors
@@ -128,9 +145,10 @@ impl Reader {
     }
 
     fn open_on(source: &Source, alphabet: Alphabet, limits: Limits, terms: Terms) -> Result<Self> {
+        let titles = matches!(terms, Terms::Titles(_));
         let (policy, chosen, known) = match terms {
             Terms::AsItStands => (InputPolicy::AS_IT_STANDS, false, false),
-            Terms::Policy(policy) => (policy, true, false),
+            Terms::Policy(policy) | Terms::Titles(policy) => (policy, true, false),
             Terms::Shard => (InputPolicy::AS_IT_STANDS, false, true),
         };
         let (raw, watch) = source.open()?;
@@ -163,7 +181,7 @@ impl Reader {
             kind::check(&head, format, alphabet, source).map_err(|error| error.line(line))?;
         }
 
-        let rules = Rules { source: source.clone(), format, alphabet, limits, policy, chosen, known, line };
+        let rules = Rules { source: source.clone(), format, alphabet, limits, policy, chosen, known, titles, line };
         let checked = CheckedText::new(text, rules, shared.clone());
         let parser: Box<dyn FastxReader> = match format {
             Format::Fasta => Box::new(FastaReader::with_capacity(checked, BUFFER)),
@@ -273,7 +291,8 @@ impl Reader {
 /// Names a record; the line of its header.
 fn admit(sequence: &SequenceRecord<'_>, original_id: &mut String, id: &mut String, names: &mut Names) -> Result<u64> {
     let defect = || Error::new(Fault::Bug, "a header was lost between the checks and the parser");
-    let (line, word) = line_and_name(sequence.id()).ok_or_else(defect)?;
+    let (line, title) = line_and_name(sequence.id()).ok_or_else(defect)?;
+    let word = title.split(u8::is_ascii_whitespace).next().unwrap_or(title);
     *original_id = identifier(word).ok_or_else(defect)?;
     id.clone_from(original_id);
     names.admit(id, line)?;

@@ -1,4 +1,4 @@
-//! Sequences: records read from files, cut into windows, read in six frames.
+//! Sequences: records read from files, cut into windows, read in six frames; and written to files.
 
 mod advice;
 pub mod base;
@@ -6,6 +6,7 @@ mod checked;
 mod checker;
 pub mod codon;
 mod decompress;
+mod fasta_writer;
 mod fastx;
 mod frame;
 mod ids;
@@ -20,6 +21,7 @@ mod summary;
 mod tally;
 mod window;
 
+pub use fasta_writer::FastaWriter;
 pub use fastx::{Reader, Record};
 pub use frame::{Frame, FrameId, Reading, SixFrames, Strand};
 pub use ids::Names;

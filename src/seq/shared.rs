@@ -82,6 +82,8 @@ pub(super) struct Rules {
     pub chosen: bool,
     /// Whether the kind of the sequences is known: a shard that its manifest lists.
     pub known: bool,
+    /// Whether headers are handed on whole, not only their names.
+    pub titles: bool,
     /// Line of the first header.
     pub line: u64,
 }

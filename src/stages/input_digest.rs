@@ -18,6 +18,15 @@ pub struct InputDigest {
     pub has_uracil: bool,
 }
 
+/// What [`Origin`] says of inputs whose bytes have these digests, in order.
+pub fn content_digest<'a>(digests: impl IntoIterator<Item = &'a str>) -> String {
+    let mut content = blake3::Hasher::new();
+    for digest in digests {
+        content.update(format!("{digest}\n").as_bytes());
+    }
+    content.finalize().to_hex().to_string()
+}
+
 impl InputDigest {
     /// Of nothing yet.
     pub fn new(settings: &config::Chunk, layout: Layout) -> Self {

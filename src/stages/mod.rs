@@ -26,3 +26,4 @@ mod upstream;
 mod vector_files;
 mod verdict;
 mod verdict_tables;
+mod viral_fasta;

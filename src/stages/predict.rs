@@ -10,6 +10,7 @@ use super::cut_windows::CutWindows;
 use super::frame_scores::{FrameScores, Scores, check_vectors};
 use super::upstream::{self, UpstreamFile};
 use super::verdict_tables::{VerdictTables, is_table, wrote_tables};
+use super::viral_fasta;
 use crate::bundle::Bundle;
 use crate::calibration::Calibration;
 use crate::config;
@@ -36,6 +37,7 @@ use crate::store::{Fingerprint, MadeFrom, Manifest, StageDir};
 ///     cut_offs: CutOffs::DEFAULT,
 ///     legacy: false,
 ///     tables: TableFormats::Tsv,
+///     viral_fasta: None,
 ///     resume: Resume::KEEP,
 /// };
 /// predict(&settings, &Progress::Silent)?;
@@ -45,12 +47,15 @@ use crate::store::{Fingerprint, MadeFrom, Manifest, StageDir};
 /// # Errors
 /// The vectors come from another bundle or do not fit the windows; or a file cannot be read or written.
 pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manifest> {
+    viral_fasta::check(settings)?;
     let cut = upstream::manifest(&settings.windows)?.and_then(|manifest| Layout::recorded(&manifest));
     let bundle = load::bundle(&settings.model)?;
     if let Some(cut) = cut {
         warn_of_layout(&bundle, cut);
     }
-    score(settings, &bundle, progress)
+    let manifest = score(settings, &bundle, progress)?;
+    viral_fasta::write(settings)?;
+    Ok(manifest)
 }
 
 /// The same, of windows whose length was looked at.

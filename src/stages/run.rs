@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::chunk::{self, Layout};
 use super::shards::ShardWriter;
-use super::{direct, embed, keeping, merge, predict};
+use super::{direct, embed, keeping, merge, predict, viral_fasta};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -22,6 +22,13 @@ use crate::units::Resume;
 /// Those of the stages. What can be known before the first write is checked before it; what is finished stays, and the
 /// next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
+    viral_fasta::check(&settings.predict)?;
+    let manifest = every_stage(settings, progress)?;
+    viral_fasta::write(&settings.predict)?;
+    Ok(manifest)
+}
+
+fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     chunk::check_inputs(&settings.chunk)?;
     let [dnabert, esm] = [&settings.dnabert.output, &settings.esm.output];
     let [windows, merged, tables] = [&settings.chunk.output, &settings.merge.output, &settings.predict.output];

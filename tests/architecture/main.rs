@@ -106,7 +106,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sha1", &["fs/digest.rs"]),
     ("ring", &["fs/digest.rs"]),
     ("memmap2", &["weights/bytes.rs"]),
-    ("flate2", &["seq/decompress.rs", "weights/torch/zip.rs"]),
+    ("flate2", &["seq/decompress.rs", "seq/fasta_writer.rs", "weights/torch/zip.rs"]),
     (
         "safetensors",
         &[

@@ -37,3 +37,4 @@ mod tour;
 #[cfg(feature = "torch")]
 mod train;
 mod train_recipes;
+mod viral;

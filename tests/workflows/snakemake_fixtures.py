@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "snakemake"
-TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "summary.json"]
+TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "viral_regions.bed", "summary.json"]
 
 
 class Folder:

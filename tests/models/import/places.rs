@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, assert_same_as_untrained, repository};
-use virnucpro::bundle::import::{ImportRequest, Training, import};
 use virnucpro::bundle::BUNDLE_YAML;
+use virnucpro::bundle::import::{ImportRequest, Training, import};
 use virnucpro::error::{Error, Fault};
 use virnucpro::fs::digest::{Digest, git_blob};
 

@@ -31,7 +31,14 @@ stage_folder = (
     directory if config["keep_intermediate"] else lambda path: temp(directory(path))
 )
 
-TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "summary.json", "manifest.json"]
+TABLES = [
+    "frames.tsv",
+    "windows.tsv",
+    "sequences.tsv",
+    "viral_regions.bed",
+    "summary.json",
+    "manifest.json",
+]
 if "parquet" in config["tables"]:
     TABLES.extend(["frames.parquet", "windows.parquet", "sequences.parquet"])
 if config["legacy"]:
