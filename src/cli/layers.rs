@@ -240,9 +240,9 @@ fn check_known(command: &Command, options: &Options) -> Result<()> {
 /// What to do about a name that is not an option of the file.
 fn meant_by(name: &str, root: &Command, known: &[&Arg]) -> String {
     let flag = format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
-    let by_flag = commands(root)
-        .into_iter()
-        .find(|(_, command)| BY_FLAG.contains(&command.get_name()) && find_option(command, &flag).is_some());
+    let has = |command: &Command| BY_FLAG.contains(&command.get_name()) && find_option(command, &flag).is_some();
+    let by_flag: Vec<String> =
+        commands(root).into_iter().filter(|(_, command)| has(command)).map(|(name, _)| name).collect();
     let plain = flag.trim_start_matches('-');
     match plain {
         "no-resume" => "write `resume: false`; ".to_owned(),
@@ -251,10 +251,12 @@ fn meant_by(name: &str, root: &Command, known: &[&Arg]) -> String {
         _ if NOT_SETTINGS.contains(&plain) => format!("{flag} is given on the command line alone; "),
         _ if is_inputs(&flag) => "inputs are named on the command line, not in the file; ".to_owned(),
         _ if known.iter().any(|option| option.get_long() == Some(plain)) => format!("did you mean {plain}? "),
-        _ => match (&near_settings(name, known)[..], by_flag) {
-            (_, Some((command, _))) => format!("{flag} is an option of {command}, given on the command line alone; "),
-            ([], None) => String::new(),
-            (near, None) => format!("did you mean {}? ", any_of(near)),
+        _ => match (&near_settings(name, known)[..], &by_flag[..]) {
+            (_, [_, ..]) => {
+                format!("{flag} is an option of {}, given on the command line alone; ", by_flag.join(" and "))
+            }
+            ([], []) => String::new(),
+            (near, []) => format!("did you mean {}? ", any_of(near)),
         },
     }
 }

@@ -24,7 +24,8 @@ pub const TRAIN: &str = "Fit a head to labelled vectors and write a bundle with 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         virnucpro train out/merged --labels labels.tsv --name soil -o models/soil\n  \
-        virnucpro train merged --windows windows --labels labels.tsv -m vnp-500 --recipe balanced --seed 7 --name soil -o models/soil\n  \
+        virnucpro train merged --windows windows --labels labels.tsv -m vnp-500 \\\n      \
+        --recipe balanced --seed 7 --name soil -o models/soil\n  \
         virnucpro train --print-recipe --recipe balanced > own.yaml")]
 pub struct TrainArgs {
     /// Merged vectors: files or folders

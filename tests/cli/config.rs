@@ -456,7 +456,7 @@ fn what_cannot_stand_in_the_file_is_told_as_such() {
         ("config", "VIRNUCPRO_CONFIG"),
         ("print-config", "--print-config is given on the command line alone"),
         ("version", "--version is given on the command line alone"),
-        ("name", "--name is an option of "),
+        ("name", "--name is an option of train and models import"),
         ("url", "--url is an option of models fetch"),
         ("no-resume", "write `resume: false`"),
         ("no-cuda-streams", "write `cuda-streams: false`"),
