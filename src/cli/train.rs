@@ -25,7 +25,7 @@ pub const TRAIN: &str = "Fit a head to labelled vectors and write a bundle with 
 #[command(after_help = "Examples:\n  \
         virnucpro train out/merged --labels labels.tsv --name soil -o models/soil\n  \
         virnucpro train merged --windows windows --labels labels.tsv -m vnp-500 \\\n      \
-        --recipe balanced --seed 7 --name soil -o models/soil\n  \
+        --recipe balanced --seed 7 --name marine -o models/marine\n  \
         virnucpro train --print-recipe --recipe balanced > own.yaml")]
 pub struct TrainArgs {
     /// Merged vectors: files or folders
