@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use virnucpro::composition::FEATURES;
 use virnucpro::store::{VectorBlock, VectorReader, VectorWriter};
 
 use crate::support::{Ran, Random, Sandbox, assert_same_files, repository, send};
@@ -74,7 +75,7 @@ fn arguments<'a>(output: &'a str, base: &'a str, more: &[&'a str]) -> Vec<&'a st
 fn a_trained_bundle_knows_its_classes_and_says_what_it_was_made_of() {
     let sandbox = prepared();
     let ran = train(&sandbox, "toy", &[]).ok();
-    ran.says(&["160 vectors of 1210 numbers", "member 4 of 4, epoch 3", "AUROC"]);
+    ran.says(&[&format!("160 vectors of {FEATURES} numbers"), "member 4 of 4, epoch 3", "AUROC"]);
     assert_eq!(ran.stdout, "toy\n");
     let names: Vec<String> = sandbox.files("toy").into_keys().collect();
     assert_eq!(names, ["bundle.yaml", "card.json", "head.safetensors"]);
@@ -238,7 +239,7 @@ fn vectors_that_are_not_finite_or_do_not_match_the_windows_are_told_with_their_i
         sandbox.run(&arguments)
     };
     for value in [f32::NAN, f32::NEG_INFINITY] {
-        changed(&sandbox, |block| block.values[1210 * 3 + 7] = value);
+        changed(&sandbox, |block| block.values[FEATURES * 3 + 7] = value);
         let json = run().fails(65, "VN-IN-STAGE");
         assert!(json["record"].as_str().unwrap().starts_with("s1_chunk_2"), "{json}");
         assert!(json["file"].as_str().unwrap().ends_with("shard-00001.parquet"), "{json}");
@@ -254,7 +255,7 @@ fn vectors_that_are_not_finite_or_do_not_match_the_windows_are_told_with_their_i
     changed(&sandbox, |block| {
         block.ids.pop();
         block.proteins.pop();
-        block.values.truncate(block.ids.len() * 1210);
+        block.values.truncate(block.ids.len() * FEATURES);
     });
     let ran = run();
     ran.fails(3, "VN-MERGE-IDS");
