@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use virnucpro::composition::FEATURES;
 use virnucpro::store::{VectorBlock, VectorReader, VectorWriter};
 
 use crate::support::{Ran, Random, Sandbox, assert_same_files, repository, send};
@@ -74,7 +75,7 @@ fn arguments<'a>(output: &'a str, base: &'a str, more: &[&'a str]) -> Vec<&'a st
 fn a_trained_bundle_knows_its_classes_and_says_what_it_was_made_of() {
     let sandbox = prepared();
     let ran = train(&sandbox, "toy", &[]).ok();
-    ran.says(&["160 vectors of ", "member 4 of 4, epoch 3", "AUROC"]);
+    ran.says(&[&format!("160 vectors of {FEATURES} numbers"), "member 4 of 4, epoch 3", "AUROC"]);
     assert_eq!(ran.stdout, "toy\n");
     let names: Vec<String> = sandbox.files("toy").into_keys().collect();
     assert_eq!(names, ["bundle.yaml", "card.json", "head.safetensors"]);
@@ -211,7 +212,7 @@ fn labels_of_windows_serve_too_and_a_label_for_nothing_is_a_warning() {
 }
 
 /// The merged vectors, changed, in a folder without a manifest.
-fn changed(sandbox: &Sandbox, change: impl Fn(&mut VectorBlock, usize)) {
+fn changed(sandbox: &Sandbox, change: impl Fn(&mut VectorBlock)) {
     let reader = VectorReader::open(&sandbox.path("w/merged/shard-00001.parquet")).unwrap();
     let (metadata, dim) = (reader.metadata(), reader.dim());
     let mut block = VectorBlock::default();
@@ -221,7 +222,7 @@ fn changed(sandbox: &Sandbox, change: impl Fn(&mut VectorBlock, usize)) {
         block.values.extend(part.values);
         block.proteins.extend(part.proteins);
     }
-    change(&mut block, dim);
+    change(&mut block);
     fs::create_dir_all(sandbox.path("changed")).unwrap();
     let mut writer = VectorWriter::create(&sandbox.path("changed/shard-00001.parquet"), dim).unwrap();
     writer.push(block).unwrap();
@@ -238,23 +239,23 @@ fn vectors_that_are_not_finite_or_do_not_match_the_windows_are_told_with_their_i
         sandbox.run(&arguments)
     };
     for value in [f32::NAN, f32::NEG_INFINITY] {
-        changed(&sandbox, |block, dim| block.values[dim * 3 + 7] = value);
+        changed(&sandbox, |block| block.values[FEATURES * 3 + 7] = value);
         let json = run().fails(65, "VN-IN-STAGE");
         assert!(json["record"].as_str().unwrap().starts_with("s1_chunk_2"), "{json}");
         assert!(json["file"].as_str().unwrap().ends_with("shard-00001.parquet"), "{json}");
     }
-    changed(&sandbox, |block, _| block.ids[3] = "other_chunk_1F1".to_owned());
+    changed(&sandbox, |block| block.ids[3] = "other_chunk_1F1".to_owned());
     let ran = run();
     ran.fails(3, "VN-MERGE-IDS");
     ran.says(&["in no window", "other_chunk_1F1"]);
-    changed(&sandbox, |block, _| block.ids[3] = block.ids[2].clone());
+    changed(&sandbox, |block| block.ids[3] = block.ids[2].clone());
     let ran = run();
     ran.fails(3, "VN-MERGE-IDS");
     ran.says(&["occurs twice"]);
-    changed(&sandbox, |block, dim| {
+    changed(&sandbox, |block| {
         block.ids.pop();
         block.proteins.pop();
-        block.values.truncate(block.ids.len() * dim);
+        block.values.truncate(block.ids.len() * FEATURES);
     });
     let ran = run();
     ran.fails(3, "VN-MERGE-IDS");

@@ -341,7 +341,7 @@ fn a_bundle_is_found_by_folder_by_name_and_as_the_embedded_one() {
     let path = second.join("mock");
     assert_eq!(Bundle::open(path.to_str().unwrap(), &SearchPath::default()).unwrap().digest(), mock.digest());
     let mini = Bundle::open("mini", &search).unwrap();
-    assert_eq!((mini.path(), mini.spec().head.unwrap().dim), (None, 1210));
+    assert_eq!((mini.path(), mini.spec().head.unwrap().dim), (None, 494));
     for (name, fault) in [
         ("nowhere", Fault::ModelMissing),
         ("empty", Fault::ModelMissing),
