@@ -120,7 +120,7 @@ def peak_of(process):
 def imported(binary, esm, head, out, dtype):
     """Seconds to the first message and in all, peak resident bytes until then and in all."""
     command = [binary, "models", "import", "--name", "bench", "--untrained", "--dtype", dtype]
-    command += ["--dnabert", REPOSITORY / "bundles/mini/dnabert", "--esm", esm, "--head", head, "-o", out]
+    command += ["--dnabert", REPOSITORY / "bundles/untrained/dnabert", "--esm", esm, "--head", head, "-o", out]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     lines, first, files_peak = [], None, 0

@@ -50,5 +50,6 @@ pub mod seq;
 pub mod stages;
 pub mod store;
 pub mod tokenize;
+pub mod train;
 pub mod units;
 pub mod weights;

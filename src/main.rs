@@ -13,7 +13,8 @@ use virnucpro::runtime::logging::{self, MessageFormat};
 use virnucpro::runtime::progress::Progress;
 use virnucpro::runtime::{interrupt, memory};
 use virnucpro::seq;
-use virnucpro::stages::{chunk, embed, evaluate, merge, predict, run};
+use virnucpro::stages::{chunk, embed, evaluate, merge, predict, run, train};
+use virnucpro::train::recipe;
 
 #[global_allocator]
 static ALLOCATOR: memory::Reporting = memory::Reporting;
@@ -112,6 +113,11 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
             evaluate::evaluate(&settings, progress)?;
             stdout.comment(|| evaluation_table::text(&settings.output))
         }
+        Task::Train(settings) => {
+            let folder = train::train(&settings, progress)?;
+            stdout.comment(|| Ok(format!("{}\n", folder.display())))
+        }
+        Task::PrintRecipe(name) => stdout.answer(&recipe::text_of(&name)?.0),
         Task::Bench(settings) => stdout.answer(&bench::bench(&settings)?),
         Task::Info(settings) => stdout.answer(&info::info(&settings)?),
         Task::ListModels(settings) => stdout.answer(&models::list(settings)),

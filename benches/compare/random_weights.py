@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MINI = REPOSITORY / "bundles/mini"
+MINI = REPOSITORY / "bundles/untrained"
 CACHE = REPOSITORY / "target/compare"
 BINARY = REPOSITORY / "target/release/virnucpro"
 SEED = 20261126

@@ -6,6 +6,7 @@
 //! esm/config.json      esm/model.safetensors
 //! head.safetensors
 //! vectors.json              what the models gave when the bundle was made        (vectors)
+//! card.json                 what a head was trained on, and how well it does     (trained)
 //! ```
 //! Only safetensors is read at run time, with tensor names as Hugging Face writes them for bare models; [`import`]
 //! makes a bundle of what is published. The digest of `bundle.yaml` identifies the whole bundle.
@@ -15,6 +16,7 @@ pub mod import;
 mod mini;
 mod search;
 mod spec;
+pub mod trained;
 mod vectors;
 
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ use search::Resolved;
 /// use virnucpro::bundle::{Bundle, SearchPath};
 ///
 /// let bundle = Bundle::open("mini", &SearchPath::standard([]))?;
-/// assert_eq!((bundle.spec().window, bundle.spec().trained), (500, false));
+/// assert_eq!((bundle.spec().window, bundle.spec().trained), (500, true));
 /// # Ok::<(), virnucpro::error::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ impl Bundle {
         Self::read(Location::Folder(folder.to_owned()))
     }
 
-    /// The bundle inside the executable: random weights, for tests and demonstrations.
+    /// The bundle inside the executable: composition features and a trained head.
     ///
     /// # Errors
     /// None but a defect of this program.
@@ -127,7 +129,11 @@ impl Bundle {
     /// to another bundle; [`Fault::Read`].
     pub fn stored_vectors(&self) -> Result<Option<StoredVectors>> {
         let path = self.path_of(VECTORS_JSON);
-        if self.path().is_some() && is_absent(&path) {
+        let absent = match &self.location {
+            Location::Folder(_) => is_absent(&path),
+            Location::Embedded => mini::FILES.iter().all(|(name, _)| *name != VECTORS_JSON),
+        };
+        if absent {
             return Ok(None);
         }
         let dims = [self.spec.dnabert, self.spec.esm].map(|side| side.map_or(0, |side| side.dim as usize));

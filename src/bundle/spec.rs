@@ -347,21 +347,21 @@ mod tests {
     }
 
     const COMPOSITION: &str = "format: 2\nname: toy\nversion: '1'\ntrained: true\nlicence: MIT\nsource: none\nwindow: 500\n\
-        frames: longest\ndnabert: {family: composition, dim: 1210}\nhead: {family: mock, dim: 1210}\n\
+        frames: longest\ndnabert: {family: composition, dim: 494}\nhead: {family: mock, dim: 494}\n\
         calibration: {windows: [{length: 500, slope: 1, intercept: 0}], sequences: {slope_per_ln: 0, intercept_per_ln: 0}}\n\
         files: {}\n";
 
     #[test]
     fn a_bundle_of_format_2_may_lack_a_side_or_the_head() {
         let spec = parse(COMPOSITION).unwrap();
-        assert_eq!((spec.esm, spec.frames, spec.merged_dim()), (None, FrameRule::Longest, 1210));
+        assert_eq!((spec.esm, spec.frames, spec.merged_dim()), (None, FrameRule::Longest, 494));
         assert_eq!(parse(&spec.to_yaml().unwrap()).unwrap(), spec);
-        let without_head = parse(&COMPOSITION.replace("head: {family: mock, dim: 1210}\n", "")).unwrap();
+        let without_head = parse(&COMPOSITION.replace("head: {family: mock, dim: 494}\n", "")).unwrap();
         assert_eq!((without_head.head, without_head.encoders_digest()), (None, spec.encoders_digest()));
         assert_ne!(parse(MOCK).unwrap().encoders_digest(), spec.encoders_digest());
         for (old, new) in [
-            ("dnabert: {family: composition, dim: 1210}\n", ""),
-            ("family: composition, dim: 1210", "family: composition, dim: 1210, layer: 1, pooling: all-tokens"),
+            ("dnabert: {family: composition, dim: 494}\n", ""),
+            ("family: composition, dim: 494", "family: composition, dim: 494, layer: 1, pooling: all-tokens"),
             ("family: composition", "family: esm2"),
             ("family: composition", "family: dnabert2"),
             ("slope: 1", "slope: 0"),

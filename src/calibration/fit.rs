@@ -359,8 +359,8 @@ mod tests {
 
     #[test]
     fn rare_lengths_share_a_slope_with_their_neighbours() {
-        let common: Vec<u64> = [500; 6].into_iter().chain([300; 3]).chain(301..=303).collect();
-        let few = windows(12_000, &common, |_, logit| logit);
+        let common: Vec<u64> = [500; 36].into_iter().chain([300; 20]).chain(301..=304).collect();
+        let few = windows(24_000, &common, |_, logit| logit);
         assert_eq!(lengths(&few, 1), [300, 302, 500]);
         assert_eq!(lengths(&few[..900], 1), [500]);
         let uniform: Vec<u64> = (150..=500).collect();

@@ -26,7 +26,7 @@ use crate::nearest::any_of;
 const NOT_SETTINGS: [&str; 6] = ["config", "print-config", "help", "version", "no-resume", "no-cuda-streams"];
 
 /// Commands whose own options are flags alone: a `window` or `output` meant for runs must not get into a bundle.
-const BY_FLAG: [&str; 2] = ["import", "fetch"];
+const BY_FLAG: [&str; 3] = ["import", "fetch", "train"];
 
 /// What the user wants.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod options;
 mod output;
 mod pages;
 mod stages;
+mod train;
 mod words;
 
 use std::path::PathBuf;
@@ -69,6 +70,9 @@ pub enum Command {
     /// Measure predictions against labels: metrics, their intervals and pictures
     #[command(long_about = stages::EVALUATE)]
     Evaluate(stages::EvaluateArgs),
+    /// Fit a head to labelled vectors; a bundle with its calibration
+    #[command(long_about = train::TRAIN)]
+    Train(train::TrainArgs),
     /// Fetch, import, verify and list models
     #[command(
         long_about = "List, fetch, import, verify and find model bundles.\n\n\
@@ -125,6 +129,10 @@ pub enum Task {
     Predict(config::Predict),
     /// `evaluate`.
     Evaluate(config::Evaluate),
+    /// `train`.
+    Train(Box<config::Train>),
+    /// `train --print-recipe`: of this name or file.
+    PrintRecipe(String),
     /// `models list`.
     ListModels(config::ListModels),
     /// `models fetch`.
@@ -159,6 +167,7 @@ impl Command {
             Self::Merge(args) => Task::Merge(args.settings()?),
             Self::Predict(args) => Task::Predict(args.settings()?),
             Self::Evaluate(args) => Task::Evaluate(args.settings()?),
+            Self::Train(args) => args.task()?,
             Self::Models(args) => args.task(),
             Self::Info(args) => args.task(),
             Self::Bench(args) => Task::Bench(Box::new(args.settings())),

@@ -209,7 +209,7 @@ impl ImportArgs {
     }
 }
 
-fn bundle_name(name: &str) -> Result<String, String> {
+pub(super) fn bundle_name(name: &str) -> Result<String, String> {
     if is_bundle_name(name) { Ok(name.to_owned()) } else { Err(format!("a name has {BUNDLE_NAME_RULE}")) }
 }
 

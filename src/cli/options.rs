@@ -118,15 +118,16 @@ impl OutputOptions {
     }
 }
 
-/// What is kept of vectors whose file is not complete.
+/// What is kept of unfinished work.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct CheckpointOptions {
-    /// Folder for vectors of unfinished files, which outlives the output; tasks, samples and tries may share it. A command
-    /// removes what it kept there when it is complete. If not given: in the output
+    /// Folder for unfinished work - vectors of unfinished files, heads in training - which outlives the output; tasks, samples
+    /// and tries may share it. A command removes what it kept there when it is complete. If not given: in the output, or
+    /// beside it
     #[arg(long, value_name = "DIR", env = "VIRNUCPRO_CHECKPOINT_DIR")]
     checkpoint_dir: Option<PathBuf>,
-    /// Seconds after which vectors of an unfinished file are kept for another try
+    /// Seconds after which unfinished work is kept for another try
     #[arg(long, value_name = "SECONDS", default_value_t = config::DEFAULT_CHECKPOINT_INTERVAL, env = "VIRNUCPRO_CHECKPOINT_INTERVAL", value_parser = seconds)]
     checkpoint_interval: u64,
 }
@@ -157,20 +158,28 @@ impl BundleOptions {
     }
 }
 
+/// On which device, and on how many threads.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Compute")]
+pub struct PlaceOptions {
+    /// auto, cpu, cuda, cuda:1 or cuda:0,2
+    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE", hide_possible_values = true, value_parser = words::<DeviceChoice>(&["auto", "cpu", "cuda"]))]
+    pub device: DeviceChoice,
+    /// Threads of a computation; auto: the processors this job may use
+    #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
+    pub threads: Auto<usize>,
+}
+
 /// Where models run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compute")]
 pub struct DeviceOptions {
-    /// auto, cpu, cuda, cuda:1 or cuda:0,2
-    #[arg(long, default_value = "auto", env = "VIRNUCPRO_DEVICE", hide_possible_values = true, value_parser = words::<DeviceChoice>(&["auto", "cpu", "cuda"]))]
-    device: DeviceChoice,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Number format of the encoders' matrix products: auto (f32 on a CPU, f16 on a GPU), f32, bf16 (on a CPU: with
     /// AVX512-BF16 or AMX) or f16 (on a GPU)
     #[arg(long, default_value = "auto", env = "VIRNUCPRO_DTYPE", hide_possible_values = true, value_parser = words::<Auto<Precision>>(&["auto", "f32", "bf16", "f16"]))]
     dtype: Auto<Precision>,
-    /// Threads of a computation; auto: the processors this job may use
-    #[arg(short, long, value_name = "N", default_value = "auto", env = "VIRNUCPRO_THREADS", value_parser = at_least_one)]
-    threads: Auto<usize>,
     /// Kernel for attention on a GPU: auto (the first that serves), flash, efficient or math; one that does not serve is an
     /// error
     #[arg(long, value_name = "KERNEL", default_value = "auto", env = "VIRNUCPRO_ATTENTION", hide_possible_values = true, value_parser = words::<AttentionChoice>(&["auto", "flash", "efficient", "math"]))]
@@ -181,9 +190,9 @@ impl DeviceOptions {
     /// Settings, the rest automatic.
     pub fn settings(&self) -> config::Compute {
         config::Compute {
-            device: self.device.clone(),
+            device: self.place.device.clone(),
             dtype: self.dtype,
-            threads: self.threads,
+            threads: self.place.threads,
             gpu: config::Gpu { attention: self.attention, ..config::Gpu::default() },
             ..config::Compute::default()
         }

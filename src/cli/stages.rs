@@ -10,7 +10,7 @@ use super::options::{
     VerdictOptions, WindowOptions, switch, window,
 };
 use crate::config::{self, Side};
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 
 const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard input; or a sample sheet (.tsv, \
                   .csv) with the columns `sample` and `file` (or `fasta`, or `fastq_1` and `fastq_2`)";
@@ -103,7 +103,6 @@ impl RunArgs {
                 window: self.window,
                 frames: self.windows.frames,
                 model,
-                shards: true,
                 shard_frames: self.windows.shard_frames,
                 duplicates: self.windows.duplicates,
                 policy: self.input.settings(self.files.legacy)?,
@@ -160,7 +159,6 @@ impl ChunkArgs {
             window: self.window,
             frames: self.windows.frames,
             model: self.model.settings(),
-            shards: true,
             shard_frames: self.windows.shard_frames,
             duplicates: self.windows.duplicates,
             policy: self.input.settings(self.files.legacy)?,
@@ -264,10 +262,10 @@ pub const MERGE: &str = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
         virnucpro merge --dnabert dnabert/shard-00007.parquet --esm esm/shard-00007.parquet -o merged")]
 pub struct MergeArgs {
     /// Vectors of the nucleotide side: files or folders; left out for a bundle without that side
-    #[arg(long, value_name = "PATH", required_unless_present = "esm", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     dnabert: Vec<PathBuf>,
     /// Vectors of the protein side: files or folders; left out for a bundle without that side
-    #[arg(long, value_name = "PATH", required_unless_present = "dnabert", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     esm: Vec<PathBuf>,
     #[command(flatten)]
     output: OutputOptions,
@@ -281,6 +279,11 @@ impl MergeArgs {
     pub fn settings(self) -> Result<config::Merge> {
         let (resume, output) = (self.output.resume(), self.output.output);
         [&self.dnabert, &self.esm].into_iter().try_for_each(|paths| config::refuse_addresses_and_lists(paths))?;
+        if self.dnabert.is_empty() && self.esm.is_empty() {
+            return Err(Error::new(Fault::Usage, "there are no vectors to merge")
+                .expected("--dnabert, --esm or both")
+                .advice("as in `virnucpro merge --dnabert out/dnabert --esm out/esm -o out/merged`"));
+        }
         Ok(config::Merge { dnabert: self.dnabert, esm: self.esm, resume, output })
     }
 }
@@ -327,14 +330,9 @@ impl PredictArgs {
     /// The arguments contradict each other.
     pub fn settings(self) -> Result<config::Predict> {
         config::refuse_addresses_and_lists(&self.merged)?;
-        let folder = self.merged.first().map(|merged| match merged.extension() {
-            Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
-            _ => merged,
-        });
-        let beside = folder.map(|folder| folder.with_file_name("windows")).unwrap_or_default();
         let viral_fasta = |path| config::inputs(&self.sequences).map(|inputs| config::ViralFasta { path, inputs });
         Ok(config::Predict {
-            windows: self.windows.unwrap_or(beside),
+            windows: self.windows.unwrap_or_else(|| windows_beside(&self.merged)),
             merged: self.merged,
             resume: self.output.resume(),
             output: self.output.output,
@@ -390,6 +388,15 @@ impl EvaluateArgs {
             output: self.output.output,
         })
     }
+}
+
+/// Where windows are as a rule: beside the folder of merged vectors.
+pub(super) fn windows_beside(merged: &[PathBuf]) -> PathBuf {
+    let folder = merged.first().map(|merged| match merged.extension() {
+        Some(extension) if extension == "parquet" => merged.parent().unwrap_or(Path::new("")),
+        _ => merged,
+    });
+    folder.map(|folder| folder.with_file_name("windows")).unwrap_or_default()
 }
 
 /// What the long help says of `info`.

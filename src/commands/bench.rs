@@ -30,6 +30,7 @@ pub fn bench(settings: &config::Bench) -> Result<String> {
             .collect::<Result<Vec<_>>>()
     };
     let all = match &settings.shape {
+        None if settings.layers.is_some() => return Err(layers_of_a_bundle("a bundle", settings.layers)),
         None => both(load::bundle(&settings.model)?)?,
         Some(name) => match load::published(name, settings.layers)? {
             Some(shape) => vec![measured(&Model::Random(shape))?],
@@ -46,11 +47,15 @@ fn bundle_instead(name: &str, settings: &config::Bench) -> Result<Bundle> {
         .map_err(|error| neither(name, &SearchPath::standard(search.clone()), error))?;
     match settings.layers {
         None => Ok(bundle),
-        Some(layers) => Err(Error::new(Fault::Usage, "--layers is for published encoders; a bundle is measured whole")
-            .expected(format!("--shape with one of {}", load::published_names().join(", ")))
-            .found(format!("--shape {name} --layers {layers}"))
-            .advice("leave out --layers to measure the bundle")),
+        layers => Err(layers_of_a_bundle(&format!("--shape {name}"), layers)),
     }
+}
+
+fn layers_of_a_bundle(what: &str, layers: Option<usize>) -> Error {
+    Error::new(Fault::Usage, "--layers is for published encoders; a bundle is measured whole")
+        .expected(format!("--shape with one of {}", load::published_names().join(", ")))
+        .found(format!("{what} with --layers {}", layers.unwrap_or_default()))
+        .advice("leave out --layers to measure the bundle")
 }
 
 /// The error for a name that is neither a shape nor a bundle; what is wrong with a bundle that is there is told as it is.

@@ -1,35 +1,25 @@
-//! Frequencies of short words, both strands together.
+//! Bases, pairs and triplets of a window, both strands together.
 
-use super::{Out, share};
+use super::{Out, entropy, share};
 use crate::seq::base::NO_BASE;
 
-/// Lengths of words.
-const LENGTHS: [usize; 3] = [3, 4, 5];
-
-/// Counts of words, those of one length after those of another; a word and its reverse complement have one place.
+/// Counts of the words of one, two and three bases as they stand.
 pub struct Words {
-    /// Place of each word, by length.
-    places: [Vec<u16>; 3],
-    counts: [Vec<u32>; 3],
-    /// Words of two bases, as they stand.
-    pairs: [u32; 16],
     /// A, C, G, T.
     bases: [u32; 4],
+    pairs: [u32; 16],
+    triplets: [u32; 64],
 }
 
 impl Words {
     /// With nothing counted.
     pub fn new() -> Self {
-        let places = LENGTHS.map(places);
-        let counts =
-            places.each_ref().map(|places| vec![0; usize::from(places.iter().copied().max().unwrap_or(0)) + 1]);
-        Self { places, counts, pairs: [0; 16], bases: [0; 4] }
+        Self { bases: [0; 4], pairs: [0; 16], triplets: [0; 64] }
     }
 
     /// Counts the words of a window, by the numbers of its bases.
     pub fn count(&mut self, bases: &[u8]) {
-        self.counts.iter_mut().for_each(|counts| counts.fill(0));
-        (self.pairs, self.bases) = ([0; 16], [0; 4]);
+        *self = Self::new();
         let (mut code, mut valid) = (0, 0);
         for &base in bases {
             if base == NO_BASE {
@@ -37,16 +27,13 @@ impl Words {
                 continue;
             }
             valid += 1;
-            code = (code << 2 | usize::from(base)) & 1023;
+            code = (code << 2 | usize::from(base)) & 63;
             self.bases[usize::from(base)] += 1;
             if valid >= 2 {
                 self.pairs[code & 15] += 1;
             }
-            for (i, length) in LENGTHS.into_iter().enumerate() {
-                if valid >= length {
-                    let place = self.places[i][code & ((1 << (2 * length)) - 1)];
-                    self.counts[i][usize::from(place)] += 1;
-                }
+            if valid >= 3 {
+                self.triplets[code] += 1;
             }
         }
     }
@@ -56,22 +43,11 @@ impl Words {
         self.bases.map(|count| count as f32)
     }
 
-    /// The frequencies of all words: 32, 136 and 512 numbers.
-    pub(super) fn frequencies(&self, out: &mut Out<'_>) {
-        for counts in &self.counts {
-            let total = counts.iter().sum::<u32>().max(1) as f32;
-            out.put(counts.iter().map(|&count| count as f32 / total));
-        }
-    }
-
-    /// Entropy of the words of three bases, in nats.
+    /// Entropy of the words of three bases, a word and its reverse complement as one, in nats.
     pub fn entropy(&self) -> f32 {
-        let total = self.counts[0].iter().sum::<u32>() as f64;
-        let nats = |&count: &u32| {
-            let share = f64::from(count) / total;
-            -share * share.ln()
-        };
-        self.counts[0].iter().filter(|&&count| count > 0).map(nats).fold(0.0, std::ops::Add::add) as f32
+        let canonical = (0..64).filter(|&word| word < reverse_complement(word, 3));
+        let both = |word| (self.triplets[word] + self.triplets[reverse_complement(word, 3)]) as f32;
+        entropy(&canonical.map(both).collect::<Vec<_>>())
     }
 
     /// How much more often two bases are neighbours, on either strand, than their frequencies let expect: 16 numbers. Those
@@ -88,21 +64,6 @@ impl Words {
     }
 }
 
-/// Places of the words of one length, in the order of the lower of a word and its reverse complement.
-fn places(length: usize) -> Vec<u16> {
-    let words = 1 << (2 * length);
-    let mut places = vec![0; words];
-    let mut next = 0;
-    for word in 0..words {
-        let other = reverse_complement(word, length);
-        if word <= other {
-            (places[word], places[other]) = (next, next);
-            next += 1;
-        }
-    }
-    places
-}
-
 /// A word on the other strand.
 fn reverse_complement(word: usize, length: usize) -> usize {
     (0..length).fold(0, |other, place| other << 2 | (3 - (word >> (2 * place) & 3)))
@@ -113,11 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_their_other_strand_have_one_place() {
-        for (length, number) in [(3, 32), (4, 136), (5, 512)] {
-            let places = places(length);
-            assert_eq!(usize::from(*places.iter().max().unwrap()) + 1, number);
-        }
+    fn a_word_on_the_other_strand_is_read_backwards_with_complements() {
         assert_eq!(reverse_complement(0b00_01_10, 3), 0b01_10_11); // ACG, CGT
+        assert_eq!((0..64).filter(|&word| word == reverse_complement(word, 3)).count(), 0);
     }
 }

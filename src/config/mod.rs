@@ -50,8 +50,6 @@ pub struct Chunk {
     pub frames: Option<FrameRule>,
     /// The bundle.
     pub model: BundleChoice,
-    /// Whether frames are kept as shards.
-    pub shards: bool,
     /// Frames per shard, at least 1.
     pub shard_frames: usize,
     /// Second records of one identifier.
@@ -319,6 +317,45 @@ pub struct Run {
     pub predict: Predict,
     /// Whether shards and vectors are written even where they cost less to compute than to store.
     pub keep_intermediate: bool,
+}
+
+/// `train`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Train {
+    /// Merged vectors: files or folders.
+    pub merged: Vec<PathBuf>,
+    /// Folder that `chunk` wrote.
+    pub windows: PathBuf,
+    /// Table of labels.
+    pub labels: PathBuf,
+    /// Whether vectors without a label are left out.
+    pub ignore_unlabelled: bool,
+    /// The bundle whose encoders made the vectors.
+    pub model: BundleChoice,
+    /// Folder of the new bundle.
+    pub output: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Its version, free text.
+    pub version: String,
+    /// Licence of its head, free text.
+    pub licence: Option<String>,
+    /// A built-in recipe or a file; none: the one that suits the encoders.
+    pub recipe: Option<String>,
+    /// Whether rows are weighed as the recipe says; otherwise each counts the same.
+    pub balance: bool,
+    /// Parts that groups are dealt into; none: as the recipe says.
+    pub folds: Option<usize>,
+    /// What random numbers follow from.
+    pub seed: u64,
+    /// Number format that the head is stored in.
+    pub dtype: Precision,
+    /// Where it is fitted.
+    pub device: DeviceChoice,
+    /// Members that are fitted at a time.
+    pub threads: Auto<usize>,
+    /// Unfinished work.
+    pub checkpoints: Checkpointing,
 }
 
 /// `models fetch`.

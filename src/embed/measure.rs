@@ -256,11 +256,17 @@ mod tests {
         }
     }
 
+    /// The bundle of tiny encoders for tests.
+    fn untrained() -> Bundle {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/untrained");
+        Bundle::open_folder(&folder).unwrap()
+    }
+
     #[cfg(not(feature = "torch"))]
     #[test]
-    fn a_build_without_libtorch_measures_mock_bundles_only() {
+    fn a_build_without_libtorch_does_not_measure_encoders() {
         let rounds = Rounds { tokens: None, count: 1, duration: Duration::from_millis(1) };
-        let model = Model::Bundled(&Bundle::mini().unwrap(), Side::Esm);
+        let model = Model::Bundled(&untrained(), Side::Esm);
         let error = measure(&model, &config::Compute::default(), &rounds).unwrap_err();
         assert_eq!(error.fault(), crate::error::Fault::DeviceUnavailable);
     }
@@ -268,7 +274,7 @@ mod tests {
     #[cfg(feature = "torch")]
     #[test]
     fn both_encoders_of_a_bundle_are_measured_at_the_tokens_asked_for() {
-        let bundle = Bundle::mini().unwrap();
+        let bundle = untrained();
         for side in [Side::Dnabert, Side::Esm] {
             let rounds = Rounds { tokens: Some(40), count: 2, duration: Duration::from_millis(50) };
             let compute = config::Compute { threads: crate::units::Auto::Value(2), ..config::Compute::default() };

@@ -22,6 +22,17 @@ pub(super) fn create_folders(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
+/// Gives the content of a file a second name.
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
+/// Copies a file, durably.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    sync(&File::open(to)?)
+}
+
 /// Appends all of `bytes`.
 pub(super) fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)

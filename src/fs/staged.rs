@@ -54,6 +54,19 @@ impl StagedFolder {
         writer.finish().map_err(writing)
     }
 
+    /// Takes the file `from` as the file `name`: another name for the same bytes where the file system has that, else a copy.
+    ///
+    /// # Errors
+    /// Those of reading and of writing.
+    pub fn take(&mut self, name: &str, from: &Path) -> Result<()> {
+        let path = self.path.join(name);
+        let writing = |error| Error::writing(&path, error);
+        durable::create_folders(parent(&path)).map_err(writing)?;
+        // A link would lead elsewhere from here.
+        let from = from.canonicalize().map_err(|error| Error::reading(from, error))?;
+        durable::link(&from, &path).or_else(|_| durable::copy(&from, &path)).map_err(writing)
+    }
+
     /// Gives the folder its final name, durably.
     ///
     /// # Errors
@@ -155,6 +168,25 @@ mod tests {
         assert_eq!(staged.commit().unwrap(), target);
         assert_eq!(fs::read(target.join("a/b")).unwrap(), b"abc");
         assert_eq!(entries(&root.path().join("deep")), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_taken_stays_where_it_was_too() {
+        let root = tempfile::tempdir().unwrap();
+        let [from, link] = ["from", "link"].map(|name| root.path().join(name));
+        fs::write(&from, b"abc").unwrap();
+        symlink("from", &link).unwrap();
+        let mut staged = StagedFolder::create(&root.path().join("bundle")).unwrap();
+        staged.take("deep/b", &link).unwrap();
+        let folder = staged.commit().unwrap();
+        for path in [from, folder.join("deep/b")] {
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+            assert_eq!(fs::read(path).unwrap(), b"abc");
+        }
+        assert_eq!(
+            StagedFolder::create(&root.path().join("c")).unwrap().take("x", Path::new("none")).unwrap_err().fault(),
+            Fault::InputMissing
+        );
     }
 
     #[test]

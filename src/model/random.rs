@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_tensor_of_the_schema_is_there_and_alike_each_time() {
-        let schema = Config { hidden: 64, inputs: 48 }.tensors();
+        let schema = Config::Published { hidden: 64, inputs: 48 }.tensors();
         let [once, again] = [RandomWeights::of(&schema), RandomWeights::of(&schema)];
         assert_eq!(once.tensors().len(), schema.shapes().count());
         for (index, tensor) in once.tensors().iter().enumerate() {

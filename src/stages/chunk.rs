@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::input_digest::InputDigest;
 use super::legacy::LegacyFile;
-use super::shards::{FrameSink, ShardWriter, is_shard};
+use super::shards::{FrameSink, Shard, ShardWriter, Sides, is_shard};
 use super::upstream::refuse_input_in_output;
 use crate::bundle::Bundle;
-use crate::config::{self, Input};
+use crate::config::{self, Input, Side};
 use crate::embed::load;
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::{FileDigest, SealedFile};
@@ -45,7 +45,6 @@ const CHECK_EVERY: usize = 4096;
 ///     window: Some(500),
 ///     frames: Some(FrameRule::Open),
 ///     model: BundleChoice { name: "mini".to_owned(), search: Vec::new() },
-///     shards: true,
 ///     shard_frames: config::DEFAULT_SHARD_FRAMES,
 ///     duplicates: Duplicates::Rename,
 ///     policy: InputPolicy::default(),
@@ -63,10 +62,10 @@ const CHECK_EVERY: usize = 4096;
 /// An input is missing or damaged, at the line that the error names; or the output cannot be written.
 pub fn chunk(settings: &config::Chunk, progress: &Progress) -> Result<Manifest> {
     let layout = match (settings.window, settings.frames) {
-        (Some(window), Some(frames)) => Layout { window, frames },
+        (Some(window), Some(frames)) => Layout { window, frames, sides: Sides::BOTH },
         _ => Layout::of(settings, &load::bundle(&settings.model)?),
     };
-    let shards = ShardWriter::new(&settings.output, settings.shard_frames);
+    let shards = ShardWriter::new(&settings.output, settings.shard_frames, layout.sides);
     cut(settings, layout, Box::new(shards), progress)?.commit()
 }
 
@@ -77,19 +76,30 @@ pub struct Layout {
     pub window: usize,
     /// Which frames count.
     pub frames: FrameRule,
+    /// What is kept of the frames, as shards.
+    pub sides: Sides,
 }
 
 impl Layout {
     /// What the user asks for, else what the bundle was trained on.
     pub fn of(settings: &config::Chunk, bundle: &Bundle) -> Self {
-        let spec = bundle.spec();
-        Self { window: settings.window.unwrap_or(spec.window as usize), frames: settings.frames.unwrap_or(spec.frames) }
+        let (spec, sides) = (bundle.spec(), load::sides(bundle));
+        Self {
+            window: settings.window.unwrap_or(spec.window as usize),
+            frames: settings.frames.unwrap_or(spec.frames),
+            sides: Sides { nucleotides: sides.contains(&Side::Dnabert), proteins: sides.contains(&Side::Esm) },
+        }
     }
 
-    /// What the manifest of windows says.
+    /// The same without shards.
+    pub fn without_shards(self) -> Self {
+        Self { sides: Sides { nucleotides: false, proteins: false }, ..self }
+    }
+
+    /// Window length and frames, as the manifest of windows has them.
     pub fn recorded(manifest: &Manifest) -> Option<Self> {
         let window = usize::try_from(manifest.settings["window"].as_u64()?).ok()?;
-        Some(Self { window, frames: manifest.settings["frames"].as_str()?.parse().ok()? })
+        Some(Self { window, frames: manifest.settings["frames"].as_str()?.parse().ok()?, sides: Sides::BOTH })
     }
 }
 
@@ -151,7 +161,7 @@ fn look(settings: &config::Chunk, layout: Layout) -> Result<(StageDir, Earlier)>
     check_inputs(settings)?;
     let mut dir = StageDir::open(&settings.output, fingerprint(settings, layout), settings.resume)?;
     refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
-    let Some(known) = known_input(settings, &dir)? else { return Ok((dir, Earlier::Unknown)) };
+    let Some(known) = known_input(settings, layout, &dir)? else { return Ok((dir, Earlier::Unknown)) };
     let (input, origin) = known.finish(settings, layout, dir.recorded_origin());
     dir.claim(Some(origin.clone()))?;
     let earlier = if dir.all_done(&input)? { Earlier::Done(origin) } else { Earlier::Other };
@@ -172,7 +182,7 @@ pub fn cut(
     let (mut dir, earlier) = look(settings, layout)?;
     let may_be_done = match earlier {
         // Frames that are not kept are wanted again.
-        Earlier::Done(origin) if settings.shards => {
+        Earlier::Done(origin) if layout.sides.any() => {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
@@ -181,7 +191,7 @@ pub fn cut(
     dir.create()?;
     let task = progress.task("chunk", "bases", None);
     let mut pass = Pass::create((&dir, settings, layout), frames, &task)?;
-    let mut digest = InputDigest::new(settings);
+    let mut digest = InputDigest::new(settings, layout);
     let mut samples = HashSet::new();
     for input in &settings.inputs {
         pass.is_later_file = !samples.insert(&input.sample);
@@ -275,11 +285,11 @@ fn present(input: &Input) -> Result<()> {
 }
 
 /// Digest of the input as it is now, if there is finished work to keep and the input can be read twice.
-fn known_input(settings: &config::Chunk, dir: &StageDir) -> Result<Option<InputDigest>> {
+fn known_input(settings: &config::Chunk, layout: Layout, dir: &StageDir) -> Result<Option<InputDigest>> {
     if !dir.holds_work() || settings.inputs.iter().any(|input| !input.path.is_file()) {
         return Ok(None);
     }
-    let mut digest = InputDigest::new(settings);
+    let mut digest = InputDigest::new(settings, layout);
     for input in &settings.inputs {
         digest.add_text(input, &FileDigest::of(&input.path)?.blake3);
     }
@@ -496,8 +506,7 @@ impl<'a> Pass<'a> {
                     .found(found.to_string()));
             }
         }
-        let mut files: Vec<(String, u64, SealedFile)> =
-            shards.into_iter().flat_map(|shard| shard.files.map(|(name, file)| (name, shard.frames, file))).collect();
+        let mut files: Vec<(String, u64, SealedFile)> = shards.into_iter().flat_map(Shard::into_files).collect();
         let provenance = Provenance { stage: "chunk", input, model: None };
         let tables = [(windows, self.windows.seal(&provenance)?), (records, self.inputs.seal(&provenance)?)];
         for (rows, table) in tables {

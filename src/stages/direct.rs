@@ -42,7 +42,6 @@ pub fn score(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: 
     let mut session = load::scoring_session(bundle, &settings.predict.compute)?;
     let (sender, receiver) = bounded(WAITING);
     let mut logits = LogitWriter::create(&settings.predict.output)?;
-    let chunk = config::Chunk { shards: false, ..settings.chunk.clone() };
     let (cut, scored) = thread::scope(|scope| {
         let embed = || {
             let mut sink = |block: VectorBlock| logits.push(&block.values);
@@ -50,9 +49,9 @@ pub fn score(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: 
         };
         let scoring = threads::spawn_scoped(scope, "score", embed)?;
         let frames = Frames { sender, handed_on: 0 };
-        let cut = chunk::cut(&chunk, layout, Box::new(frames), progress);
+        let cut = chunk::cut(&settings.chunk, layout.without_shards(), Box::new(frames), progress);
         let panicked = |_| Err(Error::new(Fault::Bug, "a thread that scores panicked"));
-        Ok((cut, scoring.join().unwrap_or_else(panicked)))
+        Ok::<_, Error>((cut, scoring.join().unwrap_or_else(panicked)))
     })?;
     // What stopped the scores stopped the cut as well.
     scored?;

@@ -23,7 +23,7 @@ const BLOCK_ROWS: usize = 1024;
 /// # Errors
 /// Those, and damaged files.
 pub fn check_vectors(merged: &[UpstreamFile], bundle: &Bundle, model: &ModelStamp) -> Result<()> {
-    let (width, encoders) = (load::head_spec(bundle)?.dim as usize, bundle.spec().encoders_digest().to_string());
+    let (width, encoders) = (bundle.spec().merged_dim() as usize, bundle.spec().encoders_digest().to_string());
     let mut computed: Option<String> = None;
     for file in merged {
         let reader = VectorReader::open(&file.path)?;

@@ -29,10 +29,10 @@ pub fn content_digest<'a>(digests: impl IntoIterator<Item = &'a str>) -> String 
 
 impl InputDigest {
     /// Of nothing yet.
-    pub fn new(settings: &config::Chunk) -> Self {
+    pub fn new(settings: &config::Chunk, layout: Layout) -> Self {
         let mut named = blake3::Hasher::new();
         named.update(if settings.legacy { b"legacy\n" } else { b"" });
-        named.update(if settings.shards { b"" } else { b"no shards\n" });
+        named.update(layout.sides.name().as_bytes());
         named.update(format!("{}\n", settings.tables).as_bytes());
         // What was accepted without a check or with a permission is read again where it is asked for differently.
         named.update(if settings.policy.strict { b"strict\n" } else { b"" });

@@ -1,7 +1,7 @@
 //! The stages of the pipeline: each reads what the one before it wrote, and proves that nothing got lost.
 //!
-//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process. evaluate measures what predict
-//! wrote.
+//! chunk → embed-dnabert, embed-esm → merge → predict; `run` is all of them in one process. train fits a head to what merge
+//! wrote, evaluate measures what predict wrote.
 
 pub mod chunk;
 pub mod embed;
@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod merge;
 pub mod predict;
 pub mod run;
+pub mod train;
 
 mod cut_windows;
 mod direct;

@@ -55,7 +55,7 @@ fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> 
     let later = Later { resume: settings.predict.resume, stages: later_stages(settings, &bundle, &embeds)? };
     later.check(None)?;
     load::prove(&bundle, false)?;
-    let shards = ShardWriter::new(&settings.chunk.output, settings.chunk.shard_frames);
+    let shards = ShardWriter::new(&settings.chunk.output, settings.chunk.shard_frames, layout.sides);
     let cut = chunk::cut(&settings.chunk, layout, Box::new(shards), progress)?;
     let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
     if replaces {
@@ -72,11 +72,10 @@ fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> 
 
 /// The same without shards and vectors.
 fn run_directly(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: &Progress) -> Result<Manifest> {
-    let chunk = config::Chunk { shards: false, ..settings.chunk.clone() };
     let tables = (settings.predict.output.as_path(), predict::fingerprint(bundle));
     let later = Later { resume: settings.predict.resume, stages: vec![tables] };
     later.check(None)?;
-    if chunk::finished(&chunk, layout)?.is_some()
+    if chunk::finished(&settings.chunk, layout.without_shards())?.is_some()
         && let Some(manifest) = predict::is_tabulated(&settings.predict, bundle)?
     {
         log::info!("run: {} is already complete for this input", settings.predict.output.display());

@@ -1,4 +1,4 @@
-//! Shards: paired FASTA of a fixed number of frames, the same ids in the same order on both sides.
+//! Shards: FASTA of a fixed number of frames, a file for each side that the bundle has, the same ids in the same order.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -10,12 +10,49 @@ use crate::fs::{AtomicFile, SealedFile};
 use crate::runtime::threads;
 use crate::seq::{FrameId, Reading};
 
+/// The sides of frames that are kept: those that the bundle has an encoder for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// As `.fna`.
+    pub nucleotides: bool,
+    /// As `.faa`.
+    pub proteins: bool,
+}
+
+impl Sides {
+    /// Both.
+    pub const BOTH: Self = Self { nucleotides: true, proteins: true };
+
+    /// Whether anything is kept.
+    pub fn any(self) -> bool {
+        self.nucleotides || self.proteins
+    }
+
+    /// What tells them apart; nothing for both.
+    pub fn name(self) -> &'static str {
+        match (self.nucleotides, self.proteins) {
+            (true, true) => "",
+            (true, false) => "nucleotides only\n",
+            (false, true) => "proteins only\n",
+            (false, false) => "no shards\n",
+        }
+    }
+}
+
 /// A finished shard.
 pub struct Shard {
     /// Frames in it.
-    pub frames: u64,
-    /// The nucleotide and the protein file, by name.
-    pub files: [(String, SealedFile); 2],
+    frames: u64,
+    /// Its files, by name.
+    files: Vec<(String, SealedFile)>,
+}
+
+impl Shard {
+    /// Its files, each with its name and the number of frames in it.
+    pub fn into_files(self) -> impl Iterator<Item = (String, u64, SealedFile)> {
+        let frames = self.frames;
+        self.files.into_iter().map(move |(name, file)| (name, frames, file))
+    }
 }
 
 /// Where the frames of windows go.
@@ -37,6 +74,7 @@ pub trait FrameSink {
 pub struct ShardWriter {
     folder: PathBuf,
     capacity: u64,
+    sides: Sides,
     open: Option<OpenShard>,
     started: usize,
     closing: VecDeque<JoinHandle<Result<Shard>>>,
@@ -48,26 +86,27 @@ const CLOSING_AT_ONCE: usize = 2;
 
 struct OpenShard {
     frames: u64,
-    nucleotides: (String, AtomicFile),
-    proteins: (String, AtomicFile),
+    nucleotides: Option<(String, AtomicFile)>,
+    proteins: Option<(String, AtomicFile)>,
 }
 
 impl ShardWriter {
     /// No shard yet; each will hold `capacity` frames, the last one fewer.
-    pub fn new(folder: &Path, capacity: usize) -> Self {
+    pub fn new(folder: &Path, capacity: usize, sides: Sides) -> Self {
         let (folder, capacity) = (folder.to_owned(), capacity as u64);
-        Self { folder, capacity, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
+        Self { folder, capacity, sides, open: None, started: 0, closing: VecDeque::new(), finished: Vec::new() }
     }
 
     fn start(&mut self) -> Result<&mut OpenShard> {
         self.started += 1;
         let stem = format!("shard-{:05}", self.started);
-        let start = |name: String| AtomicFile::create(&self.folder.join(&name)).map(|file| (name, file));
-        Ok(self.open.insert(OpenShard {
-            frames: 0,
-            nucleotides: start(format!("{stem}.fna"))?,
-            proteins: start(format!("{stem}.faa"))?,
-        }))
+        let start = |is_kept: bool, ending: &str| {
+            let name = format!("{stem}{ending}");
+            let file = is_kept.then(|| AtomicFile::create(&self.folder.join(&name))).transpose()?;
+            Ok::<_, Error>(file.map(|file| (name, file)))
+        };
+        let (nucleotides, proteins) = (start(self.sides.nucleotides, ".fna")?, start(self.sides.proteins, ".faa")?);
+        Ok(self.open.insert(OpenShard { frames: 0, nucleotides, proteins }))
     }
 
     /// Sends the open shard on its way: to wait for the device would cost more than to fill the next one.
@@ -96,8 +135,11 @@ impl FrameSink for ShardWriter {
             Some(shard) => shard,
             None => self.start()?,
         };
-        record(&mut shard.nucleotides.1, id, frame.nucleotides)?;
-        record(&mut shard.proteins.1, id, frame.protein)?;
+        for (file, sequence) in [(&mut shard.nucleotides, frame.nucleotides), (&mut shard.proteins, frame.protein)] {
+            if let Some((_, file)) = file {
+                record(file, id, sequence)?;
+            }
+        }
         shard.frames += 1;
         if shard.frames == self.capacity { self.close() } else { Ok(()) }
     }
@@ -123,7 +165,8 @@ impl Drop for ShardWriter {
 
 impl OpenShard {
     fn seal(self) -> Result<Shard> {
-        let files = [(self.nucleotides.0, self.nucleotides.1.seal()?), (self.proteins.0, self.proteins.1.seal()?)];
+        let files = [self.nucleotides, self.proteins].into_iter().flatten();
+        let files = files.map(|(name, file)| Ok((name, file.seal()?))).collect::<Result<_>>()?;
         Ok(Shard { frames: self.frames, files })
     }
 }

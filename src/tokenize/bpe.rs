@@ -22,6 +22,9 @@ pub struct DnabertTokenizer {
 }
 
 impl DnabertTokenizer {
+    /// A tokeniser of our own making: 4096 entries, same special tokens and template as the published one.
+    pub const OWN: &[u8] = include_bytes!("../../bundles/untrained/dnabert/tokenizer.json");
+
     /// Reads the bytes of a `tokenizer.json`; `file` is named in errors only.
     ///
     /// # Errors
@@ -109,15 +112,12 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// A tokeniser of our own making: 4096 entries, same special tokens and template as the published one.
-    const OWN: &[u8] = include_bytes!("../../bundles/mini/dnabert/tokenizer.json");
-
     fn load(json: &[u8]) -> Result<DnabertTokenizer> {
         DnabertTokenizer::from_bytes(json, Path::new("tokenizer.json"))
     }
 
     fn own(change: impl FnOnce(&mut Value)) -> Result<DnabertTokenizer> {
-        let mut json: Value = serde_json::from_slice(OWN).unwrap();
+        let mut json: Value = serde_json::from_slice(DnabertTokenizer::OWN).unwrap();
         change(&mut json);
         load(json.to_string().as_bytes())
     }
@@ -129,7 +129,7 @@ mod tests {
     /// Ids computed with the Python package tokenizers 0.23.2 from the same file.
     #[test]
     fn ids_are_those_of_the_python_library() {
-        let tokenizer = load(OWN).unwrap();
+        let tokenizer = load(DnabertTokenizer::OWN).unwrap();
         let random = "GCTAAAGACAATTACATAACATACACGTCAGCACGAAACTTGTTGGCCCAGTGTGAATC\
                       GCTTAAGGGTTAAGTAAGTGTGATGCATACGCCTTTACTTGCTGTGTCCACCCCATCGGAC";
         let cases: [(&str, &[u32]); 11] = [
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_letter_that_is_not_a_base_is_one_unknown_token() {
-        let tokenizer = load(OWN).unwrap();
+        let tokenizer = load(DnabertTokenizer::OWN).unwrap();
         let masked = ids(&tokenizer, "ATGNNNRCC");
         assert_eq!(masked, [1, 5, 17, 0, 0, 0, 0, 16, 2]);
         for other in ["ATGXXXXCC", "ATGUUUUCC"] {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn planted_padding_and_truncation_are_not_obeyed() {
         let sequence = "ACGTTGCA".repeat(80);
-        let expected = ids(&load(OWN).unwrap(), &sequence);
+        let expected = ids(&load(DnabertTokenizer::OWN).unwrap(), &sequence);
         for max_length in [0, 8] {
             let planted = own(|json| {
                 json["truncation"] =
@@ -215,14 +215,18 @@ mod tests {
 
     #[test]
     fn a_cut_file_is_refused_wherever_it_is_cut() {
-        for length in (0..OWN.len()).step_by(4096) {
-            assert_eq!(load(&OWN[..length]).err().map(|error| error.fault()), Some(Fault::ModelTokenizer), "{length}");
+        for length in (0..DnabertTokenizer::OWN.len()).step_by(4096) {
+            assert_eq!(
+                load(&DnabertTokenizer::OWN[..length]).err().map(|error| error.fault()),
+                Some(Fault::ModelTokenizer),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn bytes_of_no_text_are_refused() {
-        let error = load(OWN).unwrap().encode(b"AC\xffGT").unwrap_err();
+        let error = load(DnabertTokenizer::OWN).unwrap().encode(b"AC\xffGT").unwrap_err();
         assert_eq!(error.fault(), Fault::InputCharacter);
     }
 }

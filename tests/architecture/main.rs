@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("calibration", &["error"]),
     ("model", &["error", "units", "pack", "device", "weights", "composition"]),
     ("store", &["error", "units", "fs"]),
+    ("train", &["error", "units", "fs", "runtime", "device"]),
     ("labels", &["error", "units", "fs"]),
     ("metrics", &[]),
     ("plot", &[]),
@@ -68,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metrics",
             "plot",
             "regions",
+            "train",
         ],
     ),
     (
@@ -91,10 +93,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Library, and the files or folders of `src` that may name it.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("tch", &["model/", "device/"]),
+    ("tch", &["model/", "device/", "train/"]),
     ("needletail", &["seq/fastx.rs"]),
     ("tokenizers", &["tokenize/bpe.rs"]),
-    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs"]),
+    ("serde_yaml", &["config/file.rs", "bundle/", "weights/catalogue.rs", "train/recipe.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/pages.rs"]),
     ("clap_mangen", &["cli/pages.rs"]),
@@ -114,9 +116,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "model/random.rs",
             "model/schema/",
             "bundle/import/",
+            "train/head_file.rs",
         ],
     ),
-    ("half", &["bundle/import/convert.rs", "model/classifier.rs", "model/kernels/"]),
+    ("half", &["bundle/import/convert.rs", "model/classifier.rs", "model/kernels/", "train/head_file.rs"]),
     ("parquet", &["store/"]),
     ("arrow_array", &["store/"]),
     ("arrow_schema", &["store/"]),
@@ -178,6 +181,8 @@ const PANICKING: &[&str] = &[
     "eq_tensor",
     "where_self",
 ];
+/// Folders whose tensor calls are looked at.
+const COMPUTES: [&str; 2] = ["model/", "train/"];
 /// Names that also belong to numbers and iterators.
 const NOT_ONLY_TENSORS: &[&str] =
     &["add", "sub", "mul", "div", "neg", "min", "max", "abs", "sin", "cos", "exp", "sqrt", "kind", "sum"];
@@ -253,7 +258,7 @@ fn wrong_calls(source: &Source) -> Vec<String> {
 
 /// Panicking tensor calls in the models.
 fn wrong_tensor_calls(source: &Source, fallible: &BTreeSet<String>) -> Vec<String> {
-    if !source.path.starts_with("model/") {
+    if !COMPUTES.iter().any(|folder| source.path.starts_with(folder)) {
         return Vec::new();
     }
     let mut wrong = Vec::new();
@@ -273,7 +278,8 @@ fn wrong_tensor_calls(source: &Source, fallible: &BTreeSet<String>) -> Vec<Strin
 
 /// Names of the fallible calls in use, without `f_`.
 fn fallible<'a>(sources: impl IntoIterator<Item = &'a Source>) -> BTreeSet<String> {
-    let tokens = sources.into_iter().filter(|source| source.path.starts_with("model/")).flat_map(Source::tokens);
+    let computes = |source: &&Source| COMPUTES.iter().any(|folder| source.path.starts_with(folder));
+    let tokens = sources.into_iter().filter(computes).flat_map(Source::tokens);
     tokens.filter_map(|token: &Token| token.text.strip_prefix("f_").map(str::to_owned)).collect()
 }
 

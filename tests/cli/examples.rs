@@ -63,7 +63,7 @@ fn prepared() -> Sandbox {
     bundle(&sandbox, "mock", "models/vnp-500", "vnp-500");
     bundle(&sandbox, "mini", "published/vnp-500", "vnp-500");
     let copy = |from: &str, to: &str| {
-        let bytes = fs::read(repository().join("bundles/mini").join(from)).unwrap();
+        let bytes = fs::read(repository().join("bundles/untrained").join(from)).unwrap();
         sandbox.write(to, bytes);
     };
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {

@@ -225,6 +225,8 @@ fn bundles_and_configurations_that_cannot_be_followed_are_78() {
     sandbox.write("x.fa", Random::new(7).fasta(6, 900));
     let yaml = fs::read_to_string(repository().join("bundles/mock/bundle.yaml")).unwrap();
     sandbox.write("other/bundle.yaml", yaml.replace("name: mock", "name: other"));
+    let narrow = yaml.replace("dim: 48", "dim: 40").replace("dim: 64", "dim: 72");
+    sandbox.write("narrow/bundle.yaml", narrow.replace("name: mock", "name: narrow"));
     sandbox.write("wide/bundle.yaml", yaml.replace("dim: 112", "dim: 113"));
     sandbox.write("torn/bundle.yaml", &yaml[..yaml.len() / 2]);
     sandbox.write("pointer/bundle.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
@@ -240,7 +242,7 @@ fn bundles_and_configurations_that_cannot_be_followed_are_78() {
         case(&["run", "x.fa", "-m", "./pointer", "-o", "o"], 78, "VN-MODEL-LFS", &["pointer/bundle.yaml"]),
         case(&["run", "x.fa", "-m", "./wide", "-o", "o"], 78, "VN-MODEL-FIT", &["48 + 64", "113"]),
         case(&["models", "verify", "no-such-bundle"], 78, "VN-MODEL-MISSING", &["no-such-bundle"]),
-        case(&["predict", "out/merged", "-m", "./other", "-o", "p"], 78, "VN-MODEL-FIT", &["other@", "mock@"]),
+        case(&["predict", "out/merged", "-m", "./narrow", "-o", "p"], 78, "VN-MODEL-FIT", &["narrow@", "mock@"]),
         case(
             &["run", "x.fa", "-o", "o", "--config", "unknown.yaml"],
             78,
@@ -263,7 +265,7 @@ fn bundles_and_configurations_that_cannot_be_followed_are_78() {
 /// A copy of the embedded bundle, as files.
 #[cfg(feature = "torch")]
 fn mini(sandbox: &Sandbox) {
-    for (name, bytes) in files_of(&repository().join("bundles/mini")) {
+    for (name, bytes) in files_of(&repository().join("bundles/untrained")) {
         sandbox.write(&format!("mini/{name}"), bytes);
     }
 }

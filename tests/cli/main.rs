@@ -34,4 +34,7 @@ mod support;
 mod tables;
 #[cfg(feature = "torch")]
 mod tour;
+#[cfg(feature = "torch")]
+mod train;
+mod train_recipes;
 mod viral;

@@ -62,8 +62,7 @@ fn every_command_has_a_manual_page_with_its_options_and_examples() {
         assert!(command == ["help"] || page.contains(".SH EXAMPLES\n.nf\n"), "{name}: {page}");
     }
     let page = sandbox.text("man/virnucpro-chunk.1");
-    for part in ["\\-\\-shard\\-frames", "VIRNUCPRO_SHARD_FRAMES", "It does not look at any model.", "[default: 10000]"]
-    {
+    for part in ["\\-\\-shard\\-frames", "VIRNUCPRO_SHARD_FRAMES", "no bundle is looked at.", "[default: 10000]"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(sandbox.text("man/virnucpro.1").contains("virnucpro\\-models(1)"));

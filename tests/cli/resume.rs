@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::support::{Ran, Random, Sandbox, assert_same_files, mock};
+use crate::support::{Ran, Random, Sandbox, assert_same_files, mock, untrained_folder};
 
 const CUT: [&str; 2] = ["--shard-frames", "10"];
 
@@ -265,23 +265,24 @@ fn a_run_that_is_refused_touches_nothing() {
     let sandbox = finished(&input(), &CUT);
     sandbox.write("other.fa", Random::new(98).fasta(3, 900));
     let (model, before) = (mock(), sandbox.files("out"));
+    let encoders = untrained_folder().display().to_string();
     for (more, code) in [
         (&["--window", "300"][..], 3),
         (&["--shard-frames", "7"], 3),
         (&["--device", "cuda:7"], 69),
         (&["--model", "gone"], 78),
-        (&["--model", "mini", "-f"], 69),
+        (&["--model", "ENCODERS", "-f"], 69),
         (&["gone.fa", "-f"], 66),
         (&["--viral-share", "0.1", "--mixed-share", "0.9", "-f"], 64),
     ] {
-        if more.contains(&"--device") || (more.contains(&"mini") && cfg!(feature = "torch")) {
+        if more.contains(&"--device") || (more.contains(&"ENCODERS") && cfg!(feature = "torch")) {
             continue; // the mock bundle has no device, and a full build can run the other
         }
         let mut args = vec!["run", "other.fa", "-o", "out", "-q"];
         if !more.contains(&"--model") {
             args.extend(["--model", &model]);
         }
-        args.extend(more);
+        args.extend(more.iter().map(|word| if *word == "ENCODERS" { encoders.as_str() } else { word }));
         let ran = sandbox.run(&args);
         assert_eq!(ran.code, code, "{more:?}: {}", ran.told());
         assert_same_files(&before, &sandbox.files("out"), &format!("{more:?}"));
@@ -454,7 +455,7 @@ fn a_build_without_libtorch_says_so_for_bundles_with_weights() {
             continue;
         }
         ran.fails(69, "VN-DEVICE-NONE");
-        ran.says(&["no libtorch", "mock", "to do:"]);
+        ran.says(&["no libtorch", "full build", "to do:"]);
     }
     run(&sandbox, &["--no-resume"]).ok();
 }

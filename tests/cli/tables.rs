@@ -197,7 +197,7 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     let current = sandbox.files("out");
     let age = |stage: &str| {
         let name = format!("out/{stage}/manifest.json");
-        let text = sandbox.text(&name).replace("\"format\": 3", "\"format\": 1").replace("virnucpro 0", "virnucpro 00");
+        let text = sandbox.text(&name).replace("\"format\": 3", "\"format\": 2").replace("virnucpro 0", "virnucpro 00");
         sandbox.write(&name, text);
     };
     age("windows");

@@ -112,11 +112,11 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &numbers(3)].concat(),
         ),
     ]);
-    for bundle in ["mini", "mock"] {
+    for bundle in ["mini", "mock", "untrained"] {
         let yaml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles").join(bundle).join(BUNDLE_YAML);
         seeds.push(("bundle", bundle.to_owned(), fs::read(yaml).unwrap()));
     }
-    seeds.push(("bundle", "newer".to_owned(), b"format: 2\nname: \"x\"\n".to_vec()));
+    seeds.push(("bundle", "newer".to_owned(), b"format: 3\nname: \"x\"\n".to_vec()));
     seeds.push(("bundle", "alias".to_owned(), b"a: &a [*a, {b: !c 1}]\nformat: 1\n".to_vec()));
     seeds
 }

@@ -5,15 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{Ran, Sandbox};
-use virnucpro::bundle::{BUNDLE_YAML, Bundle, VECTORS_JSON};
+use virnucpro::bundle::{BUNDLE_YAML, VECTORS_JSON};
 #[cfg(feature = "torch")]
 use virnucpro::fs::digest::Digest;
 
 /// The embedded bundle as a folder that can be changed.
-fn with_copy_of_mini() -> Sandbox {
+fn with_copy_of_untrained() -> Sandbox {
     let sandbox = Sandbox::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/mini");
-    let files = Bundle::mini().unwrap().spec().files.keys().cloned().collect::<Vec<_>>();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/untrained");
+    let files = crate::support::untrained().spec().files.keys().cloned().collect::<Vec<_>>();
     for file in files.iter().map(String::as_str).chain([BUNDLE_YAML, VECTORS_JSON]) {
         sandbox.write(&format!("models/copy/{file}"), fs::read(source.join(file)).unwrap());
     }
@@ -34,7 +34,8 @@ fn change(sandbox: &Sandbox, file: &str, old: &str, new: &str) {
 /// Records the digest that a file of the bundle has now, and the bundle's in its stored vectors.
 #[cfg(feature = "torch")]
 fn record_again(sandbox: &Sandbox, file: &str) {
-    let (before, content) = (Bundle::mini().unwrap(), fs::read(sandbox.path(&format!("models/copy/{file}"))).unwrap());
+    let (before, content) =
+        (crate::support::untrained(), fs::read(sandbox.path(&format!("models/copy/{file}"))).unwrap());
     let recorded = before.spec().files[file].sha256.to_string();
     change(sandbox, BUNDLE_YAML, &recorded, &Digest::of(&content).to_string());
     let digest = Digest::of(sandbox.text(&format!("models/copy/{BUNDLE_YAML}")).as_bytes());
@@ -43,7 +44,7 @@ fn record_again(sandbox: &Sandbox, file: &str) {
 
 #[test]
 fn an_untouched_bundle_is_proved_by_digests_and_vectors() {
-    let sandbox = with_copy_of_mini();
+    let sandbox = with_copy_of_untrained();
     let digests = verify(&sandbox, &["--digests-only"]).ok();
     assert!(digests.stdout.contains("6 are what bundle.yaml records"), "{}", digests.stdout);
     assert!(digests.stdout.contains("stored, not computed"), "{}", digests.stdout);
@@ -56,7 +57,7 @@ fn an_untouched_bundle_is_proved_by_digests_and_vectors() {
 #[cfg(feature = "torch")]
 #[test]
 fn bf16_agrees_within_its_wider_bound() {
-    let sandbox = with_copy_of_mini();
+    let sandbox = with_copy_of_untrained();
     let ran = verify(&sandbox, &["--device", "cpu", "--dtype", "bf16"]);
     if !virnucpro::device::multiplies_bf16() {
         ran.fails(64, "VN-USAGE");
@@ -70,7 +71,7 @@ fn bf16_agrees_within_its_wider_bound() {
 #[cfg(feature = "torch")]
 #[test]
 fn weights_that_give_other_vectors_are_refused() {
-    let sandbox = with_copy_of_mini();
+    let sandbox = with_copy_of_untrained();
     let head = "head.safetensors";
     let path = sandbox.path(&format!("models/copy/{head}"));
     let mut bytes = fs::read(&path).unwrap();
@@ -87,10 +88,10 @@ fn weights_that_give_other_vectors_are_refused() {
 #[cfg(feature = "torch")]
 #[test]
 fn the_smallest_change_of_a_stored_vector_beyond_the_bound_is_found() {
-    let first = Bundle::mini().unwrap().stored_vectors().unwrap().unwrap().sequences.swap_remove(0);
+    let first = crate::support::untrained().stored_vectors().unwrap().unwrap().sequences.swap_remove(0);
     let largest = first.dnabert.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     for (change_by, within) in [(0.5e-4, true), (2e-4, false)] {
-        let sandbox = with_copy_of_mini();
+        let sandbox = with_copy_of_untrained();
         let value = first.dnabert[0];
         change(&sandbox, VECTORS_JSON, &format!("[{value},"), &format!("[{},", value + change_by * largest));
         let ran = verify(&sandbox, &["--device", "cpu"]);
@@ -104,8 +105,8 @@ fn the_smallest_change_of_a_stored_vector_beyond_the_bound_is_found() {
 
 #[test]
 fn stored_vectors_of_another_bundle_or_none_are_reported() {
-    let sandbox = with_copy_of_mini();
-    change(&sandbox, BUNDLE_YAML, "name: mini", "name: maxi");
+    let sandbox = with_copy_of_untrained();
+    change(&sandbox, BUNDLE_YAML, "name: untrained", "name: maxi");
     verify(&sandbox, &[]).fails(78, "VN-MODEL-FIT");
     fs::remove_file(sandbox.path(&format!("models/copy/{VECTORS_JSON}"))).unwrap();
     let ran = verify(&sandbox, &[]).ok();
@@ -116,10 +117,10 @@ fn stored_vectors_of_another_bundle_or_none_are_reported() {
 
 #[test]
 fn bundles_are_listed_with_size_digest_and_place() {
-    let sandbox = with_copy_of_mini();
+    let sandbox = with_copy_of_untrained();
     sandbox.write("models/broken/bundle.yaml", "format: 99\n");
     let ran = sandbox.run(&["models", "list", "--models", "models"]).ok();
-    let mini = Bundle::mini().unwrap();
+    let mini = crate::support::untrained();
     let line = ran.stdout.lines().find(|line| line.starts_with("copy ")).unwrap();
     for part in ["500", "48 + 64", "1.8 MB", &mini.digest().to_string()[..12], "models/copy"] {
         assert!(line.contains(part), "{part} in {line}");
@@ -131,7 +132,7 @@ fn bundles_are_listed_with_size_digest_and_place() {
 
 #[test]
 fn a_bundle_is_named_by_option_environment_or_path() {
-    let sandbox = with_copy_of_mini();
+    let sandbox = with_copy_of_untrained();
     for (option, environment) in
         [(Some("copy"), None), (Some("./models/copy"), None), (None, Some("copy")), (Some("copy"), Some("nowhere"))]
     {
@@ -139,6 +140,6 @@ fn a_bundle_is_named_by_option_environment_or_path() {
         command.args(option.iter().flat_map(|name| ["--model", name]));
         command.envs(environment.map(|name| ("VIRNUCPRO_MODEL", name)));
         let ran = Ran::of(command).ok();
-        assert!(ran.stdout.contains("mini@"), "{option:?} {environment:?}: {}", ran.stdout);
+        assert!(ran.stdout.contains("untrained@"), "{option:?} {environment:?}: {}", ran.stdout);
     }
 }

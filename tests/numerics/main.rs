@@ -10,5 +10,7 @@ mod pipeline;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokenizers;
+#[cfg(feature = "torch")]
+mod train;
 mod upstream;
 mod windows;

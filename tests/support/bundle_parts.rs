@@ -76,8 +76,8 @@ impl BundleParts {
         for name in ["dnabert", "esm"] {
             fs::create_dir(parts.path(name)).unwrap();
         }
-        for file in Bundle::mini().unwrap().spec().files.keys() {
-            fs::copy(repository().join("bundles/mini").join(file), parts.path(file)).unwrap();
+        for file in crate::support::untrained().spec().files.keys() {
+            fs::copy(repository().join("bundles/untrained").join(file), parts.path(file)).unwrap();
         }
         parts
     }
@@ -88,7 +88,7 @@ impl BundleParts {
 
     pub fn request(&self) -> ImportRequest {
         ImportRequest {
-            name: "mini".to_owned(),
+            name: "untrained".to_owned(),
             version: "1".to_owned(),
             training: Training::Untrained,
             licence: Some("MIT".to_owned()),
@@ -133,12 +133,12 @@ impl BundleParts {
 }
 
 #[track_caller]
-pub fn assert_same_as_mini(report: &ImportReport) {
-    let mini = Bundle::mini().unwrap();
+pub fn assert_same_as_untrained(report: &ImportReport) {
+    let mini = crate::support::untrained();
     for file in mini.spec().files.keys().map(String::as_str).chain([BUNDLE_YAML]) {
         let (made, embedded) = (
             fs::read(report.folder.join(file)).unwrap(),
-            fs::read(repository().join("bundles/mini").join(file)).unwrap(),
+            fs::read(repository().join("bundles/untrained").join(file)).unwrap(),
         );
         assert!(made == embedded, "{file} differs");
     }

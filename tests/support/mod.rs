@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use virnucpro::bundle::Bundle;
 
 pub mod bundle_parts;
 mod reference;
@@ -60,7 +61,7 @@ impl Sandbox {
         Table::parse(&self.text(name))
     }
 
-    /// The program, to be run in the folder, with no setting from the environment.
+    /// The program, to be run in the folder, with no setting from the environment but the bundle of encoders for tests.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_virnucpro"));
         for (name, _) in std::env::vars_os() {
@@ -69,6 +70,10 @@ impl Sandbox {
             }
         }
         command.env_remove("COLUMNS").env_remove("NO_COLOR");
+        if !args.contains(&"--config") {
+            // It would win over what the file says.
+            command.env("VIRNUCPRO_MODEL", untrained_folder());
+        }
         command.args(args).current_dir(self.folder()).stdin(Stdio::null());
         command
     }
@@ -270,6 +275,16 @@ pub fn peak_memory() -> usize {
 pub fn send(child: &Child, signal: libc::c_int) {
     // SAFETY: kill takes no pointer; the process is our child, so that its number is nobody else's.
     assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
+}
+
+/// Folder of the bundle of tiny encoders with random weights.
+pub fn untrained_folder() -> PathBuf {
+    repository().join("bundles/untrained")
+}
+
+/// The same.
+pub fn untrained() -> Bundle {
+    Bundle::open_folder(&untrained_folder()).unwrap()
 }
 
 /// Folder of the mock bundle, whose vectors need no libtorch.

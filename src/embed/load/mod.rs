@@ -12,6 +12,7 @@ mod torch;
 use absent as torch;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -156,19 +157,18 @@ impl Model<'_> {
     }
 
     fn tokenizer(&self) -> Result<Box<dyn Tokenize>> {
-        let embedded;
-        let bundle = match (self, self.family()?) {
-            (_, Family::Composition) => return Ok(Box::new(Bases)),
-            (Self::Bundled(bundle, _), Family::Dnabert2) => *bundle,
-            (Self::Random(_), Family::Dnabert2) => {
-                embedded = Bundle::mini()?;
-                &embedded
-            }
-            _ => return Ok(Box::new(EsmTokenizer)),
-        };
         let name = Component::Dnabert.file(TOKENIZER_JSON);
-        bundle.verify_file(&name, &interrupt::check)?;
-        Ok(Box::new(DnabertTokenizer::from_bytes(&bundle.file(&name)?, &bundle.path_of(&name))?))
+        match (self, self.family()?) {
+            (_, Family::Composition) => Ok(Box::new(Bases)),
+            (Self::Bundled(bundle, _), Family::Dnabert2) => {
+                bundle.verify_file(&name, &interrupt::check)?;
+                Ok(Box::new(DnabertTokenizer::from_bytes(&bundle.file(&name)?, &bundle.path_of(&name))?))
+            }
+            (Self::Random(_), Family::Dnabert2) => {
+                Ok(Box::new(DnabertTokenizer::from_bytes(DnabertTokenizer::OWN, Path::new(&name))?))
+            }
+            _ => Ok(Box::new(EsmTokenizer)),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::{Encoder, TensorEncoder};
 use crate::runtime::machine::Derived;
 use crate::runtime::picture::MemoryPicture;
 use crate::runtime::{interrupt, machine, memory, threads};
-use crate::units::{Auto, Precision};
+use crate::units::Precision;
 use crate::weights::{Safetensors, TensorSource, bytes};
 
 const VERSION: &str = "2.11.0";

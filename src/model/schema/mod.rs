@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_configuration_is_written_as_it_was_read() {
-        is_written_as_it_was_read::<esm2::Config>(include_str!("../../../bundles/mini/esm/config.json"));
-        is_written_as_it_was_read::<dnabert::Config>(include_str!("../../../bundles/mini/dnabert/config.json"));
+        is_written_as_it_was_read::<esm2::Config>(include_str!("../../../bundles/untrained/esm/config.json"));
+        is_written_as_it_was_read::<dnabert::Config>(include_str!("../../../bundles/untrained/dnabert/config.json"));
     }
 }

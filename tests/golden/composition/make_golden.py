@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Features of windows as the definition says, letter by letter, for comparison with src/composition.
 
-Writes windows.txt, a window per line, and features.f32: 1,210 little-endian f32 for each. Needs nothing but Python. It
+Writes windows.txt, a window per line, and features.f32: 494 little-endian f32 for each. Needs nothing but Python. It
 shares no code with the program and is made for reading, not for speed.
 """
 
@@ -19,6 +19,8 @@ STOPS = ("TAA", "TAG", "TGA")
 TABLE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 AMINO_ACID = dict(zip(map("".join, itertools.product("TCAG", repeat=3)), TABLE))
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+CLASSES = ("ACILMV", "FWY", "ST", "HNQ", "DE", "KR", "G", "P")
+CODONS = ["".join(bases) for bases in itertools.product("ACGT", repeat=3)]
 
 
 def other_strand(text):
@@ -33,12 +35,13 @@ def words(window, length):
             yield word
 
 
-def word_frequencies(window, length):
-    counts = Counter(min(word, other_strand(word)) for word in words(window, length))
-    alphabet = map("".join, itertools.product("ACGT", repeat=length))
-    canonical = [word for word in alphabet if word <= other_strand(word)]
-    total = sum(counts.values())
-    return [counts[word] / total if total else 0.0 for word in canonical]
+def both_strands(window, length):
+    return Counter([*words(window, length), *words(other_strand(window), length)])
+
+
+def entropy(counts):
+    total = sum(counts)
+    return -sum(count / total * math.log(count / total) for count in counts if count) + 0.0
 
 
 def codons_of(strand, offset):
@@ -65,23 +68,88 @@ def share(part, whole):
     return part / whole if whole else 0.0
 
 
+def unlikeness(bases):
+    """Chi-squared per base of the bases at three positions in turn."""
+    table = [Counter(base for base in bases[position::3] if base in PAIR) for position in range(3)]
+    total = sum(sum(column.values()) for column in table)
+    found = 0.0
+    for column in table:
+        for base in "ACGT":
+            expected = share(sum(column.values()) * sum(other[base] for other in table), total)
+            found += share((column[base] - expected) ** 2, expected)
+    return share(found, total)
+
+
+def autocorrelation(window, positive, negative, distance):
+    signs = [(letter in positive) - (letter in negative) for letter in window]
+    mean = sum(signs) / max(len(signs), 1)
+    variance = sum((sign - mean) ** 2 for sign in signs)
+    if len(set(signs)) < 2:
+        return 0.0
+    return sum((a - mean) * (b - mean) for a, b in zip(signs, signs[distance:])) / variance
+
+
+def variety(window):
+    result = []
+    for length in (4, 6, 8, 10):
+        seen = list(words(window, length))
+        result.append(share(len(set(seen)), len(seen)))
+        result.append(share(sum(other_strand(word) in seen for word in seen), len(seen)))
+        if length < 8:
+            result.append(2**length * share(sum(other_strand(word) == word for word in seen), len(seen)))
+        if length == 4:
+            result.append(entropy(both_strands(window, 4).values()))
+    scores = []
+    for start in range(max(len(window) - 64, 0) + 1):
+        counts = Counter(words(window[start : start + 64], 3))
+        scores.append(sum(count * (count - 1) / 2 for count in counts.values()) / 61)
+    return [*result, max(scores), sum(scores) / len(scores)]
+
+
+def place(size, frames, runs, chosen, first, end):
+    """Runs of the other frames by where their codons begin on the strand of the chosen one, and what lies about that."""
+    strand, offset = divmod(chosen, 3)
+    start = offset + 3 * first
+    others = {}
+    for frame, (_, _, number) in enumerate(runs):
+        other_strand_of, other_offset = divmod(frame, 3)
+        begins = other_offset if other_strand_of == strand else size - other_offset
+        others[other_strand_of != strand, (begins - start) % 3] = 3 * number / size
+    order = [(False, 1), (False, 2), (True, 0), (True, 1), (True, 2)]
+    return [others[key] for key in order] + [start / size, (size - offset - 3 * end) / size]
+
+
+def bias(readable):
+    if not readable:
+        return [0.0] * 6
+    n = len(readable)
+    uses, residues = Counter(readable), Counter(AMINO_ACID[codon] for codon in readable)
+    thirds = {base: 1 + sum(codon[2] == base for codon in readable) for base in "ACGT"}
+    distance = choice = 0.0
+    for codon, count in uses.items():
+        synonyms = [other for other in CODONS if AMINO_ACID[other] == AMINO_ACID[codon]]
+        expected = thirds[codon[2]] / sum(thirds[other[2]] for other in synonyms)
+        found = count / residues[AMINO_ACID[codon]]
+        distance += count * math.log(found / expected)
+        choice -= count * math.log(found)
+    return [distance / n, distance, choice / n, *(entropy(c.values()) for c in (residues, thirds, uses))]
+
+
 def features(window):
     size = max(len(window), 1)
-    frames = [codons_of(strand, offset) for strand in (window, other_strand(window)) for offset in range(3)]
+    strands = (window, other_strand(window))
+    frames = [codons_of(strand, offset) for strand in strands for offset in range(3)]
     runs = [longest_run(codons) for codons in frames]
     stops = [sum(codon in STOPS for codon in codons) for codons in frames]
     chosen = max(range(6), key=lambda frame: (runs[frame][2], -frame))
     first, end, number = runs[chosen]
     run = frames[chosen][first:end]
+    bases = "".join(run)
     readable = [codon for codon in run if is_readable(codon)]
     count = Counter(letter for letter in window if letter in PAIR)
     a, c, g, t = (count[letter] for letter in "ACGT")
 
-    result = []
-    for length in (3, 4, 5):
-        result += word_frequencies(window, length)
-
-    result += sorted((3 * codons / size for _, _, codons in runs), reverse=True)
+    result = sorted((3 * codons / size for _, _, codons in runs), reverse=True)
     result += sorted(300 * number / size for number in stops)
     result.append(sum(number == 0 for number in stops))
     result += [share(g + c, a + c + g + t), share(abs(g - c), g + c), share(abs(t - a), a + t)]
@@ -94,29 +162,37 @@ def features(window):
     result.append(3 * number / size)
     stretches = [len(list(group)) for letter, group in itertools.groupby(window) if letter in PAIR]
     result.append(max(stretches, default=0))
-    result.append(-sum(f * math.log(f) for f in word_frequencies(window, 3) if f) + 0.0)
+    triplets = both_strands(window, 3)
+    result.append(entropy([triplets[word] for word in triplets if word < other_strand(word)]))
 
-    uses = Counter(readable)
-    residues = Counter(AMINO_ACID[codon] for codon in readable)
-    for codon in map("".join, itertools.product("ACGT", repeat=3)):
-        result.append(share(uses[codon], residues[AMINO_ACID[codon]]))
-    result += [share(residues[residue], n) for residue in RESIDUES]
-    neighbours = Counter(
-        AMINO_ACID[left] + AMINO_ACID[right]
-        for left, right in itertools.pairwise(run)
-        if left in AMINO_ACID and right in AMINO_ACID
-    )
-    total = sum(neighbours.values())
-    result += [share(neighbours[one + other], total) for one in RESIDUES for other in RESIDUES]
+    result += place(size, frames, runs, chosen, first, end) if number else [0.0] * 7
+    result += [unlikeness(bases), unlikeness(window)]
+    result += [autocorrelation(window, "GC", "AT", distance) for distance in range(1, 13)]
+    result += [autocorrelation(window, "AG", "CT", distance) for distance in (1, 2, 3, 6)]
 
     gc = share(g + c, a + c + g + t)
     expected = {"G": gc / 2, "C": gc / 2, "A": (1 - gc) / 2, "T": (1 - gc) / 2}
-    both = Counter(words(window, 2)) + Counter(words(other_strand(window), 2))
+    both = both_strands(window, 2)
     total = sum(both.values())
     for one, other in itertools.product("ACGT", repeat=2):
         result.append(share(share(both[one + other], total), expected[one] * expected[other]))
 
-    assert len(result) == 1210
+    result += variety(window)
+
+    uses = Counter(readable)
+    residues = Counter(AMINO_ACID[codon] for codon in readable)
+    result += [share(uses[codon], residues[AMINO_ACID[codon]]) for codon in CODONS]
+    result += [share(residues[residue], n) for residue in RESIDUES]
+    result += bias(readable)
+    for phase in (1, 2):
+        across = Counter(word for word in codons_of(bases, phase) if is_readable(word))
+        result += [share(across[codon], sum(across.values())) for codon in CODONS]
+    classes = [next((i for i, c in enumerate(CLASSES) if AMINO_ACID.get(codon, "?") in c), None) for codon in run]
+    for gap in (2, 3, 4):
+        pairs = Counter(pair for pair in zip(classes, classes[gap:]) if None not in pair)
+        result += [share(pairs[pair], sum(pairs.values())) for pair in itertools.product(range(8), repeat=2)]
+
+    assert len(result) == 494, len(result)
     return result
 
 
@@ -163,7 +239,7 @@ def main():
     (HERE / "windows.txt").write_text("".join(f"{window}\n" for window in windows))
     with (HERE / "features.f32").open("wb") as out:
         for window in windows:
-            out.write(struct.pack("<1210f", *features(window)))
+            out.write(struct.pack("<494f", *features(window)))
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ fn folders_of_the_environment_are_used() {
 
 /// Makes a bundle, with the parts named as given.
 fn import(world: &World, dnabert: &str, esm: &str) -> Ran {
-    let head = repository().join("bundles/mini/head.safetensors");
+    let head = repository().join("bundles/untrained/head.safetensors");
     let (head, name) = (head.to_str().unwrap(), ["--name", "tiny", "--untrained"]);
     let parts = ["--dnabert", dnabert, "--esm", esm, "--head", head, "-o", "bundle"];
     Ran::of(world.command(&[&["models", "import"], &name[..], &parts[..]].concat()))
@@ -145,7 +145,7 @@ fn import(world: &World, dnabert: &str, esm: &str) -> Ran {
 #[test]
 fn a_bundle_is_made_of_fetched_models_by_their_names() {
     let world = World::new(Repo::mini("esm"));
-    let path = repository().join("bundles/mini/dnabert");
+    let path = repository().join("bundles/untrained/dnabert");
     let dnabert = path.to_str().unwrap();
     let ran = import(&world, dnabert, REPO);
     let json = ran.fails(78, "VN-MODEL-MISSING");
@@ -153,12 +153,12 @@ fn a_bundle_is_made_of_fetched_models_by_their_names() {
     world.fetch(&[REPO]).ok();
     import(&world, dnabert, REPO).ok();
     let made = fs::read(world.sandbox.path("bundle/esm/model.safetensors")).unwrap();
-    assert!(made == fs::read(repository().join("bundles/mini/esm/model.safetensors")).unwrap());
+    assert!(made == fs::read(repository().join("bundles/untrained/esm/model.safetensors")).unwrap());
 
     // The other encoder from another hub; a name of the catalogue that was not fetched.
     let second = World::new(Repo::mini("dnabert"));
     second.fetch(&[REPO]).ok();
-    let esm = repository().join("bundles/mini/esm");
+    let esm = repository().join("bundles/untrained/esm");
     import(&second, REPO, esm.to_str().unwrap()).ok();
     let json = import(&second, "dnabert-s", esm.to_str().unwrap()).fails(78, "VN-MODEL-MISSING");
     assert!(json["advice"].as_str().unwrap().contains("models fetch dnabert-s"), "{json}");
@@ -181,7 +181,7 @@ fn a_model_is_fetched_where_only_its_cache_has_a_place() {
 #[test]
 fn a_revision_is_part_of_a_name() {
     let world = World::new(Repo::mini("esm"));
-    let path = repository().join("bundles/mini/dnabert");
+    let path = repository().join("bundles/untrained/dnabert");
     let dnabert = path.to_str().unwrap();
     world.fetch(&["org/tiny@v1"]).ok();
     assert_eq!(world.hub.asked("/revision/v1?").len(), 1);

@@ -56,7 +56,7 @@ fn server(world: &World) -> Option<(Running, u16)> {
 #[test]
 fn a_server_is_trusted_if_an_authority_of_the_system_signed_its_certificate() {
     let world = World::new(Repo::esm());
-    let head = fs::read(repository().join("bundles/mini/head.safetensors")).unwrap();
+    let head = fs::read(repository().join("bundles/untrained/head.safetensors")).unwrap();
     world.sandbox.write("head.safetensors", &head);
     let Some((_server, port)) = server(&world) else { return };
     let (url, digest) = (format!("https://localhost:{port}/head.safetensors"), sha256(&head));

@@ -8,7 +8,7 @@ use super::world::{Repo, World, part, sha256};
 use crate::support::{Ran, repository};
 
 fn head() -> Vec<u8> {
-    fs::read(repository().join("bundles/mini/head.safetensors")).unwrap()
+    fs::read(repository().join("bundles/untrained/head.safetensors")).unwrap()
 }
 
 /// A server that holds a head and gives parts of it.

@@ -55,7 +55,7 @@ impl Repo {
     /// An encoder of the embedded bundle.
     pub fn mini(part: &str) -> Self {
         let mut repo = Self::default();
-        for entry in fs::read_dir(repository().join("bundles/mini").join(part)).unwrap() {
+        for entry in fs::read_dir(repository().join("bundles/untrained").join(part)).unwrap() {
             let path = entry.unwrap().path();
             repo.put(path.file_name().unwrap().to_str().unwrap(), &fs::read(&path).unwrap());
         }

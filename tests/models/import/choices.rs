@@ -137,7 +137,7 @@ fn the_name_of_a_bundle_means_its_model() {
     let mut command = sandbox.command(&args);
     command.env("XDG_DATA_HOME", sandbox.path("data"));
     crate::support::Ran::of(command).ok();
-    let (next, mini) = (Bundle::open_folder(&sandbox.path("out")).unwrap(), Bundle::mini().unwrap());
+    let (next, mini) = (Bundle::open_folder(&sandbox.path("out")).unwrap(), crate::support::untrained());
     assert_eq!((&next.spec().files, next.spec().window, next.spec().trained), (&mini.spec().files, 300, false));
 }
 

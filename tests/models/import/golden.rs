@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::bundle_parts::{BundleParts, assert_same_as_mini, shared};
+use crate::support::bundle_parts::{BundleParts, assert_same_as_untrained, shared};
 use virnucpro::bundle::Bundle;
 use virnucpro::bundle::import::{ImportRequest, import};
 use virnucpro::error::Fault;
@@ -58,7 +58,7 @@ fn every_published_form_gives_the_embedded_bundle_to_the_byte() {
         let Some(head) = shared(&format!("golden/mlp/{}", HEAD[form % HEAD.len()])) else { return };
         println!("{} {} {}", esm.display(), dnabert.display(), head.display());
         let report = import(&ImportRequest { dnabert, esm, head, ..parts.request() }).unwrap();
-        assert_same_as_mini(&report);
+        assert_same_as_untrained(&report);
         assert!(report.models[1].format.starts_with(format), "{}", report.models[1].format);
     }
 }
@@ -73,7 +73,7 @@ fn a_folder_with_a_model_and_its_contact_regression_is_one_model() {
         fs::copy(model.with_file_name(name), folder.join(name)).unwrap();
     }
     let report = import(&ImportRequest { esm: folder.clone(), ..parts.request() }).unwrap();
-    assert_same_as_mini(&report);
+    assert_same_as_untrained(&report);
     assert_eq!(report.models[1].weights, folder.join("esm2_tiny.pt"));
 
     let esm = folder.join("esm2_tiny-contact-regression.pt");

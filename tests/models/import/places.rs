@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, assert_same_as_mini, repository};
+use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, assert_same_as_untrained, repository};
+use virnucpro::bundle::BUNDLE_YAML;
 use virnucpro::bundle::import::{ImportRequest, Training, import};
-use virnucpro::bundle::{BUNDLE_YAML, Bundle};
 use virnucpro::error::{Error, Fault};
 use virnucpro::fs::digest::{Digest, git_blob};
 
@@ -79,7 +79,7 @@ fn an_entry_of_a_hubs_cache_is_read_and_named_as_the_source() {
         assert_eq!(licence, "dnabert: apache-2.0; esm: not stated; head: not stated");
         let expected = format!("dnabert: zhihan1996/DNABERT-S@{COMMIT}; esm: not stated; head: not stated");
         assert_eq!(source, expected);
-        let same = Bundle::mini().unwrap();
+        let same = crate::support::untrained();
         assert_eq!(report.spec.files[DNABERT].sha256, same.spec().files[DNABERT].sha256);
     }
     cache.read_only(false);
@@ -91,7 +91,7 @@ fn the_snapshot_of_a_cache_is_that_of_main_or_must_be_named() {
     let cache = Cache::of(&parts, "esm", "facebook/esm2_t3");
     let request = ImportRequest { esm: cache.entry.clone(), ..parts.request() };
     fs::create_dir(cache.entry.join("snapshots/older")).unwrap();
-    assert_same_as_mini(&import(&request).unwrap());
+    assert_same_as_untrained(&import(&request).unwrap());
 
     fs::remove_file(cache.entry.join("refs/main")).unwrap();
     let error = import(&ImportRequest { out: parts.path("other"), ..request.clone() }).unwrap_err();
@@ -100,7 +100,7 @@ fn the_snapshot_of_a_cache_is_that_of_main_or_must_be_named() {
     assert!(report.contains(COMMIT) && report.contains("older") && report.contains("several"), "{report}");
 
     fs::remove_dir(cache.entry.join("snapshots/older")).unwrap();
-    assert_same_as_mini(&import(&ImportRequest { out: parts.path("other"), ..request }).unwrap());
+    assert_same_as_untrained(&import(&ImportRequest { out: parts.path("other"), ..request }).unwrap());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_cache_with_a_broken_link_or_a_damaged_blob_is_refused() {
 
 #[test]
 fn parts_of_bundles_go_into_bundles() {
-    let mini = repository().join("bundles/mini");
+    let mini = repository().join("bundles/untrained");
     let parts = BundleParts::new();
     let esm = mini.join("esm");
     for (dnabert, esm, head) in [
@@ -155,7 +155,7 @@ fn parts_of_bundles_go_into_bundles() {
         let report = import(&ImportRequest { dnabert, esm, head, ..request }).unwrap();
         assert!(!report.spec.trained, "random weights make a bundle of random weights");
         if all {
-            assert_same_as_mini(&report);
+            assert_same_as_untrained(&report);
         } else {
             let licences = "dnabert: MIT; esm: MIT; head: not stated";
             assert_eq!((report.spec.licence.as_str(), report.spec.window), (licences, 500));
@@ -173,9 +173,9 @@ fn parts_of_bundles_go_into_bundles() {
 /// Copies the embedded bundle and changes its `bundle.yaml`.
 fn bundle(parts: &BundleParts, change: impl Fn(&str) -> String) -> PathBuf {
     let folder = parts.path("bundle");
-    for file in Bundle::mini().unwrap().spec().files.keys().map(String::as_str).chain([BUNDLE_YAML]) {
+    for file in crate::support::untrained().spec().files.keys().map(String::as_str).chain([BUNDLE_YAML]) {
         fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
-        fs::copy(repository().join("bundles/mini").join(file), folder.join(file)).unwrap();
+        fs::copy(repository().join("bundles/untrained").join(file), folder.join(file)).unwrap();
     }
     let yaml = fs::read_to_string(folder.join(BUNDLE_YAML)).unwrap();
     fs::write(folder.join(BUNDLE_YAML), change(&yaml)).unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, Tensors, assert_same_as_mini};
+use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, Tensors, assert_same_as_untrained};
 use serde_json::{Value, json};
 use virnucpro::bundle::Component;
 use virnucpro::bundle::import::{ImportRequest, import};
@@ -41,7 +41,7 @@ fn sharded() -> BundleParts {
 fn shards_give_the_same_bundle_from_their_folder_and_from_their_index() {
     let parts = sharded();
     let report = parts.import().unwrap();
-    assert_same_as_mini(&report);
+    assert_same_as_untrained(&report);
     let esm = &report.models[1];
     assert_eq!((esm.format.as_str(), esm.sources.len()), ("safetensors, 3 shards", 3));
     for source in &esm.sources {
@@ -49,11 +49,11 @@ fn shards_give_the_same_bundle_from_their_folder_and_from_their_index() {
         assert_eq!((source.bytes, source.sha256), (bytes.len() as u64, Some(Digest::of(&bytes))));
     }
     let request = ImportRequest { esm: parts.path(INDEX), out: parts.path("again"), ..parts.request() };
-    assert_same_as_mini(&import(&request).unwrap());
+    assert_same_as_untrained(&import(&request).unwrap());
     // An index of another name is found by its content.
     fs::rename(parts.path(INDEX), parts.path("esm/esm2.index.json")).unwrap();
     fs::remove_dir_all(parts.path("out")).unwrap();
-    assert_same_as_mini(&parts.import().unwrap());
+    assert_same_as_untrained(&parts.import().unwrap());
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_index_without_a_size_or_with_one_as_a_decimal_is_read() {
                 index["metadata"] = metadata.clone();
             }
         });
-        assert_same_as_mini(&parts.import().unwrap());
+        assert_same_as_untrained(&parts.import().unwrap());
     }
 }
 
@@ -175,7 +175,7 @@ fn a_folder_gives_its_only_weights_file_whatever_the_name() {
     fs::rename(parts.path(HEAD), parts.path("heads/weights")).unwrap();
     let request = ImportRequest { head: parts.path("heads"), ..parts.request() };
     let report = import(&request).unwrap();
-    assert_same_as_mini(&report);
+    assert_same_as_untrained(&report);
     assert_eq!(report.models[1].weights, parts.path("esm/esm2_t3.pt"));
 
     // Two of them are a choice, which is the user's.

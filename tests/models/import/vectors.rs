@@ -73,7 +73,7 @@ fn proteins(sandbox: &Sandbox) -> Vec<String> {
 fn an_imported_model_gives_the_vectors_of_the_reference_program() {
     let stored = fs::read(repository().join("tests/golden/esm/esm2_golden.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&stored).unwrap();
-    let mini = |part: &str| repository().join("bundles/mini").join(part).display().to_string();
+    let mini = |part: &str| repository().join("bundles/untrained").join(part).display().to_string();
     for (form, vectors) in ESM {
         let Some(weights) = shared(&format!("golden/esm/{form}")) else { return };
         let (sandbox, weights) = (Sandbox::new(), weights.display().to_string());

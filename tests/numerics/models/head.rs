@@ -1,6 +1,5 @@
 //! The head against torch.nn.
 
-use virnucpro::device::Placement;
 use virnucpro::error::Fault;
 use virnucpro::model::classifier::Classifier;
 use virnucpro::model::{Head, Score};
@@ -17,7 +16,7 @@ pub fn weights() -> Stored {
 }
 
 pub fn load(weights: &Stored) -> Classifier {
-    Classifier::load(&weights.file(), &Placement::CPU).unwrap()
+    Classifier::load(&weights.file()).unwrap()
 }
 
 pub fn vectors() -> Stored {
@@ -64,12 +63,6 @@ fn scores_of_a_head_of_full_size_agree() {
 }
 
 #[test]
-fn the_head_computes_in_f32_whatever_the_encoders_do() {
-    let bf16 = Placement { device: tch::Device::Cpu, kind: tch::Kind::BFloat16 };
-    agrees(&Classifier::load(&weights().file(), &bf16).unwrap(), "tiny");
-}
-
-#[test]
 fn vectors_of_another_width_are_refused() {
     let head = load(&weights());
     assert_eq!(head.score(&[0.0; DIM + 1]).unwrap_err().fault(), Fault::ModelMismatch);
@@ -78,7 +71,7 @@ fn vectors_of_another_width_are_refused() {
 
 #[test]
 fn a_head_that_does_not_fit_together_is_refused() {
-    let fault = |weights: Stored| Classifier::load(&weights.file(), &Placement::CPU).map(|_| ()).unwrap_err().fault();
+    let fault = |weights: Stored| Classifier::load(&weights.file()).map(|_| ()).unwrap_err().fault();
     let tiny = weights();
     assert_eq!(fault(tiny.clone().without("bn1.running_mean")), Fault::ModelTensors);
     assert_eq!(fault(Stored::read(&golden("mlp/tiny_model_state.safetensors"))), Fault::ModelTensors);
