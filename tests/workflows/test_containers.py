@@ -55,25 +55,24 @@ def test_its_own_test_passes(apptainer, image):
     run(apptainer, "test", image, env=NOTHING)
 
 
-def test_the_whole_pipeline_in_it_gives_the_same_bytes(inside, given, by_hand):
+def test_the_whole_pipeline_in_it_gives_the_same_bytes(inside, given, by_mini):
     inside("virnucpro", "run", "/in/demo.fa", "--sample", "demo", "-o", "/out/r", options=closed(given))
-    same_tables(given / "out" / "r" / "predictions", by_hand)
+    same_tables(given / "out" / "r" / "predictions", by_mini)
 
 
-def test_the_stages_one_by_one_give_the_same_bytes(inside, given, by_hand):
+def test_the_stages_one_by_one_give_the_same_bytes(inside, given, by_mini):
     stages = """
         set -euo pipefail
         virnucpro chunk /in/demo.fa --sample demo -o windows
         virnucpro embed-dnabert windows/shard-00001.fna -o dnabert
-        virnucpro embed-esm windows/shard-00001.faa -o esm
-        virnucpro merge --dnabert dnabert --esm esm -o merged
+        virnucpro merge --dnabert dnabert -o merged
         virnucpro predict merged --windows windows -o predictions
     """
     inside("bash", "-c", stages, options=closed(given))
-    same_tables(given / "out" / "predictions", by_hand)
+    same_tables(given / "out" / "predictions", by_mini)
 
 
-def test_another_user_without_a_home_runs_it(apptainer, image, demo, by_hand, open_folder):
+def test_another_user_without_a_home_runs_it(apptainer, image, demo, by_mini, open_folder):
     """An image that belongs to root, run by somebody with no rights and no folder of their own."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root")
@@ -92,7 +91,7 @@ def test_another_user_without_a_home_runs_it(apptainer, image, demo, by_hand, op
         pytest.skip(f"users other than root cannot run images here: {ran.stderr.strip().splitlines()[-1]}")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"{nobody.pw_uid}\n"), ran.stdout
-    same_tables(given / "out" / "r" / "predictions", by_hand)
+    same_tables(given / "out" / "r" / "predictions", by_mini)
 
 
 def test_the_image_cannot_be_written_to_and_need_not_be(inside, given):
@@ -101,14 +100,14 @@ def test_the_image_cannot_be_written_to_and_need_not_be(inside, given):
     assert "Read-only file system" in refused.stderr
 
 
-def test_models_are_bound_where_the_executable_looks(inside, given, by_hand):
+def test_models_are_bound_where_the_executable_looks(inside, given, by_mini):
     models = given / "models"
     shutil.copytree(ROOT / "bundles" / "mini", models / "mounted")
     for place in ("/usr/share/virnucpro/models", "/usr/local/share/virnucpro/models"):
         options = [*closed(given), "--bind", f"{models}:{place}:ro"]
         command = ["virnucpro", "run", "/in/demo.fa", "--sample", "demo", "--model", "mounted", "-f", "-o", "r"]
         inside(*command, options=options)
-        same_tables(given / "out" / "r" / "predictions", by_hand)
+        same_tables(given / "out" / "r" / "predictions", by_mini)
 
 
 def test_exit_codes_pass_through(inside, given):
@@ -117,10 +116,10 @@ def test_exit_codes_pass_through(inside, given):
     assert '"code":"VN-IN-MISSING"' in ran.stderr
 
 
-def test_without_a_gpu_nv_is_harmless(inside, given, by_hand):
+def test_without_a_gpu_nv_is_harmless(inside, given, by_mini):
     options = ["--nv", *closed(given)]
     inside("virnucpro", "run", "/in/demo.fa", "--sample", "demo", "-o", "/out/r", options=options)
-    same_tables(given / "out" / "r" / "predictions", by_hand)
+    same_tables(given / "out" / "r" / "predictions", by_mini)
 
 
 def test_it_has_what_workflow_engines_call_and_nothing_of_the_driver(inside):

@@ -52,10 +52,10 @@ def run_in(root, *command, user="0:0"):
     run(*unshare, "sh", "-ec", enter, "sh", root, user, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
-def test_it_runs_from_any_folder_without_an_environment_and_gives_the_same_bytes(unpacked, demo, by_hand, tmp_path):
+def test_it_runs_from_any_folder_without_an_environment_and_gives_the_same_bytes(unpacked, demo, by_mini, tmp_path):
     command = ["env", "-i", unpacked / "bin" / "virnucpro", "run", demo, "--sample", "demo", "-o", tmp_path / "out"]
     run(*command, cwd="/")
-    same_tables(tmp_path / "out" / "predictions", by_hand)
+    same_tables(tmp_path / "out" / "predictions", by_mini)
 
 
 def test_it_runs_through_a_link_on_path(unpacked, tmp_path):
@@ -71,7 +71,7 @@ def test_it_finds_its_libraries_relative_to_itself_and_nowhere_else(unpacked):
     assert all(place.startswith("$ORIGIN/") for place in places), places
 
 
-def test_it_runs_where_only_the_c_and_cpp_libraries_are(unpacked, demo, by_hand, tmp_path):
+def test_it_runs_where_only_the_c_and_cpp_libraries_are(unpacked, demo, by_mini, tmp_path):
     system = re.compile(r"=> (/\S*/(?:lib(?:c|m|dl|rt|util|pthread|stdc\+\+|gcc_s)\.so\.\d+))")
     root = tmp_path / "root"
     shutil.copytree(unpacked, root / "opt" / "virnucpro")
@@ -83,7 +83,7 @@ def test_it_runs_where_only_the_c_and_cpp_libraries_are(unpacked, demo, by_hand,
         (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path[1:])
     run_in(root, "/opt/virnucpro/bin/virnucpro", "run", "/demo.fa", "--sample", "demo", "-o", "/out")
-    same_tables(root / "out" / "predictions", by_hand)
+    same_tables(root / "out" / "predictions", by_mini)
 
 
 def test_bundles_in_its_share_folder_are_found(unpacked):
@@ -181,7 +181,7 @@ def test_it_is_no_larger_than_its_page_says(members, archive):
     assert sum(entry.size for entry in members) / 1e6 <= unpacked * 1.05
 
 
-def test_a_bare_debian_runs_it(debian, archive, demo, by_hand, tmp_path):
+def test_a_bare_debian_runs_it(debian, archive, demo, by_mini, tmp_path):
     """As a new user would: unpacked into a folder of one's own, on a system that has nothing but its own packages."""
     inside = debian / "home" / "user"
     shutil.rmtree(inside, ignore_errors=True)
@@ -193,7 +193,7 @@ def test_a_bare_debian_runs_it(debian, archive, demo, by_hand, tmp_path):
     script = f"cd /home/user && {release.name}/bin/virnucpro run demo.fa --sample demo -o out"
     try:
         run_in(debian, "/bin/sh", "-c", script, user="1234:1234")
-        same_tables(inside / "out" / "predictions", by_hand)
+        same_tables(inside / "out" / "predictions", by_mini)
     finally:
         shutil.rmtree(inside)
 

@@ -62,6 +62,12 @@ def test_resume_does_nothing_again_also_with_other_ways_to_work(demo_run, nextfl
     assert {task["status"] for task in again.tasks()} == {"CACHED"}
 
 
+def test_a_bundle_without_proteins_has_no_tasks_for_them(nextflow, by_mini, tmp_path):
+    ran = nextflow.run(tmp_path / "run", "--model", "mini").ok()
+    assert ran.tasks(process="EMBED_DNABERT") and not ran.tasks(process="EMBED_ESM")
+    assert ran.tables("demo") == tables(by_mini)
+
+
 @pytest.mark.parametrize("engine", ["nextflow", "old_nextflow"])
 def test_the_other_parser_and_the_older_engine_give_the_same(engine, request, tmp_path, by_hand):
     # The strict parser of 25.04 leaves what the configuration itself makes of --outdir at its default: reports only.

@@ -111,6 +111,13 @@ def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by
     assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
 
 
+def test_a_bundle_without_proteins_has_no_jobs_for_them(folder, demo, by_mini):
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=[*SHARDS, "model=mini"]).ok()
+    assert folder.calls("embed-dnabert") and not folder.calls("embed-esm")
+    same_tables(folder.predictions("demo"), by_mini)
+
+
 def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
     folder.sheet(demo=demo)
     settings = [*SHARDS, "shards_per_task=2", "keep_intermediate=True", "tables='tsv,parquet'", "legacy=True"]
@@ -288,6 +295,6 @@ rule mine:
 def test_the_workflow_runs_in_the_image(folder, demo, by_hand, image):
     folder.sheet(demo=demo)
     (folder.path / "bin" / "virnucpro").write_text("#!/bin/sh\nexit 1\n")
-    bind = f"--bind {demo.parent}"
+    bind = f"--bind {demo.parent} --bind {demo.parents[1]}/bundles"
     folder.snakemake("--sdm", "apptainer", "--apptainer-args", bind, settings=[*SHARDS, f"container={image}"]).ok()
     same_tables(folder.predictions("demo"), by_hand)

@@ -6,7 +6,7 @@ include { VIRNUCPRO_EMBEDDNABERT as EMBED_DNABERT } from './modules/local/virnuc
 include { VIRNUCPRO_EMBEDESM     as EMBED_ESM     } from './modules/local/virnucpro/embedesm/main'
 include { VIRNUCPRO_MERGE        as MERGE         } from './modules/local/virnucpro/merge/main'
 include { VIRNUCPRO_PREDICT      as PREDICT       } from './modules/local/virnucpro/predict/main'
-include { bundleOf ; samplesOf ; windowOf         } from './subworkflows/local/input/main'
+include { bundleOf ; samplesOf                    } from './subworkflows/local/input/main'
 include { checkParameters ; helpText              } from './subworkflows/local/parameters/main'
 
 /** Lists of shards, `size` of them each. */
@@ -14,13 +14,16 @@ def parts(shards, size) {
     return [shards].flatten().sort { shard -> shard.name }.collate(size)
 }
 
-/** The vectors of each sample, once all its tasks are done, sorted so that -resume meets the same list. */
-def gathered(vectors, counts) {
+/** The vectors of each sample, once all its tasks are done, sorted so that -resume meets the same list; [] for a side without shards. */
+def gathered(vectors, lists) {
+    def counts = lists.map { meta, parts -> [meta, parts.size()] }
+    def none = counts.filter { _meta, count -> count == 0 }.map { meta, _count -> [meta, []] }
     return vectors
         .combine(counts, by: 0)
         .map { meta, files, count -> [groupKey(meta, count), files] }
         .groupTuple()
         .map { key, files -> [key.groupTarget, files.flatten().sort { path -> path.name }] }
+        .mix(none)
 }
 
 /** A manifest on one line. */
@@ -32,19 +35,18 @@ workflow VIRNUCPRO {
     take:
     samples // [meta, files]
     model // folder of a bundle, or []
-    window // bases, or [] for the executable's default
+    window // bases, or [] for the bundle's
     shards_per_task // number
 
     main:
-    CHUNK(samples, window)
+    CHUNK(samples, model, window)
     nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
-    counts = nucleotides.map { meta, lists -> [meta, lists.size()] }
 
     EMBED_DNABERT(nucleotides.transpose(), model)
     EMBED_ESM(proteins.transpose(), model)
 
-    MERGE(gathered(EMBED_DNABERT.out.vectors, counts).join(gathered(EMBED_ESM.out.vectors, counts)))
+    MERGE(gathered(EMBED_DNABERT.out.vectors, nucleotides).join(gathered(EMBED_ESM.out.vectors, proteins)))
     PREDICT(MERGE.out.vectors.join(CHUNK.out.windows), model)
 
     sequences = PREDICT.out.sequences
@@ -72,7 +74,7 @@ workflow {
     samples = samplesOf(params.input)
     // The environment is read here, and only here: the bundle then is an input of the tasks, which -resume compares.
     bundle = bundleOf(params.model ?: System.getenv('VIRNUCPRO_MODEL'), params.models ?: System.getenv('VIRNUCPRO_MODELS'))
-    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: windowOf(bundle), params.shards_per_task as int)
+    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: [], params.shards_per_task as int)
 
     pipeline_info = "${params.outdir}/pipeline_info"
     VIRNUCPRO.out.versions

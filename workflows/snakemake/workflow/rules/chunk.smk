@@ -21,8 +21,9 @@ checkpoint chunk:
         files=lambda wildcards: SAMPLES[wildcards.sample],
         # A file that takes the place of another may be older.
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]),
-        model=options("model", "models"),
         options=options(
+            "model",
+            "models",
             "window",
             "shard_frames",
             "duplicates",
@@ -34,15 +35,10 @@ checkpoint chunk:
             "legacy",
         ),
     message:
-        "{wildcards.sample}: windows and their open frames"
+        "{wildcards.sample}: windows and their frames"
     shell:
         # A refused input is left for merge to fail with: while a checkpoint is not complete, no temporary folder is removed.
         making_folder("""
-        # A bundle says what windows it was made for; the setting `window` is stronger.
-        if [ -z "${{VIRNUCPRO_WINDOW:-}}" ]; then
-            model=$(virnucpro info --json {params.model}) || exit
-            export VIRNUCPRO_WINDOW=$(sed -n 's/^ *"window": \\([0-9]*\\).*/\\1/p' <<< "$model")
-        fi
         virnucpro chunk {params.files:q} --sample {wildcards.sample} {params.options} --output {output}.part || case $? in
             65 | 66) mkdir -p {output}.part; cp {log} {output}.part/refused.log ;;
             *) exit $? ;;

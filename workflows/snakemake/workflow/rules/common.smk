@@ -82,12 +82,16 @@ def stamps(files):
     return [f"{file.st_mtime_ns} {file.st_size}" for file in found]
 
 
-def parts(wildcards):
+# Shards of each side. A bundle that has no use for a side has none of its shards.
+SUFFIX = {"dnabert": "fna", "esm": "faa"}
+
+
+def parts(wildcards, side):
     """Numbers of the tasks that the shards of a sample are dealt out to."""
     windows = Path(checkpoints.chunk.get(sample=wildcards.sample).output[0])
     if (windows / "refused.log").exists():
         return []
-    shards = len(list(windows.glob("shard-*.fna")))
+    shards = len(list(windows.glob(f"shard-*.{SUFFIX[side]}")))
     return [
         f"{part:05}" for part in range(1, -(-shards // config["shards_per_task"]) + 1)
     ]
@@ -95,7 +99,7 @@ def parts(wildcards):
 
 def parts_of(side):
     return lambda wildcards: [
-        f"results/{wildcards.sample}/{side}/{part}" for part in parts(wildcards)
+        f"results/{wildcards.sample}/{side}/{part}" for part in parts(wildcards, side)
     ]
 
 

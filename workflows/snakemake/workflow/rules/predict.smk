@@ -19,7 +19,11 @@ rule merge:
     params:
         # Not the input itself: thousands of names are more than a command line of a shell holds.
         folder=lambda wildcards, output: Path(output[0]).parent,
-        parts=lambda wildcards, input: len(input.dnabert),
+        parts=lambda wildcards, input: max(len(input.dnabert), len(input.esm)),
+        # Sides that the bundle has.
+        sides=lambda wildcards, input: " ".join(
+            side for side in ("dnabert", "esm") if input.get(side)
+        ),
     message:
         "{wildcards.sample}: vectors of both sides, joined"
     shell:
@@ -34,9 +38,8 @@ rule merge:
             part=${{folder##*/}}
             [ ${{part%.part}} -le {params.parts} ] || rm -r $folder
         done
-        exec virnucpro merge --output {output}.part \\
-            --dnabert $(printf '{params.folder}/dnabert/%s ' $parts) \\
-            --esm $(printf '{params.folder}/esm/%s ' $parts)
+        sides=$(for side in {params.sides}; do printf -- "--$side "; printf "{params.folder}/$side/%s " $parts; done)
+        exec virnucpro merge --output {output}.part $sides
         """)
 
 

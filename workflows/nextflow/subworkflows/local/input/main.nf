@@ -122,9 +122,3 @@ def bundleOf(model, models) {
     }
     return found
 }
-
-/** The window length that a bundle is made for, if it names one. */
-def windowOf(bundle) {
-    def named = bundle ? bundle.resolve('bundle.yaml').text =~ /(?m)^window:\s*(\d+)/ : null
-    return named ? named[0][1] : []
-}

@@ -19,12 +19,12 @@ process VIRNUCPRO_MERGE {
     script:
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
+    def sides = [dnabert ? '--dnabert dnabert/*.parquet' : '', esm ? '--esm esm/*.parquet' : ''].findAll().join(' ')
     """
     virnucpro \\
         merge \\
         ${args} \\
-        --dnabert dnabert/*.parquet \\
-        --esm esm/*.parquet \\
+        ${sides} \\
         --output ${prefix}/merged
     """
 
@@ -32,7 +32,7 @@ process VIRNUCPRO_MERGE {
     prefix = task.ext.prefix ?: "${meta.id}"
     """
     mkdir -p ${prefix}/merged
-    for vectors in dnabert/*.parquet; do touch "${prefix}/merged/\$(basename "\$vectors")"; done
+    for vectors in ${dnabert ?: esm}; do touch "${prefix}/merged/\$(basename "\$vectors")"; done
     echo '{}' > ${prefix}/merged/manifest.json
     """
 }
