@@ -270,7 +270,8 @@ fn windows_of_other_sequences_and_another_bases_vectors_are_refused() {
     sandbox.run(&["chunk", "y.fa", "--model", &base, "-o", "other/windows"]).ok();
     train(&sandbox, "toy", &["--windows", "other/windows"]).fails(3, "VN-CKPT-INPUT");
     let mut arguments = arguments("toy", &base, &[]);
-    arguments[3] = "mini";
+    let other = repository().join("bundles/untrained").display().to_string();
+    arguments[3] = &other;
     sandbox.run(&arguments).fails(78, "VN-MODEL-FIT");
 }
 
