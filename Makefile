@@ -42,6 +42,7 @@ demo: build ## Set-up, release build, and the whole pipeline on examples/demo.fa
 test: setup ## Set-up and all tests
 	@sh scripts/announce.sh debug
 	$(CARGO_TEST)
+	$(PYTHON) -m unittest discover --start-directory tests/training
 
 test-light: ## Build and test without libtorch (for work on everything but the encoders)
 	cargo build --locked --no-default-features
@@ -59,7 +60,7 @@ fmt: ## Format the sources
 lint: setup lint-tools ## Check the format, run Clippy, shellcheck and ruff, warnings denied; cargo-deny where it is installed
 	cargo fmt --check
 	cargo lint
-	$(LINT_TOOLS)/shellcheck scripts/*.sh scripts/*/*.sh conda/recipe/*.sh benches/compare/*.sh .ci/run
+	$(LINT_TOOLS)/shellcheck scripts/*.sh scripts/*/*.sh conda/recipe/*.sh benches/compare/*.sh training/*.sh .ci/run
 	$(LINT_TOOLS)/ruff check .
 	$(LINT_TOOLS)/ruff format --check .
 	$(PYTHON) scripts/msrv.py

@@ -196,7 +196,13 @@ exec "$VIRNUCPRO" "$@"
 def test_a_stub_run_makes_every_file_without_the_work(nextflow, tmp_path):
     ran = nextflow.run(tmp_path / "run", "-stub-run", parser="v2").ok()
     assert [task["process"] for task in ran.tasks()].count("EMBED_ESM") == 1
-    assert ran.tables("demo").keys() == {"frames.tsv", "sequences.tsv", "summary.json", "viral_regions.bed", "windows.tsv"}
+    assert ran.tables("demo").keys() == {
+        "frames.tsv",
+        "sequences.tsv",
+        "summary.json",
+        "viral_regions.bed",
+        "windows.tsv",
+    }
     assert ran.tables("demo")["sequences.tsv"].startswith(b"sample\tsequence_id\t")
 
 

@@ -79,12 +79,28 @@ class Random:
 
 
 ORIGINAL = {
-    "hidden": [512], "outputs": 2, "dropout": 0.5, "inputs": 0.0, "noise": 0.0, "smoothing": 0.0, "batch": 32,
-    "epochs": 12, "standardise": False, "balance": False,
+    "hidden": [512],
+    "outputs": 2,
+    "dropout": 0.5,
+    "inputs": 0.0,
+    "noise": 0.0,
+    "smoothing": 0.0,
+    "batch": 32,
+    "epochs": 12,
+    "standardise": False,
+    "balance": False,
 }
 BALANCED = {
-    "hidden": [256, 128], "outputs": 1, "dropout": 0.4, "inputs": 0.1, "noise": 0.1, "smoothing": 0.05, "batch": 64,
-    "epochs": 6, "standardise": True, "balance": True,
+    "hidden": [256, 128],
+    "outputs": 1,
+    "dropout": 0.4,
+    "inputs": 0.1,
+    "noise": 0.1,
+    "smoothing": 0.05,
+    "batch": 64,
+    "epochs": 6,
+    "standardise": True,
+    "balance": True,
 }
 
 
