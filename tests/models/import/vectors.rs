@@ -8,7 +8,6 @@ use crate::support::{Sandbox, repository, shared};
 use safetensors::tensor::{TensorView, serialize};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use virnucpro::device::Placement;
 use virnucpro::model::Head;
 use virnucpro::model::classifier::Classifier;
 use virnucpro::store::VectorReader;
@@ -119,7 +118,7 @@ fn a_head_of_every_form_gives_the_scores_of_torch() {
     for (form, model) in HEADS {
         let Some(path) = shared(&format!("golden/mlp/{form}")) else { return };
         let file = as_safetensors(&Weights::open(Path::new(&path)).unwrap());
-        let head = Classifier::load(&file, &Placement::CPU).unwrap();
+        let head = Classifier::load(&file).unwrap();
         let scores = head.score(&floats(&stored, &format!("{model}/x"))).unwrap();
         let scores: Vec<f32> = scores.iter().flat_map(|score| [score.others, score.virus]).collect();
         let apart = furthest(&scores, &floats(&stored, &format!("{model}/probs")));
