@@ -33,9 +33,10 @@ pub use pages::Page;
     max_term_width = 100,
     about = "Finds viral DNA in metagenomic reads and contigs",
     long_about = "Finds viral DNA in metagenomic reads and contigs.\n\n\
-        Each sequence is cut into windows of 300 or 500 bp; each window is read in six frames; each frame without a \
-        stop codon is embedded as nucleotides (DNABERT-S) and as protein (ESM-2), and a classifier scores both \
-        together. `run` does it all on one machine; the other commands are its stages, for workflow engines.",
+        Each sequence is cut into windows of 300 or 500 bp, and each window is read in six frames. A model bundle says \
+        which frames count and what becomes of them: the published ones embed open frames as nucleotides (DNABERT-S) and \
+        as protein (ESM-2), `mini`, which is part of the executable, counts what a window is made of. A classifier scores \
+        the vectors. `run` does it all on one machine; the other commands are its stages, for workflow engines.",
     after_help = "Exit codes: 0 complete, 1 failure, 3 checkpoint, 4 out of memory (retry smaller), 64 usage, 65 bad \
         input, 66 input missing, 69 device unavailable, 78 bad model or configuration, 130/143 interrupted (resumable)"
 )]
@@ -78,7 +79,7 @@ pub enum Command {
         long_about = "List, fetch, import, verify and find model bundles.\n\n\
             A bundle is a folder with bundle.yaml, both encoders, the tokeniser and the head. Bundles are found by name in \
             --models (or VIRNUCPRO_MODELS), $XDG_DATA_HOME/virnucpro/models, share/virnucpro/models beside the executable's \
-            folder and /usr/share/virnucpro/models. 'mini' is part of the executable: random weights, for trying things.",
+            folder and /usr/share/virnucpro/models. 'mini', small and trained, is part of the executable.",
         after_help = "Examples:\n  \
             virnucpro models list\n  \
             virnucpro models fetch dnabert-s\n  \

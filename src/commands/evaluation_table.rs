@@ -7,7 +7,7 @@ use crate::store::tables::MetricRow;
 use crate::store::{Row, TableReader};
 
 /// Columns of a name.
-const NAME_COLUMNS: usize = 24;
+const NAME_COLUMNS: usize = 30;
 /// Metrics shown, with their headings.
 const SHOWN: [(&str, &str); 6] = [
     ("auroc", "AUROC (95 %)"),

@@ -21,10 +21,11 @@ pub struct Interval {
 
 /// Intervals of all metrics, by their place in [`Metric::ALL`]. A round draws as many groups as there are, with
 /// replacement, of those with viruses alone, of those with others alone and of those with both. There is no interval where
-/// each of these has at most one group.
+/// a class that is there comes from one group: what another group would change is not known then.
 pub fn intervals(sample: &Sample, rounds: u32) -> [Option<Interval>; Metric::ALL.len()] {
     let strata = sample.strata();
-    if strata.iter().all(|groups| groups.len() < 2) {
+    let [viruses, others, both] = strata.each_ref().map(Vec::len);
+    if [viruses, others].iter().any(|own| *own + both == 1) || sample.n_groups() == 0 {
         return [None; Metric::ALL.len()];
     }
     let mut weights = vec![0; sample.n_groups()];
@@ -158,8 +159,9 @@ mod tests {
     #[test]
     fn one_group_of_a_kind_has_no_interval() {
         let item = |p, is_virus, group| Item { p, is_virus, group };
-        let two = [item(0.9, true, 0), item(0.8, true, 0), item(0.1, false, 1)];
-        assert_eq!(intervals(&Sample::new(&two), 10), [None; Metric::ALL.len()]);
+        let three = [item(0.9, true, 0), item(0.8, true, 0), item(0.1, false, 1), item(0.2, false, 2)];
+        assert_eq!(intervals(&Sample::new(&three), 10), [None; Metric::ALL.len()]);
+        assert!(intervals(&Sample::new(&three[2..]), 10)[Metric::Brier as usize].is_some());
         assert_eq!(intervals(&Sample::new(&[]), 10), [None; Metric::ALL.len()]);
     }
 

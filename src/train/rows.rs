@@ -58,7 +58,7 @@ impl Rows {
 
 /// Memory that so many vectors take.
 pub(super) fn memory(rows: usize, dim: usize) -> Bytes {
-    Bytes((rows * dim * size_of::<f32>()) as u64)
+    Bytes(rows.saturating_mul(dim).saturating_mul(size_of::<f32>()) as u64)
 }
 
 /// How inputs are standardised: (x - mean) / deviation, no further from 0 than the limit.
@@ -148,6 +148,13 @@ mod tests {
         assert!((sum(0..3) - 1.5).abs() < 1e-5 && (weights[3] - 1.5).abs() < 1e-5, "{weights:?}");
         let roots = super::weights(&rows, Balance { classes: false, groups: 0.5 });
         assert!((roots[3] / roots[0] - 3_f32.sqrt()).abs() < 1e-5 && (roots.iter().sum::<f32>() - 6.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn vectors_that_no_machine_could_hold_are_told_with_their_number() {
+        let error = Rows::zeros(usize::MAX / 8, vec![true; 9], vec![0; 9]).unwrap_err();
+        assert_eq!(error.fault(), Fault::HostMemory);
+        assert!(error.report("virnucpro").contains("9 rows of"), "{}", error.report("virnucpro"));
     }
 
     #[test]

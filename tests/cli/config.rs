@@ -95,7 +95,7 @@ fn a_setting_of_the_file_is_followed_and_not_only_shown() {
     assert!(sandbox.path("from-file/windows/chunked300.fa").exists());
     // The variable that names the file, and a flag over it.
     let named = [("VIRNUCPRO_CONFIG", "c.yaml")];
-    run_with(&sandbox, &named, &["run", "x.fa", "--window", "200", "-o", "from-flag"]).ok();
+    run_with(&sandbox, &named, &["run", "x.fa", "-m", &mock(), "--window", "200", "-o", "from-flag"]).ok();
     assert_eq!(sandbox.json("from-flag/windows/manifest.json")["settings"]["window"], 200);
     // Variables alone are enough for an option that must be given.
     let set = [("VIRNUCPRO_OUTPUT", "from-env"), ("VIRNUCPRO_MODEL", &mock()), ("VIRNUCPRO_LEGACY", "true")];
@@ -267,7 +267,7 @@ fn a_file_that_is_no_configuration_is_named_by_its_line() {
     for text in ["", "# window: 300\n", "---\n"] {
         sandbox.write("c.yaml", text);
         let listing = sandbox.run(&["chunk", "x.fa", "-o", "out", "--config", "c.yaml", "--print-config"]).ok().stdout;
-        assert_eq!(setting(&listing, "window"), ("500".to_owned(), "default".to_owned()));
+        assert_eq!(setting(&listing, "shard-frames"), ("10000".to_owned(), "default".to_owned()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Random, Sandbox, Table, mock};
+use crate::support::{Random, Sandbox, Table, mock, repository};
 
 /// Sequences r1 to r20 with predictions of the bundle that needs no libtorch.
 fn predicted() -> Sandbox {
@@ -77,6 +77,12 @@ fn metrics_are_those_of_the_tables() {
         near("brier", scored.iter().map(square).sum::<f64>() / scored.len() as f64);
     }
     let document = sandbox.json("e/metrics.json");
+    let told = std::fs::read_to_string(repository().join("docs/outputs.md")).unwrap();
+    let (windows, subset) = (&document["levels"]["windows"], &document["levels"]["windows"]["subsets"][0]);
+    for keys in [&document, windows, subset, &windows["reliability"][0]] {
+        let unknown = keys.as_object().unwrap().keys().find(|key| !told.contains(&format!("`{key}`")));
+        assert_eq!(unknown, None);
+    }
     assert_eq!(document["levels"]["windows"]["score"], "score_virus");
     assert_eq!(document["levels"]["sequences"]["score"], "mean_p_virus");
     assert_eq!(document["levels"]["sequences"]["n"], 20);

@@ -150,7 +150,7 @@ fn tables_are_not_taken_for_vectors() {
 fn formats_are_named_in_every_place_and_text_is_always_among_them() {
     let sandbox = sandbox();
     let (from_file, from_environment) =
-        (["chunk", "x.fa", "-o", "a", "--config", "c.yaml"], ["chunk", "x.fa", "-o", "b"]);
+        (["chunk", "x.fa", "-o", "a", "--config", "c.yaml"], ["chunk", "x.fa", "-m", "mini", "-o", "b"]);
     sandbox.write("c.yaml", "tables: parquet,tsv\n");
     sandbox.run(&from_file).ok();
     let mut command = sandbox.command(&from_environment);

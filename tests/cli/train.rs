@@ -289,6 +289,34 @@ fn a_folder_that_is_taken_and_a_recipe_that_cannot_be_followed_are_refused_befor
 }
 
 #[test]
+fn encoders_with_weights_are_taken_into_the_bundle_and_trained_on_by_the_original_recipe() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(6).fasta(24, 300));
+    let label = |number| format!("r{number}\t{}\n", number % 2);
+    sandbox.write("labels.tsv", format!("sequence\tlabel\n{}", (1..=24).map(label).collect::<String>()));
+    let base = repository().join("bundles/untrained").display().to_string();
+    for stage in [
+        &["chunk", "x.fa", "--model", &base, "-o", "w/windows"][..],
+        &["embed-dnabert", "w/windows", "--model", &base, "-o", "w/dnabert"],
+        &["embed-esm", "w/windows", "--model", &base, "-o", "w/esm"],
+        &["merge", "--dnabert", "w/dnabert", "--esm", "w/esm", "-o", "w/merged"],
+        &["train", "w/merged", "--labels", "labels.tsv", "--model", &base, "--name", "toy", "-o", "toy"],
+        &["models", "verify", "toy", "--digests-only"],
+        &["predict", "w/merged", "--model", "toy", "-o", "w/predictions"],
+    ] {
+        sandbox.run(stage).ok();
+    }
+    let (own, published) = (sandbox.files("toy"), crate::support::files_of(base.as_ref()));
+    for (name, content) in published.iter().filter(|(name, _)| name.contains('/')) {
+        assert!(own[name] == *content, "{name}");
+    }
+    let card = sandbox.json("toy/card.json");
+    assert_eq!((&card["recipe"]["name"], card["members"].as_array().unwrap().len()), (&"original".into(), 1));
+    // Random encoders make no trained bundle.
+    assert!(sandbox.text("toy/bundle.yaml").contains("trained: false"));
+}
+
+#[test]
 fn a_diverging_training_says_so() {
     let sandbox = prepared();
     let recipe = RECIPE.replace("kind: adamw, weight_decay: 0.05", "kind: sgd, momentum: 0.9");
@@ -296,6 +324,7 @@ fn a_diverging_training_says_so() {
     let ran = train(&sandbox, "toy", &["--recipe", "fast.yaml"]);
     ran.fails(1, "VN-NONFINITE");
     ran.says(&["diverged", "smaller learning rate"]);
+    assert!(!sandbox.path(".toy.training").exists(), "an empty folder is left");
 }
 
 #[test]

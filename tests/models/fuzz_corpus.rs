@@ -112,7 +112,7 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &numbers(3)].concat(),
         ),
     ]);
-    for bundle in ["mini", "mock", "untrained"] {
+    for bundle in ["mock", "untrained"] {
         let yaml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles").join(bundle).join(BUNDLE_YAML);
         seeds.push(("bundle", bundle.to_owned(), fs::read(yaml).unwrap()));
     }

@@ -447,7 +447,7 @@ fn shared_head(bundle: &Bundle) -> Result<Arc<dyn Head>> {
         return Ok(Arc::new(MockHead::new(spec.dim as usize)));
     }
     let name = Component::Head.weights();
-    verified(bundle, &[name.clone()], || {
+    verified(bundle, std::slice::from_ref(&name), || {
         let weights = Safetensors::read(bundle.file(&name)?, &bundle.path_of(&name))?;
         let head = Classifier::load(&weights).map_err(|error| error.file(weights.path()))?;
         if head.dim() != spec.dim as usize {

@@ -148,7 +148,7 @@ fn calibration(recipe: &Recipe, held_out: &HeldOut, data: &LabelledRows) -> Opti
 /// The folder of unfinished members, held by this process.
 struct Unfinished {
     folder: PathBuf,
-    lock: FolderLock,
+    lock: Option<FolderLock>,
 }
 
 impl Unfinished {
@@ -160,21 +160,27 @@ impl Unfinished {
             None => output.with_file_name(format!(".{name}.training")),
         };
         fs::create_dir_all(&folder).map_err(|error| Error::writing(&folder, error))?;
-        let lock = FolderLock::take(&folder)?;
+        let lock = Some(FolderLock::take(&folder)?);
         crate::fs::remove_abandoned(&folder)?;
         Ok(Self { folder, lock })
     }
 
     /// Removes what is of no use any more.
     fn remove(self) -> Result<()> {
-        let Self { folder, lock } = self;
-        let files = fs::read_dir(&folder).map_err(|error| Error::reading(&folder, error))?.flatten();
+        let folder = &self.folder;
+        let files = fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?.flatten();
         for file in files.filter(|file| is_state(&file.file_name().to_string_lossy())) {
-            fs::remove_file(file.path()).map_err(|error| Error::writing(&folder, error))?;
+            fs::remove_file(file.path()).map_err(|error| Error::writing(folder, error))?;
         }
-        drop(lock);
-        let _ = fs::remove_dir(&folder); // another program's files may be in it
         Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.lock = None;
+        // It stays where something is in it: work that can go on, or files of another program.
+        let _ = fs::remove_dir(&self.folder);
     }
 }
 
