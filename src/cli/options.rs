@@ -346,6 +346,10 @@ pub struct VerdictOptions {
     /// With a calibrated bundle: a sequence is 'viral' from this probability on
     #[arg(long, value_name = "P", default_value = "0.5", env = "VIRNUCPRO_MIN_P", value_parser = share)]
     min_p: f64,
+    /// With a calibrated bundle, in place of --min-p: as many sequences are 'viral' as let expect this share of others
+    /// among them
+    #[arg(long, value_name = "SHARE", env = "VIRNUCPRO_FDR", value_parser = share, conflicts_with = "min_p")]
+    fdr: Option<f64>,
     /// With a calibrated bundle: share of viruses to expect among the sequences, above 0 and below 1
     #[arg(long, value_name = "SHARE", default_value = "0.5", env = "VIRNUCPRO_PRIOR", value_parser = prior)]
     prior: f64,
@@ -361,8 +365,8 @@ impl VerdictOptions {
     /// # Errors
     /// The cut-offs are in the wrong order.
     pub fn settings(&self) -> Outcome<CutOffs> {
-        let Self { viral_share: viral, min_p, prior, region_cost, .. } = *self;
-        let settings = |mixed_share| Ok(CutOffs { viral_share: viral, mixed_share, min_p, prior, region_cost });
+        let Self { viral_share: viral, min_p, fdr, prior, region_cost, .. } = *self;
+        let settings = |mixed_share| Ok(CutOffs { viral_share: viral, mixed_share, min_p, fdr, prior, region_cost });
         match self.mixed_share {
             None => settings(CutOffs::DEFAULT.mixed_share.min(viral)),
             Some(mixed) if mixed <= viral => settings(mixed),

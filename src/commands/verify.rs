@@ -90,11 +90,16 @@ pub fn vectors_to_store(bundle: &Bundle) -> Result<Option<Vec<StoredVector>>> {
     vectors(bundle, &SEQUENCES, &compute).map(Some)
 }
 
-/// Vectors and scores of pairs of nucleotides and protein.
+/// Vectors and scores of pairs of nucleotides and protein; nothing of a side that the bundle lacks.
 fn vectors(bundle: &Bundle, pairs: &[(&str, &str)], compute: &config::Compute) -> Result<Vec<StoredVector>> {
+    let sides = load::sides(bundle);
+    let of_side = |side, sequences: Vec<&str>| match sides.contains(&side) {
+        true => embed(bundle, side, sequences, compute),
+        false => Ok(vec![Vec::new(); sequences.len()]),
+    };
     // One encoder after the other: both at once would take the memory of both.
-    let dnabert = embed(bundle, Side::Dnabert, pairs.iter().map(|pair| pair.0).collect(), compute)?;
-    let esm = embed(bundle, Side::Esm, pairs.iter().map(|pair| pair.1).collect(), compute)?;
+    let dnabert = of_side(Side::Dnabert, pairs.iter().map(|pair| pair.0).collect())?;
+    let esm = of_side(Side::Esm, pairs.iter().map(|pair| pair.1).collect())?;
     let merged: Vec<f32> = dnabert.iter().zip(&esm).flat_map(|(dnabert, esm)| [&dnabert[..], esm].concat()).collect();
     let scores = load::head(bundle, compute)?.score(&merged)?;
     let rows = pairs.iter().zip(dnabert).zip(esm).zip(scores);

@@ -270,6 +270,8 @@ pub struct CutOffs {
     pub mixed_share: f64,
     /// With a calibrated bundle: `viral` from this probability on.
     pub min_p: f64,
+    /// With a calibrated bundle: the share of others to expect among the records called viral, in place of `min_p`.
+    pub fdr: Option<f64>,
     /// Share of viruses that is expected among the records.
     pub prior: f64,
     /// What a change between viral and not costs within a record, in units of a logit.
@@ -278,7 +280,8 @@ pub struct CutOffs {
 
 impl CutOffs {
     /// Where the user gives no others.
-    pub const DEFAULT: Self = Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, prior: 0.5, region_cost: 8.0 };
+    pub const DEFAULT: Self =
+        Self { viral_share: 0.5, mixed_share: 0.1, min_p: 0.5, fdr: None, prior: 0.5, region_cost: 8.0 };
 }
 
 impl Default for CutOffs {

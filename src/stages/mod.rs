@@ -13,6 +13,7 @@ pub mod train;
 
 mod cut_windows;
 mod direct;
+mod discoveries;
 mod frame_scores;
 mod input_digest;
 mod join;

@@ -15,7 +15,7 @@ use crate::bundle::Bundle;
 use crate::calibration::Calibration;
 use crate::config;
 use crate::embed::load;
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::Progress;
 use crate::store::{Fingerprint, MadeFrom, Manifest, StageDir};
@@ -50,6 +50,7 @@ pub fn predict(settings: &config::Predict, progress: &Progress) -> Result<Manife
     viral_fasta::check(settings)?;
     let cut = upstream::manifest(&settings.windows)?.and_then(|manifest| Layout::recorded(&manifest));
     let bundle = load::bundle(&settings.model)?;
+    check_cut_offs(settings, &bundle)?;
     if let Some(cut) = cut {
         warn_of_layout(&bundle, cut);
     }
@@ -116,6 +117,22 @@ pub(super) fn tabulate(
     let mut tables = VerdictTables::create(&dir, settings, bundle)?;
     let cut = tables.fill(windows, &mut scores)?;
     tables.commit(dir, &made_from(&cut, &[], settings))
+}
+
+/// Refuses a false discovery rate without probabilities.
+///
+/// # Errors
+/// [`Fault::Usage`].
+pub fn check_cut_offs(settings: &config::Predict, bundle: &Bundle) -> Result<()> {
+    if settings.cut_offs.fdr.is_none() || bundle.spec().calibration.is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Fault::Usage,
+        format!("--fdr needs calibrated probabilities, which {} does not give", bundle.spec().name),
+    )
+    .expected("a bundle with a calibration, as mini or one that `virnucpro train` makes")
+    .advice("leave out --fdr and choose a share of windows with --viral-share, or give another bundle"))
 }
 
 /// Says that the head was trained on other windows than `cut`, or on other frames of them: that is the user's choice.

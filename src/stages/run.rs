@@ -36,6 +36,7 @@ fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> 
     keeping::check(&settings.esm.checkpoints, &outputs)?;
     let bundle = load::bundle(&settings.predict.model)?;
     load::head_spec(&bundle)?;
+    predict::check_cut_offs(&settings.predict, &bundle)?;
     if !bundle.spec().trained {
         log::warn!("the bundle {} is untrained: its scores and verdicts mean nothing", bundle.spec().name);
     }

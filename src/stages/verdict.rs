@@ -136,16 +136,20 @@ impl Judge<'_> {
         let p_virus = self.calibration.zip(tally.mean_calibrated());
         let p_virus =
             p_virus.map(|(calibration, mean)| self.probability(calibration.sequence(tally.n_scored_windows, mean)));
-        let CutOffs { viral_share, mixed_share, min_p, .. } = self.cut_offs;
+        let CutOffs { viral_share, mixed_share, .. } = self.cut_offs;
         let verdict = match (p_virus, tally.viral_share().map(Share::value)) {
-            (Some(p_virus), _) if p_virus >= min_p => SequenceVerdict::Viral,
-            (Some(_), _) => SequenceVerdict::NonViral,
+            (Some(p_virus), _) => self.by_probability(p_virus),
             (None, None) => SequenceVerdict::NoCall,
             (None, Some(share)) if share >= viral_share => SequenceVerdict::Viral,
             (None, Some(share)) if share >= mixed_share => SequenceVerdict::Mixed,
             (None, Some(_)) => SequenceVerdict::NonViral,
         };
         JudgedSequence { verdict, p_virus, tier: p_virus.and_then(Tier::of) }
+    }
+
+    /// Verdict of a record by its probability.
+    pub fn by_probability(&self, p_virus: f64) -> SequenceVerdict {
+        if p_virus >= self.cut_offs.min_p { SequenceVerdict::Viral } else { SequenceVerdict::NonViral }
     }
 
     /// At the share of viruses that is expected: calibration is for one half.

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::cut_windows::CutWindows;
+use super::discoveries::Discoveries;
 use super::frame_scores::Scores;
 use super::legacy::{LegacyFile, WindowVerdicts};
 use super::region_table::{REGIONS, RegionTable};
@@ -19,7 +20,7 @@ use crate::fs::{AtomicFile, FileDigest};
 use crate::model::Score;
 use crate::seq::FrameId;
 use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
-use crate::store::{MadeFrom, Manifest, ModelStamp, Provenance, Row, StageDir, TableReader, TableWriter};
+use crate::store::{MadeFrom, Manifest, ModelStamp, Provenance, Row, StageDir, TableReader, TableSpool, TableWriter};
 use crate::units::counted;
 
 const TABLES: [&str; 3] = [FrameVerdictRow::TSV, WindowVerdictRow::TSV, SequenceVerdictRow::TSV];
@@ -63,8 +64,17 @@ pub struct VerdictTables<'a> {
     frames: TableWriter<FrameVerdictRow<'static>>,
     windows: TableWriter<WindowVerdictRow<'static>>,
     sequences: TableWriter<SequenceVerdictRow<'static>>,
+    /// Rows of sequences whose verdict depends on all of them.
+    waiting: Option<Waiting>,
     regions: RegionTable,
     legacy: Option<(LegacyFile, WindowVerdicts)>,
+}
+
+/// Rows of sequences, and their probabilities.
+struct Waiting {
+    rows: TableSpool<SequenceVerdictRow<'static>>,
+    discoveries: Discoveries,
+    fdr: f64,
 }
 
 impl<'a> VerdictTables<'a> {
@@ -76,8 +86,11 @@ impl<'a> VerdictTables<'a> {
         let header = "Sequence_ID\tPrediction\tscore1\tscore2\n";
         let legacy = settings.legacy.then(|| LegacyFile::create(&dir.path(LEGACY_FRAMES), header)).transpose()?;
         let stamp = load::stamp(bundle);
+        let waiting =
+            |fdr| Ok(Waiting { rows: TableSpool::create(dir.folder())?, discoveries: Discoveries::new(), fdr });
         Ok(Self {
             judge: Judge { calibration: bundle.spec().calibration.as_ref(), cut_offs: settings.cut_offs },
+            waiting: settings.cut_offs.fdr.map(waiting).transpose()?,
             model: stamp.cell(),
             stamp,
             counts: Counts::default(),
@@ -186,9 +199,8 @@ impl<'a> VerdictTables<'a> {
 
     fn sequence(&mut self, record: InputRow<'_>, tally: &SequenceTally) -> Result<()> {
         let judged = self.judge.sequence(tally);
-        *self.counts.verdicts.entry(judged.verdict).or_default() += 1;
         self.regions.sequence(&record.sequence_id)?;
-        self.sequences.row(&SequenceVerdictRow {
+        let row = SequenceVerdictRow {
             sample: record.sample,
             sequence_id: record.sequence_id,
             original_id: record.original_id,
@@ -203,14 +215,54 @@ impl<'a> VerdictTables<'a> {
             tier: judged.tier.map(|tier| tier.name().into()),
             verdict: judged.verdict.name().into(),
             model: self.model.as_str().into(),
-        })
+        };
+        match &mut self.waiting {
+            None => {
+                *self.counts.verdicts.entry(judged.verdict).or_default() += 1;
+                self.sequences.row(&row)
+            }
+            Some(waiting) => {
+                row.p_virus.iter().for_each(|&p_virus| waiting.discoveries.add(f64::from(p_virus)));
+                waiting.rows.row(&row)
+            }
+        }
+    }
+
+    /// Writes the rows that have waited for all others.
+    fn write_waiting(&mut self) -> Result<()> {
+        let Some(Waiting { rows, discoveries, fdr }) = self.waiting.take() else { return Ok(()) };
+        let cut_off = discoveries.cut_off(fdr);
+        self.judge.cut_offs.min_p = cut_off.unwrap_or(1.0);
+        match cut_off {
+            Some(p) => log::info!(
+                "predict: viral from a probability of {p} on: a share of {fdr} of those is expected to be others"
+            ),
+            None => {
+                log::warn!("predict: no sequence is sure enough to be called viral at a false discovery rate of {fdr}")
+            }
+        }
+        let mut rows = rows.into_rows()?;
+        while let Some(mut row) = rows.next_row()? {
+            if let Some(p_virus) = row.p_virus {
+                let verdict = match cut_off {
+                    Some(_) => self.judge.by_probability(f64::from(p_virus)),
+                    None => SequenceVerdict::NonViral,
+                };
+                row.verdict = verdict.name().into();
+            }
+            let verdict = SequenceVerdict::ALL.into_iter().find(|verdict| verdict.name() == row.verdict);
+            verdict.into_iter().for_each(|verdict| *self.counts.verdicts.entry(verdict).or_default() += 1);
+            self.sequences.row(&row)?;
+        }
+        Ok(())
     }
 
     /// Puts the tables in their place, made from `input`.
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub fn commit(self, mut dir: StageDir, input: &MadeFrom) -> Result<Manifest> {
+    pub fn commit(mut self, mut dir: StageDir, input: &MadeFrom) -> Result<Manifest> {
+        self.write_waiting()?;
         let Self { judge, stamp, counts, frames, windows, sequences, regions, legacy, .. } = self;
         log_counts(&counts, &stamp);
         dir.begin()?;

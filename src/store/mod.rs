@@ -17,5 +17,5 @@ pub use float_text::float32_text;
 pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
 pub use row::{Cell, Column, Kind, Row, Value};
 pub use stage_dir::{Fingerprint, MadeFrom, StageDir, retract};
-pub use table::{Provenance, TableReader, TableWriter};
+pub use table::{Provenance, TableReader, TableSpool, TableWriter};
 pub use vectors::{ProteinDigest, VectorBlock, VectorBlocks, VectorReader, VectorWriter};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek as _, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl Provenance<'_> {
 
 /// A table of rows `R` being written, as text and, where that is asked for, as Parquet.
 pub struct TableWriter<R> {
-    text: TextTable,
+    text: TextTable<AtomicFile>,
     parquet: Option<ParquetTable>,
     rows: u64,
     row: PhantomData<R>,
@@ -104,15 +104,56 @@ impl<R: Row> TableWriter<R> {
     }
 }
 
-/// The table as text.
-struct TextTable {
-    path: PathBuf,
-    csv: csv::Writer<AtomicFile>,
+/// Rows that are read again before they get their place, in a file that vanishes with the process.
+pub struct TableSpool<R> {
+    text: TextTable<File>,
+    row: PhantomData<R>,
 }
 
-impl TextTable {
+impl<R: Row + DeserializeOwned> TableSpool<R> {
+    /// Starts a file in `folder`.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(folder: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(folder).map_err(|error| Error::writing(folder, error))?;
+        Ok(Self { text: TextTable::of(file, &folder.join(R::TSV), R::COLUMNS)?, row: PhantomData })
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn row(&mut self, row: &R::With<'_>) -> Result<()> {
+        self.text.row(row)
+    }
+
+    /// The rows, from the first on.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn into_rows(self) -> Result<TableReader<R>> {
+        let path = self.text.path.clone();
+        let mut file = self.text.into_file()?;
+        file.rewind().map_err(|error| Error::reading(&path, error))?;
+        TableReader::of(file, &path)
+    }
+}
+
+/// The table as text.
+struct TextTable<W: Write> {
+    path: PathBuf,
+    csv: csv::Writer<W>,
+}
+
+impl TextTable<AtomicFile> {
     fn create(path: &Path, columns: &[Column]) -> Result<Self> {
-        let file = AtomicFile::create(path)?;
+        Self::of(AtomicFile::create(path)?, path, columns)
+    }
+}
+
+impl<W: Write> TextTable<W> {
+    fn of(file: W, path: &Path, columns: &[Column]) -> Result<Self> {
         let mut csv = csv::WriterBuilder::new().delimiter(b'\t').from_writer(file);
         csv.write_record(columns.iter().map(|column| column.name)).map_err(|error| failed(path, error))?;
         Ok(Self { path: path.to_owned(), csv })
@@ -131,7 +172,7 @@ impl TextTable {
         ended.map_err(|error| failed(&self.path, error))
     }
 
-    fn into_file(self) -> Result<AtomicFile> {
+    fn into_file(self) -> Result<W> {
         self.csv.into_inner().map_err(|error| Error::writing(&self.path, error.into_error()))
     }
 }
@@ -182,7 +223,10 @@ impl<T: Row + DeserializeOwned> TableReader<T> {
     /// # Errors
     /// The file is missing, or is another table.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::reading(path, error))?;
+        Self::of(File::open(path).map_err(|error| Error::reading(path, error))?, path)
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self> {
         let mut csv = csv::ReaderBuilder::new()
             .delimiter(b'\t')
             .from_reader(BufReader::new(Digesting { file, hasher: blake3::Hasher::new() }));
