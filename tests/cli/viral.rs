@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
 
-use crate::support::{Ran, Random, Sandbox, mock};
+use crate::support::{Ran, Random, Sandbox, assert_same_files, mock};
 
 /// Two files with records of one id, with words in headers, in letters of both cases; and what they hold, by id.
 fn sandbox() -> (Sandbox, HashMap<String, (String, String)>) {
@@ -154,4 +154,62 @@ fn viral_stretches_are_written_as_bed() {
     // Without a cost every window stands for itself; the vectors are kept.
     run(&sandbox, &["one.fa", "other.fq"], &["--region-cost", "0"]).ok();
     assert!(sandbox.text("out/predictions/viral_regions.bed").lines().count() > regions + 1);
+}
+
+fn run_mini(sandbox: &Sandbox, output: &str, options: &[&str]) -> Ran {
+    sandbox.run(&[&["run", "one.fa", "-m", "mini", "-o", output], options].concat())
+}
+
+#[test]
+fn a_false_discovery_rate_chooses_the_cut_off() {
+    let (sandbox, _) = sandbox();
+    run_mini(&sandbox, "all", &[]).ok();
+    let numbers = |output: &str| -> Vec<(f64, String)> {
+        let table = sandbox.table(&format!("{output}/predictions/sequences.tsv"));
+        let p = table.column("p_virus").into_iter().map(|p| p.parse().unwrap());
+        p.zip(table.column("verdict").into_iter().map(str::to_owned)).collect()
+    };
+    let mut probabilities: Vec<f64> = numbers("all").iter().map(|(p, _)| *p).collect();
+    probabilities.sort_by(|a, b| b.total_cmp(a));
+    // What the seven surest let expect, and a little more.
+    let fdr = probabilities[..7].iter().map(|p| 1.0 - p).sum::<f64>() / 7.0 + 1e-6;
+    run_mini(&sandbox, "some", &["--fdr", &fdr.to_string()]).ok();
+    let viral: Vec<f64> =
+        numbers("some").into_iter().filter(|(_, verdict)| verdict == "viral").map(|(p, _)| p).collect();
+    assert_eq!(viral.len(), 7);
+    assert!(viral.iter().all(|p| *p >= probabilities[6]), "{viral:?}");
+    let summary = sandbox.json("some/predictions/summary.json");
+    assert_eq!((&summary["sequences"]["viral"], &summary["sequences"]["non-viral"]), (&7.into(), &33.into()));
+    let cut_off = summary["cut_offs"]["min_p"].as_f64().unwrap();
+    assert!(cut_off <= probabilities[6] && cut_off > probabilities[7], "{cut_off}");
+    // The same cut-off by hand, and none that can be reached.
+    run_mini(&sandbox, "by-hand", &["--min-p", &cut_off.to_string()]).ok();
+    assert_eq!(numbers("by-hand"), numbers("some"));
+    run_mini(&sandbox, "none", &["--fdr", "0"]).ok().says(&["sure enough"]);
+    assert!(numbers("none").iter().all(|(_, verdict)| verdict == "non-viral"));
+    run(&sandbox, &["one.fa"], &["--fdr", "0.1"]).fails(64, "VN-USAGE");
+    run_mini(&sandbox, "both", &["--fdr", "0.1", "--min-p", "0.7"]).fails(64, "VN-USAGE");
+}
+
+#[test]
+fn tables_are_the_same_whether_vectors_are_stored_or_not() {
+    let (sandbox, _) = sandbox();
+    let options = ["--tables", "tsv,parquet", "--fdr", "0.4", "-q"];
+    run_mini(&sandbox, "direct", &options).ok();
+    run_mini(&sandbox, "stored", &[&options[..], &["--keep-intermediate"]].concat()).ok();
+    let tables = |output: &str| {
+        let mut files = sandbox.files(&format!("{output}/predictions"));
+        // They say what they were made from.
+        files.retain(|name, _| name.ends_with(".tsv") || name.ends_with(".bed"));
+        files
+    };
+    assert_eq!(tables("direct").len(), 4);
+    assert_same_files(&tables("direct"), &tables("stored"), "tables");
+    assert!(sandbox.path("stored/dnabert/shard-00001.parquet").exists() && !sandbox.path("stored/esm").exists());
+    assert_eq!(sandbox.files("direct/windows").len(), 5);
+    // What is there is kept, in either way; windows without shards are no input of an embed stage.
+    run_mini(&sandbox, "direct", &options[..4]).ok().says(&["already complete"]);
+    let refused = sandbox.run(&["embed-dnabert", "direct/windows", "-m", "mini", "-o", "vectors"]);
+    refused.fails(66, "VN-IN-MISSING");
+    refused.says(&["without shards", "--keep-intermediate"]);
 }
