@@ -87,7 +87,7 @@ impl<'a> VerdictTables<'a> {
         let legacy = settings.legacy.then(|| LegacyFile::create(&dir.path(LEGACY_FRAMES), header)).transpose()?;
         let stamp = load::stamp(bundle);
         let waiting =
-            |fdr| Ok(Waiting { rows: TableSpool::create(dir.folder())?, discoveries: Discoveries::new(), fdr });
+            |fdr| TableSpool::create(dir.folder()).map(|rows| Waiting { rows, discoveries: Discoveries::new(), fdr });
         Ok(Self {
             judge: Judge { calibration: bundle.spec().calibration.as_ref(), cut_offs: settings.cut_offs },
             waiting: settings.cut_offs.fdr.map(waiting).transpose()?,
