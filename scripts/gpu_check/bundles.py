@@ -1,4 +1,4 @@
-"""Bundles to check with: the embedded one with vectors of the original program, and a wider one with random weights."""
+"""Bundles to check with: the one of tiny encoders with vectors of the original program, and a wider one with random weights."""
 
 import json
 import shutil
@@ -8,22 +8,22 @@ import tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "e2e-own"
-MINI = ROOT / "bundles" / "mini"
+UNTRAINED = ROOT / "bundles" / "untrained"
 # What `models verify` reads of one file.
 MOST = 64
 
 
 def golden(folder, residues):
-    """Copies of the embedded bundle whose stored vectors are those of the original program, for frames of so many residues
+    """Copies of that bundle whose stored vectors are those of the original program, for frames of so many residues
     or more: paths, and frames in all."""
     made, total = [], 0
-    digest = json.loads((MINI / "vectors.json").read_text())["bundle"]
+    digest = json.loads((UNTRAINED / "vectors.json").read_text())["bundle"]
     for window in ("500", "300"):
         rows = [row for row in _rows(GOLDEN / f"orig_{window}") if len(row["protein"]) >= residues]
         total += len(rows)
         for start in range(0, len(rows), MOST):
             bundle = folder / f"golden-{residues}-{window}-{start}"
-            shutil.copytree(MINI, bundle)
+            shutil.copytree(UNTRAINED, bundle)
             stored = {"bundle": digest, "made_by": "the original program", "sequences": rows[start : start + MOST]}
             (bundle / "vectors.json").write_text(json.dumps(stored))
             made.append(bundle)
@@ -69,7 +69,7 @@ def _fasta(path):
     return [tuple(record) for record in records]
 
 
-# Sizes of the embedded models and those of the wider ones, whose heads are 64 wide as in all published models.
+# Sizes of its models and those of the wider ones, whose heads are 64 wide as in all published models.
 DNABERT = {48: 256, 144: 768, 96: 512, 192: 1024}
 ESM = {64: 256, 256: 1024, 8: 32}
 HEAD = {112: 512}
@@ -80,14 +80,14 @@ def wide(folder, program):
     parts = folder / "wide-parts"
     for part, sizes, seed in (("dnabert", DNABERT, 1), ("esm", ESM, 2)):
         (parts / part).mkdir(parents=True)
-        config = json.loads((MINI / part / "config.json").read_text())
+        config = json.loads((UNTRAINED / part / "config.json").read_text())
         config.update(hidden_size=256, num_attention_heads=4)
         config["intermediate_size"] = sizes[config["intermediate_size"]]
         (parts / part / "config.json").write_text(json.dumps(config))
-        model = tensors.read(MINI / part / "model.safetensors")
+        model = tensors.read(UNTRAINED / part / "model.safetensors")
         tensors.write(parts / part / "model.safetensors", tensors.widened(model, sizes, seed))
-    shutil.copy(MINI / "dnabert" / "tokenizer.json", parts / "dnabert")
-    head = tensors.read(MINI / "head.safetensors")
+    shutil.copy(UNTRAINED / "dnabert" / "tokenizer.json", parts / "dnabert")
+    head = tensors.read(UNTRAINED / "head.safetensors")
     tensors.write(parts / "head.safetensors", tensors.widened(head, HEAD, 3))
     bundle = folder / "wide"
     program.must(

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+#[cfg(feature = "torch")]
+use crate::support::untrained_folder;
 use crate::support::{Ran, Random, Sandbox, mock};
 
 /// Runs a shell script as a user whose limits hold: nothing limits the processes of root. The program is `$VIRNUCPRO`, the
@@ -119,7 +121,8 @@ fn where_memory_is_short_batches_are_halved_or_the_next_attempt_succeeds_with_th
         |length| -> String { (0..length).map(|_| char::from(b"ACDEFGHIKLMNPQRSTVWY"[random.below(20)])).collect() };
     let proteins: String = (0..150).map(|n| format!(">p{n}\n{}\n", protein(50 + 6 * n))).collect();
     sandbox.write("x.faa", proteins);
-    let embed = "embed-esm x.faa -m mini --device cpu --threads 2 --dataloader-workers 2";
+    let bundle = untrained_folder().display().to_string();
+    let embed = format!("embed-esm x.faa -m {bundle} --device cpu --threads 2 --dataloader-workers 2");
     sandbox.run(&[&embed.split(' ').collect::<Vec<_>>()[..], &["-q", "-o", "unlimited"]].concat()).ok();
     let vectors = |folder: &str| {
         let reader = VectorReader::open(&sandbox.path(folder).join("x.parquet")).unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "torch")]
+use crate::support::untrained_folder;
 use crate::support::{Ran, Random, Sandbox, assert_same_files, mock};
 
 /// Three files of proteins of 20 to 160 residues. Each has some of its own, and some that the others have too, several times.
@@ -23,7 +25,8 @@ fn proteins(sandbox: &Sandbox) -> [&'static str; 3] {
 /// Bundles, and whether their vectors are the same bytes in any batch.
 fn bundles() -> Vec<(String, bool)> {
     #[cfg(feature = "torch")]
-    let with_libtorch = Some(("mini".to_owned(), virnucpro::device::products::rows_are_independent()));
+    let with_libtorch =
+        Some((untrained_folder().display().to_string(), virnucpro::device::products::rows_are_independent()));
     #[cfg(not(feature = "torch"))]
     let with_libtorch = None;
     with_libtorch.into_iter().chain([(mock(), true)]).collect()

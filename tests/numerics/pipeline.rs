@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::support::{Sandbox, Table, assert_same_files, repository, shared};
+use crate::support::{Sandbox, Table, assert_same_files, repository, shared, untrained_folder};
 use safetensors::SafeTensors;
 use virnucpro::store::VectorReader;
 
@@ -172,12 +172,22 @@ fn tables_say_the_same(sandbox: &Sandbox, results: &Path) {
 
 #[test]
 fn windows_of_500_give_the_results_of_the_original() {
-    equals_the_original(&own().join("orig_500"), "merged.safetensors", "500", "mini");
+    equals_the_original(
+        &own().join("orig_500"),
+        "merged.safetensors",
+        "500",
+        &untrained_folder().display().to_string(),
+    );
 }
 
 #[test]
 fn windows_of_300_give_the_results_of_the_original() {
-    equals_the_original(&own().join("orig_300"), "merged.safetensors", "300", "mini");
+    equals_the_original(
+        &own().join("orig_300"),
+        "merged.safetensors",
+        "300",
+        &untrained_folder().display().to_string(),
+    );
 }
 
 /// A bundle of the golden models with the published tokeniser; nothing where that is absent.
@@ -280,7 +290,8 @@ fn bf16_keeps_the_vectors_of_every_golden_set() {
         return;
     }
     let sandbox = Sandbox::new();
-    for bundle in [Some("mini".to_owned()), published_tokeniser(&sandbox)].into_iter().flatten() {
+    for bundle in [Some(untrained_folder().display().to_string()), published_tokeniser(&sandbox)].into_iter().flatten()
+    {
         for window in ["500", "300"] {
             let run = |dtype: &str| outcome(&["--model", &bundle, "--window", window, "--dtype", dtype]);
             let (exact, rounded) = (run("f32"), run("bf16"));

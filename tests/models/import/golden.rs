@@ -105,7 +105,7 @@ fn a_head_for_larger_encoders_is_refused() {
 
 #[cfg(feature = "torch")]
 #[test]
-fn the_program_predicts_with_an_imported_bundle_as_with_the_embedded_one() {
+fn the_program_predicts_with_an_imported_bundle_as_with_the_one_of_this_repository() {
     let sandbox = crate::support::Sandbox::new();
     let parts = BundleParts::new();
     let Some(esm) = shared("golden/esm/esm2_tiny.pt") else { return };
@@ -117,7 +117,7 @@ fn the_program_predicts_with_an_imported_bundle_as_with_the_embedded_one() {
             "models",
             "import",
             "--name",
-            "mini",
+            "untrained",
             "--untrained",
             "--licence",
             "MIT",
@@ -135,7 +135,8 @@ fn the_program_predicts_with_an_imported_bundle_as_with_the_embedded_one() {
         .ok();
     sandbox.run(&["models", "verify", "./made", "--device", "cpu"]).ok();
     fs::copy(crate::support::repository().join("tests/golden/e2e-own/input.fasta"), sandbox.path("in.fa")).unwrap();
-    for (model, out) in [("./made", "a"), ("mini", "b")] {
+    let untrained = path(&crate::support::untrained_folder());
+    for (model, out) in [("./made", "a"), (&untrained, "b")] {
         sandbox.run(&["run", "in.fa", "--device", "cpu", "--model", model, "--legacy", "-o", out]).ok();
     }
     for file in ["frames.tsv", "windows.tsv", "sequences.tsv", "prediction_results.txt"] {
