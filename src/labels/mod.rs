@@ -47,9 +47,9 @@ pub enum Labelled {
 pub struct Label {
     /// What it is.
     pub class: Class,
-    /// Relatives that must not be parted, by number (see [`Labels::group_name`]).
+    /// Relatives that must not be parted, by number.
     pub group: Option<u32>,
-    /// Class that reports are split by, by number (see [`Labels::category_name`]).
+    /// Class that reports are split by, by number.
     pub category: Option<u32>,
 }
 

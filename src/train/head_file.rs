@@ -19,11 +19,11 @@ pub struct Layer {
     pub outputs: usize,
     /// [C, D]
     pub weight: Vec<f32>,
-    /// [C]
+    /// `[C]`
     pub bias: Vec<f32>,
 }
 
-/// A BatchNorm, each [C].
+/// A BatchNorm, each `[C]`.
 pub struct Norm {
     /// What normalised values are multiplied by.
     pub weight: Vec<f32>,

@@ -64,9 +64,9 @@ pub(super) fn memory(rows: usize, dim: usize) -> Bytes {
 /// How inputs are standardised: (x - mean) / deviation, no further from 0 than the limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standard {
-    /// Of each input [D].
+    /// Of each input `[D]`.
     pub mean: Vec<f32>,
-    /// Of each input [D]; 1 for one that never changes.
+    /// Of each input `[D]`; 1 for one that never changes.
     pub deviation: Vec<f32>,
     /// How far from 0.
     pub limit: f32,

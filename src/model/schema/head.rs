@@ -96,14 +96,14 @@ impl Config {
     }
 }
 
-/// Mean of each input [D].
+/// Mean of each input, `[D]`.
 pub const MEAN: &str = "input.mean";
-/// Deviation of each input [D].
+/// Deviation of each input, `[D]`.
 pub const DEVIATION: &str = "input.deviation";
-/// How far from 0 a standardised input may be [1].
+/// How far from 0 a standardised input may be, `[1]`.
 pub const LIMIT: &str = "input.limit";
 
-/// Name of a layer, whose tensors are its `weight` [outputs, inputs] and `bias` [outputs].
+/// Name of a layer, whose tensors are its `weight`, `[outputs, inputs]`, and `bias`, `[outputs]`.
 pub fn layer_name(member: usize, layer: usize) -> String {
     format!("{MEMBERS}{member}.layers.{layer}")
 }
