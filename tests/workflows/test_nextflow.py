@@ -101,7 +101,7 @@ def test_real_genomes_by_a_glob_with_every_file_that_run_writes(nextflow, virnuc
         expected, found = tables(output / "predictions"), ran.tables(name)
         # A typed copy names the digest of the shards that it was made from, and they are smaller here.
         assert expected.keys() == found.keys()
-        assert len(expected) == 9
+        assert len(expected) == 10
         for table in expected:
             assert table.endswith(".parquet") or expected[table] == found[table], table
         published = ran.folder / "results" / name
