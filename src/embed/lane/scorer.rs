@@ -7,14 +7,14 @@ use crate::model::{Encoder, Head};
 use crate::pack::TokenBatch;
 
 /// An encoder whose vectors go to a head at once.
-pub struct Scorer<E> {
+pub struct Scorer {
     /// What computes vectors.
-    pub encoder: E,
+    pub encoder: Box<dyn Encoder>,
     /// What takes them.
     pub head: Arc<dyn Head>,
 }
 
-impl<E: Encoder> Encoder for Scorer<E> {
+impl Encoder for Scorer {
     fn dim(&self) -> usize {
         1
     }

@@ -360,30 +360,33 @@ fn devices(model: &Model<'_>, compute: &config::Compute) -> Result<Devices> {
     let (Model::Bundled(bundle, side), false) = (model, family.needs_libtorch()) else {
         return torch::lanes(model, compute);
     };
-    let dim = encoder(bundle, *side)?.dim as usize;
-    let of_mock = || vec![lane(MockEncoder::new(dim))];
-    let (lanes, name) = match family {
-        Family::Composition => {
-            check_width(bundle, dim)?;
-            let threads = threads_of(compute);
-            let lanes = (0..threads).map(|_| lane(Composition::default())).collect();
-            (lanes, format!("cpu in f32, lanes of one thread: {threads}"))
-        }
-        _ => (of_mock(), "no device (mock)".to_owned()),
-    };
     // Sums of whole numbers: every processor gives the same bytes.
-    let computed = if family == Family::Composition { "cpu in f32".to_owned() } else { name.clone() };
+    let (threads, computed) = match family {
+        Family::Mock => (1, "no device (mock)".to_owned()),
+        _ => (threads_of(compute), "cpu in f32".to_owned()),
+    };
+    let name = if family == Family::Mock { computed.clone() } else { lanes_of_one_thread(threads) };
+    let lanes = (0..threads).map(|_| Ok(lane(plain_encoder(bundle, *side)?))).collect::<Result<_>>()?;
     Ok(Devices { lanes, on_gpu: false, fitting: None, name, computed })
 }
 
-fn lane(encoder: impl Encoder + 'static) -> Box<dyn Lane> {
-    Box::new(EncoderLane::new("cpu", Box::new(encoder), true))
+fn lane(encoder: Box<dyn Encoder>) -> Box<dyn Lane> {
+    Box::new(EncoderLane::new("cpu", encoder, true))
 }
 
-fn check_width(bundle: &Bundle, dim: usize) -> Result<()> {
-    let features = Composition::default().dim();
+fn lanes_of_one_thread(threads: usize) -> String {
+    format!("cpu in f32, lanes of one thread: {threads}")
+}
+
+/// An encoder that needs no libtorch.
+fn plain_encoder(bundle: &Bundle, side: Side) -> Result<Box<dyn Encoder>> {
+    let EncoderSpec { family, dim, .. } = encoder(bundle, side)?;
+    let (dim, features) = (dim as usize, Composition::default().dim());
+    if family == Family::Mock {
+        return Ok(Box::new(MockEncoder::new(dim)));
+    }
     if dim == features {
-        return Ok(());
+        return Ok(Box::new(Composition::default()));
     }
     Err(Error::new(Fault::ModelMismatch, "the bundle has a composition of another width than this program computes")
         .file(bundle.path_of(BUNDLE_YAML))
@@ -432,13 +435,13 @@ pub fn scoring_session(bundle: &Bundle, compute: &config::Compute) -> Result<Ses
     let model = Model::Bundled(bundle, side);
     let threads = threads_of(compute);
     let head = shared_head(bundle)?;
-    check_width(bundle, encoder(bundle, side)?.dim as usize)?;
-    let lanes = (0..threads).map(|_| lane(Scorer { encoder: Composition::default(), head: Arc::clone(&head) }));
+    let scorer = |_| Ok(lane(Box::new(Scorer { encoder: plain_encoder(bundle, side)?, head: Arc::clone(&head) })));
+    let lanes = (0..threads).map(scorer).collect::<Result<_>>()?;
     let batch_tokens = compute.batch_tokens.or_else(|| divided(CHEAP_BATCH_TOKENS, compute.attempt));
     // A window costs less to score than to recognise.
     let batching = Batching { dedup: false, ..batching(compute, batch_tokens, 0) };
-    log::info!("{} on cpu in f32, lanes of one thread: {threads}", model.title());
-    Ok(Session::new(model.tokenizer()?, lanes.collect(), batching))
+    log::info!("{} on {}", model.title(), lanes_of_one_thread(threads));
+    Ok(Session::new(model.tokenizer()?, lanes, batching))
 }
 
 fn shared_head(bundle: &Bundle) -> Result<Arc<dyn Head>> {

@@ -32,15 +32,15 @@ pub(super) fn widest_vectors() -> Vectors {
     Vectors::Baseline
 }
 
-#[cfg(feature = "torch")]
 /// Work that is compiled for several kinds of processor. Mark `run`, and what it calls, `#[inline(always)]`.
+#[cfg(feature = "torch")]
 pub(super) trait Kernel {
     /// Does the work.
     fn run(self);
 }
 
-#[cfg(feature = "torch")]
 /// Runs a kernel with the widest vectors of this processor.
+#[cfg(feature = "torch")]
 pub(super) fn on_widest_vectors<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
