@@ -53,10 +53,14 @@ pub fn score(settings: &config::Run, bundle: &Bundle, layout: Layout, progress: 
         let panicked = |_| Err(Error::new(Fault::Bug, "a thread that scores panicked"));
         Ok::<_, Error>((cut, scoring.join().unwrap_or_else(panicked)))
     })?;
-    // What stopped the scores stopped the cut as well.
-    scored?;
+    let cut = match (cut, scored) {
+        // What stops one stops the other: the cause is what did not merely notice.
+        (Err(noticed), Err(cause)) if noticed.fault() == Fault::Bug => return Err(cause),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+        (Ok(cut), Ok(_)) => cut,
+    };
     session.log();
-    Ok(Scored { cut: cut?, logits: logits.finish()? })
+    Ok(Scored { cut, logits: logits.finish()? })
 }
 
 impl Scored {
