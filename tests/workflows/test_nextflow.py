@@ -97,7 +97,7 @@ def test_resume_of_one_task_for_each_sample_does_nothing_again(whole_run, nextfl
 def test_what_a_bundle_is_made_of_decides_and_not_its_name(nextflow, virnucpro, demo, tmp_path):
     bundle = tmp_path / "another"
     shutil.copytree(ROOT / "bundles" / "mini", bundle)
-    options = ["--window", "300", "--frames", "open", "--prior", "0.1", "--tables", "tsv,parquet"]
+    options = ["--window", "300", "--frames", "open", "--prior", "0.1"]
     ran = nextflow.run(tmp_path / "run", "--model", bundle, *options, "--min_p", "0.8", parser="v2").ok()
     assert [task["process"] for task in ran.tasks()] == ["RUN"]
     given = ["--sample", "demo", "-m", bundle, "-q", "-o", tmp_path / "out", *options, "--min-p", "0.8"]
