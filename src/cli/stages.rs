@@ -18,7 +18,8 @@ const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard
 /// What the long help says of `run`.
 pub const RUN: &str = "The whole pipeline on this machine: sequences in, tables of verdicts out.\n\n\
     The output folder gets windows/, dnabert/, esm/, merged/ and predictions/, the same as the stages write one by \
-    one. Run it again and finished work is kept.";
+    one, or of those windows/ and predictions/ alone where vectors cost less to compute than to store, as with mini. Run \
+    it again and finished work is kept.";
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -251,9 +252,10 @@ impl EmbedEsmArgs {
 }
 
 /// What the long help says of `merge`.
-pub const MERGE: &str = "Join DNABERT-S and ESM-2 vectors by id.\n\n\
+pub const MERGE: &str = "Join the vectors of both sides, such as DNABERT-S and ESM-2, by id.\n\n\
     Both sides must hold the same ids, each once; their order and their shards do not matter. Writes one Parquet \
-    file per DNABERT-S file, with the vectors side by side: DNABERT-S first.";
+    file per file of the nucleotide side, with the vectors side by side, that side first. Vectors of a bundle that has one \
+    side pass through.";
 
 /// `merge`.
 #[derive(Debug, Args)]

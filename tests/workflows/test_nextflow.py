@@ -15,7 +15,7 @@ from short_memory import WINDOW, limit_that_is_too_small, long_after_short
 from short_windows import bundle_of_short_windows
 
 WORKFLOW = ROOT / "workflows" / "nextflow"
-MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict"]
+MODULES = ["chunk", "embeddnabert", "embedesm", "merge", "predict", "run"]
 # 800 bases without an open frame: every frame of either strand meets TAA.
 CLOSED = f">closed\n{'TTAA' * 200}\n"
 
@@ -63,8 +63,53 @@ def test_resume_does_nothing_again_also_with_other_ways_to_work(demo_run, nextfl
 
 
 def test_a_bundle_without_proteins_has_no_tasks_for_them(nextflow, by_mini, tmp_path):
-    ran = nextflow.run(tmp_path / "run", "--model", "mini").ok()
+    ran = nextflow.run(tmp_path / "run", "--model", "mini", "--keep_intermediate").ok()
     assert ran.tasks(process="EMBED_DNABERT") and not ran.tasks(process="EMBED_ESM")
+    assert ran.tables("demo") == tables(by_mini)
+    published = ran.folder / "results" / "demo"
+    assert {path.name for path in published.iterdir()} == {"windows", "dnabert", "merged", "predictions"}
+
+
+@pytest.fixture(scope="module")
+def whole_run(nextflow, tmp_path_factory):
+    """The profile `test` as somebody without a variable for the model runs it: with the one in the executable."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return nextflow.run(folder, environment=without_model()).ok()
+
+
+def without_model():
+    return {name: value for name, value in os.environ.items() if name != "VIRNUCPRO_MODEL"}
+
+
+def test_the_model_in_the_executable_takes_one_task_for_each_sample(whole_run, by_mini):
+    assert [task["process"] for task in whole_run.tasks()] == ["RUN"]
+    assert whole_run.tables("demo") == tables(by_mini)
+    assert {path.name for path in (whole_run.folder / "results" / "demo").iterdir()} == {"predictions"}
+    lines = (whole_run.folder / "results" / "pipeline_info" / "provenance" / "demo.jsonl").read_text().splitlines()
+    assert [json.loads(line)["complete"] for line in lines] == [True]
+
+
+def test_resume_of_one_task_for_each_sample_does_nothing_again(whole_run, nextflow):
+    again = nextflow.run(whole_run.folder, "-resume", environment=without_model()).ok()
+    assert [task["status"] for task in again.tasks()] == ["CACHED"]
+
+
+def test_what_a_bundle_is_made_of_decides_and_not_its_name(nextflow, virnucpro, demo, tmp_path):
+    bundle = tmp_path / "another"
+    shutil.copytree(ROOT / "bundles" / "mini", bundle)
+    options = ["--window", "300", "--frames", "open", "--prior", "0.1"]
+    ran = nextflow.run(tmp_path / "run", "--model", bundle, *options, "--min_p", "0.8", parser="v2").ok()
+    assert [task["process"] for task in ran.tasks()] == ["RUN"]
+    given = ["--sample", "demo", "-m", bundle, "-q", "-o", tmp_path / "out", *options, "--min-p", "0.8"]
+    subprocess.run([virnucpro, "run", demo, *given], check=True)
+    assert ran.tables("demo") == tables(tmp_path / "out" / "predictions")
+
+
+def test_an_input_that_is_refused_fails_alone_in_one_task_too(nextflow, demo, by_mini, tmp_path):
+    broken = write(tmp_path / "broken.fa", ">x\nAC!GT\n")
+    sheet = write(tmp_path / "sheet.csv", f"sample,fasta\nbroken,{broken}\ndemo,{demo}\n")
+    ran = nextflow.run(tmp_path / "run", "--input", sheet, "--model", "mini").fails()
+    ran.says("No result for broken: its input cannot be used", "VN-IN-CHAR", str(broken))
     assert ran.tables("demo") == tables(by_mini)
 
 

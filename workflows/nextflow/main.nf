@@ -1,12 +1,14 @@
 #!/usr/bin/env nextflow
-// Viral DNA in samples: windows, vectors of both encoders shard by shard, and tables of verdicts for each sample.
+// Viral DNA in samples: windows, vectors shard by shard, and tables of verdicts for each sample; in one task for each where
+// vectors cost less to compute than to store.
 
 include { VIRNUCPRO_CHUNK        as CHUNK         } from './modules/local/virnucpro/chunk/main'
 include { VIRNUCPRO_EMBEDDNABERT as EMBED_DNABERT } from './modules/local/virnucpro/embeddnabert/main'
 include { VIRNUCPRO_EMBEDESM     as EMBED_ESM     } from './modules/local/virnucpro/embedesm/main'
 include { VIRNUCPRO_MERGE        as MERGE         } from './modules/local/virnucpro/merge/main'
 include { VIRNUCPRO_PREDICT      as PREDICT       } from './modules/local/virnucpro/predict/main'
-include { bundleOf ; samplesOf                    } from './subworkflows/local/input/main'
+include { VIRNUCPRO_RUN          as RUN           } from './modules/local/virnucpro/run/main'
+include { bundleOf ; costsLittle ; samplesOf      } from './subworkflows/local/input/main'
 include { checkParameters ; helpText              } from './subworkflows/local/parameters/main'
 
 /** Lists of shards, `size` of them each. */
@@ -37,9 +39,11 @@ workflow VIRNUCPRO {
     model // folder of a bundle, or []
     window // bases, or [] for the bundle's
     shards_per_task // number
+    staged // whether each stage is a task of its own, or one task does all for a sample
 
     main:
-    CHUNK(samples, model, window)
+    RUN(samples.filter { !staged }, model, window)
+    CHUNK(samples.filter { staged }, model, window)
     nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
 
@@ -49,14 +53,15 @@ workflow VIRNUCPRO {
     MERGE(gathered(EMBED_DNABERT.out.vectors, nucleotides).join(gathered(EMBED_ESM.out.vectors, proteins)))
     PREDICT(MERGE.out.vectors.join(CHUNK.out.windows), model)
 
-    sequences = PREDICT.out.sequences
+    sequences = PREDICT.out.sequences.mix(RUN.out.sequences)
     versions = CHUNK.out.versions_virnucpro.mix(
         EMBED_DNABERT.out.versions_virnucpro,
         EMBED_ESM.out.versions_virnucpro,
         MERGE.out.versions_virnucpro,
         PREDICT.out.versions_virnucpro,
+        RUN.out.versions_virnucpro,
     )
-    manifests = CHUNK.out.manifest.mix(EMBED_DNABERT.out.manifest, EMBED_ESM.out.manifest, MERGE.out.manifest, PREDICT.out.manifest)
+    manifests = CHUNK.out.manifest.mix(EMBED_DNABERT.out.manifest, EMBED_ESM.out.manifest, MERGE.out.manifest, PREDICT.out.manifest, RUN.out.manifest)
 
     emit:
     sequences
@@ -74,7 +79,8 @@ workflow {
     samples = samplesOf(params.input)
     // The environment is read here, and only here: the bundle then is an input of the tasks, which -resume compares.
     bundle = bundleOf(params.model ?: System.getenv('VIRNUCPRO_MODEL'), params.models ?: System.getenv('VIRNUCPRO_MODELS'))
-    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: [], params.shards_per_task as int)
+    staged = "${params.keep_intermediate}" == 'true' || !costsLittle(bundle)
+    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: [], params.shards_per_task as int, staged)
 
     pipeline_info = "${params.outdir}/pipeline_info"
     VIRNUCPRO.out.versions

@@ -25,6 +25,7 @@ checkpoint chunk:
             "model",
             "models",
             "window",
+            "frames",
             "shard_frames",
             "duplicates",
             "uracil",

@@ -65,7 +65,14 @@ rule predict:
         # Of complete samples, Snakemake sees these settings alone, and not those of jobs before.
         dtype=config["dtype"],
         options=options(
-            "model", "models", "viral_share", "mixed_share", "tables", "legacy"
+            "model",
+            "models",
+            "viral_share",
+            "mixed_share",
+            "min_p",
+            "prior",
+            "tables",
+            "legacy",
         ),
     message:
         "{wildcards.sample}: verdicts"

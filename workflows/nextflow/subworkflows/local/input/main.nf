@@ -122,3 +122,12 @@ def bundleOf(model, models) {
     }
     return found
 }
+
+/** Whether all encoders of a bundle are such that vectors cost less to compute than to store; the executable's own is. */
+def costsLittle(bundle) {
+    if (!bundle) {
+        return true
+    }
+    def about = new org.yaml.snakeyaml.Yaml().load(bundle.resolve('bundle.yaml').text)
+    return [about.dnabert, about.esm].findAll().every { side -> side.family == 'composition' }
+}
