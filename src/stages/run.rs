@@ -73,8 +73,10 @@ fn run_by_stages(
         true => Ok(None),
         false => predict::tabulated(&settings.predict, bundle, cut, Some(&embeds.vectors)),
     };
-    let known = chunk::finished(&settings.chunk, layout)?;
-    if let Some(manifest) = known.as_ref().map_or(Ok(None), tabulated)? {
+    if let Some(cut) = chunk::finished(&settings.chunk, layout)?
+        && let Some(manifest) = tabulated(&cut)?
+    {
+        cut.commit()?;
         return Ok(manifest);
     }
     load::prove(bundle, false)?;
@@ -110,6 +112,7 @@ fn run_directly(settings: &config::Run, bundle: &Bundle, layout: Layout, progres
     if let Some(cut) = chunk::finished(&settings.chunk, layout.without_shards())?
         && let Some(manifest) = predict::tabulated(&settings.predict, bundle, &cut, None)?
     {
+        cut.commit()?;
         return Ok(manifest);
     }
     let scored = direct::score(settings, bundle, layout, progress)?;

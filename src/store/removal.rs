@@ -35,7 +35,7 @@ impl Removal {
         &self.manifest
     }
 
-    /// Makes this process the only one that writes to the folder.
+    /// Makes this process the only one that writes to the folder, and removes what a killed one left unfinished.
     ///
     /// # Errors
     /// [`Fault::CheckpointLocked`](crate::error::Fault::CheckpointLocked) where another one does, or has since the folder
@@ -43,7 +43,7 @@ impl Removal {
     pub fn lock(&mut self) -> Result<()> {
         self.lock = Some(FolderLock::take(&self.folder)?);
         match Manifest::read(&self.folder)? {
-            Some(now) if now == self.manifest => Ok(()),
+            Some(now) if now == self.manifest => remove_abandoned(&self.folder),
             _ => Err(written_meanwhile(&self.folder)),
         }
     }
@@ -92,7 +92,6 @@ impl Removal {
         // Incomplete, it still names the files: whoever comes after a stop knows what is left.
         self.replace(Manifest { complete: false, ..self.manifest.clone() })?;
         let removed = remove_files(&self.folder, self.manifest.shards.keys())?;
-        remove_abandoned(&self.folder)?;
         if self.is_alone()? {
             remove_files(&self.folder, [&manifest::FILE.to_owned()])?;
             drop(self.lock);
