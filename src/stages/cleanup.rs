@@ -1,5 +1,5 @@
-//! `run --cleanup`: once the tables are proved, shards and vectors go. What stays is what a run without stored vectors leaves,
-//! windows and tables, and a manifest of either that names nothing which is gone.
+//! `run --cleanup`: once the tables are proved, shards and vectors are removed. What stays is what a run without stored vectors
+//! leaves: windows and tables, with manifests that name no file that is gone.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use crate::config;
 use crate::error::Result;
 use crate::fs::FileDigest;
 use crate::runtime::interrupt;
-use crate::store::{Fingerprint, Removal, remove_empty};
+use crate::store::{Fingerprint, Manifest, Removal, remove_empty};
 use crate::units::counted;
 
 /// Removes the intermediate files of a run that has finished. `vectors` is the settings of vectors, where the tables were made
-/// from stored ones; `folders` are theirs, the last stage first, with what was made in them. Only what manifests name is
-/// removed, and folders that are empty then.
+/// from stored ones; `folders` are theirs, the last stage first, with what was made in them; `finished` is the manifest of the
+/// tables. Only what manifests name is removed, and folders that are empty then.
 ///
 /// # Errors
 /// A table is not what its manifest records, or another process writes to a folder: nothing is removed. A file cannot be
@@ -30,15 +30,21 @@ pub fn remove_intermediate(
     bundle: &Bundle,
     (layout, vectors): (Layout, Option<&Value>),
     folders: &[(&Path, Fingerprint)],
+    finished: &Manifest,
 ) -> Result<()> {
     interrupt::check()?;
     folders.iter().for_each(|(folder, _)| remove_empty(folder));
     let cut = CutWindows::open(&settings.predict.windows)?;
-    let Some(origin) = cut.origin() else { return Ok(()) };
-    let hold = |folder: &Path, work: &Fingerprint| Removal::of(folder, work, &origin);
+    let hold = |folder: &Path, work: &Fingerprint| Removal::of(folder, work, finished.origin.as_ref()?);
     let windows = hold(&settings.chunk.output, &chunk::fingerprint(&settings.chunk, layout));
     let tables = hold(&settings.predict.output, &predict::fingerprint(bundle));
-    let (Some(mut windows), Some(mut tables)) = (windows, tables) else { return Ok(()) };
+    // Tables of another command may need what this one would remove.
+    let tables = tables.filter(|tables| tables.manifest() == finished);
+    let (Some(mut windows), Some(mut tables)) = (windows, tables) else {
+        let tables = settings.predict.output.display();
+        log::warn!("run: shards and vectors stay: another process has written to {tables} or its windows meanwhile");
+        return Ok(());
+    };
     let mut stages = Vec::new();
     for stage in folders.iter().filter_map(|(folder, work)| hold(folder, work)) {
         if !stage.is_spent()? {

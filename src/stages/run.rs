@@ -47,7 +47,7 @@ pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     viral_fasta::write(&settings.predict)?;
     if settings.cleanup {
         let vectors = if is_direct { None } else { Some(&embeds.vectors) };
-        cleanup::remove_intermediate(settings, &bundle, (layout, vectors), &embeds.folders)?;
+        cleanup::remove_intermediate(settings, &bundle, (layout, vectors), &embeds.folders, &manifest)?;
     }
     Ok(manifest)
 }
