@@ -1,9 +1,12 @@
 //! Verdicts for a reader at a terminal.
 
+use std::fs;
 use std::path::Path;
 
-use crate::error::{Result, printable};
-use crate::store::tables::SequenceVerdictRow;
+use serde::Deserialize;
+
+use crate::error::{Error, Fault, Result, printable};
+use crate::store::tables::{SUMMARY, SequenceVerdictRow};
 use crate::store::{Manifest, Row, TableReader};
 use crate::units::counted;
 
@@ -22,11 +25,11 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
     let verdicts = ["viral", "mixed", "non-viral", "no-call"].map(|verdict| count(&format!("sequences_{verdict}")));
     let total: u64 = verdicts.iter().sum();
     let mut rows = TableReader::<SequenceVerdictRow>::open(&path)?;
-    let (mut lines, mut calibrated) = (String::new(), false);
+    let calibrated = is_calibrated(folder)?;
+    let mut lines = String::new();
     for _ in 0..SHOWN {
         let Some(row) = rows.next_row()? else { break };
-        calibrated |= row.p_virus.is_some();
-        lines.push_str(&line(&row));
+        lines.push_str(&line(&row, calibrated));
     }
     let scores = if calibrated { ["p", "tier"] } else { ["best p", "mean p"] };
     let mut text = format!(
@@ -52,11 +55,26 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
     Ok(text)
 }
 
-fn line(row: &SequenceVerdictRow<'_>) -> String {
+/// Whether verdicts come from probabilities. The rows need not tell: none of them may have a score.
+fn is_calibrated(folder: &Path) -> Result<bool> {
+    #[derive(Deserialize)]
+    struct Summary {
+        calibrated: bool,
+    }
+    let path = folder.join(SUMMARY);
+    let text = fs::read(&path).map_err(|error| Error::reading(&path, error))?;
+    let summary: Summary = serde_json::from_slice(&text).map_err(|error| {
+        Error::new(Fault::InputStage, format!("{} is damaged", path.display())).file(&path).caused_by(error)
+    })?;
+    Ok(summary.calibrated)
+}
+
+fn line(row: &SequenceVerdictRow<'_>, calibrated: bool) -> String {
     let p = |p: Option<f32>| p.map_or_else(|| "-".to_owned(), |p| format!("{p:.3}"));
-    let scores = match row.p_virus {
-        Some(p_virus) => [p(Some(p_virus)), row.tier.as_deref().unwrap_or("-").to_owned()],
-        None => [p(row.best_p_virus), p(row.mean_p_virus)],
+    let scores = if calibrated {
+        [p(row.p_virus), row.tier.as_deref().unwrap_or("-").to_owned()]
+    } else {
+        [p(row.best_p_virus), p(row.mean_p_virus)]
     };
     format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  {}\n",

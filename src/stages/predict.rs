@@ -13,7 +13,7 @@ use super::verdict_tables::{VerdictTables, is_table, wrote_tables};
 use super::viral_fasta;
 use crate::bundle::Bundle;
 use crate::calibration::Calibration;
-use crate::config;
+use crate::config::{self, CutOffs};
 use crate::embed::load;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
@@ -149,12 +149,23 @@ pub(super) fn tabulate(
     tables.commit(dir, &made_from(&cut, &[], settings))
 }
 
-/// Refuses a false discovery rate without probabilities.
+/// Refuses a false discovery rate without probabilities, and says which other cut-offs change nothing.
 ///
 /// # Errors
 /// [`Fault::Usage`].
 pub fn check_cut_offs(settings: &config::Predict, bundle: &Bundle) -> Result<()> {
-    if settings.cut_offs.fdr.is_none() || bundle.spec().calibration.is_some() {
+    let is_calibrated = bundle.spec().calibration.is_some();
+    let unused = unused(&settings.cut_offs, is_calibrated);
+    if !unused.is_empty() {
+        let (options, name) = (unused.join(" and "), &bundle.spec().name);
+        let why = if is_calibrated {
+            "is calibrated, so that verdicts come from probabilities: use --min-p or --fdr"
+        } else {
+            "is not calibrated, so that verdicts come from shares of windows: use --viral-share"
+        };
+        log::warn!("without effect: {options}; {name} {why}");
+    }
+    if settings.cut_offs.fdr.is_none() || is_calibrated {
         return Ok(());
     }
     Err(Error::new(
@@ -163,6 +174,18 @@ pub fn check_cut_offs(settings: &config::Predict, bundle: &Bundle) -> Result<()>
     )
     .expected("a bundle with a calibration, as mini or one that `virnucpro train` makes")
     .advice("leave out --fdr and choose a share of windows with --viral-share, or give another bundle"))
+}
+
+/// Options that were given, and that verdicts do not come from.
+fn unused(given: &CutOffs, is_calibrated: bool) -> Vec<&'static str> {
+    let usual = CutOffs::DEFAULT;
+    let of_shares = [
+        ("--viral-share", given.viral_share != usual.viral_share),
+        ("--mixed-share", given.mixed_share != usual.mixed_share.min(given.viral_share)),
+    ];
+    let of_probabilities = [("--min-p", given.min_p != usual.min_p), ("--prior", given.prior != usual.prior)];
+    let options = if is_calibrated { of_shares } else { of_probabilities };
+    options.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option).collect()
 }
 
 /// Says that the head was trained on other windows than `cut`, or on other frames of them: that is the user's choice.

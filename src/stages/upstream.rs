@@ -270,6 +270,29 @@ pub fn is_whole_stage(paths: &[PathBuf]) -> bool {
     paths.iter().any(|path| path.is_dir())
 }
 
+/// Windows whose frames are not there, or only those of the other side (`has_others`).
+fn without_shards(folder: &Path, extension: &str, has_others: bool) -> Error {
+    let side = if extension == "faa" { "protein" } else { "nucleotide" };
+    let (message, found, advice) = if has_others {
+        (
+            format!("{} has no shards of the {side} side", folder.display()),
+            format!("windows that were cut for a bundle without a {side} side"),
+            "run `virnucpro chunk` with the --model that you embed with".to_owned(),
+        )
+    } else {
+        (
+            format!("{} has windows without shards", folder.display()),
+            "windows that `virnucpro run` scored without keeping their frames".to_owned(),
+            "run `virnucpro chunk`, or `virnucpro run` with --keep-intermediate".to_owned(),
+        )
+    };
+    Error::new(Fault::InputMissing, message)
+        .file(folder)
+        .expected(format!("shard-*.{extension}"))
+        .found(found)
+        .advice(advice)
+}
+
 /// Files of a folder: those its manifest lists, or all shards where there is no manifest.
 fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>> {
     let has_extension = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
@@ -294,14 +317,8 @@ fn files_of(folder: &Path, stage: &str, extension: &str) -> Result<Vec<PathBuf>>
             // `chunk` lists files of the original program, too, which are the same frames once more.
             let files: Vec<PathBuf> = listed.filter(|path| manifest.stage != "chunk" || is_shard(path)).collect();
             if files.is_empty() && manifest.stage == "chunk" {
-                return Err(Error::new(
-                    Fault::InputMissing,
-                    format!("{} has windows without shards", folder.display()),
-                )
-                .file(folder)
-                .expected(format!("shard-*.{extension}"))
-                .found("windows that `virnucpro run` scored without keeping their frames")
-                .advice("run `virnucpro chunk`, or `virnucpro run` with --keep-intermediate"));
+                let has_shards = manifest.shards.keys().any(|name| is_shard(&folder.join(name)));
+                return Err(without_shards(folder, extension, has_shards));
             }
             files
         }

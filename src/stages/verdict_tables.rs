@@ -19,14 +19,13 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
 use crate::model::Score;
 use crate::seq::FrameId;
-use crate::store::tables::{FrameVerdictRow, InputRow, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
+use crate::store::tables::{FrameVerdictRow, InputRow, SUMMARY, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
 use crate::store::{MadeFrom, Manifest, ModelStamp, Provenance, Row, StageDir, TableReader, TableSpool, TableWriter};
 use crate::units::counted;
 
 const TABLES: [&str; 3] = [FrameVerdictRow::TSV, WindowVerdictRow::TSV, SequenceVerdictRow::TSV];
 /// Their copies, which only some runs write.
 const PARQUET: [&str; 3] = [FrameVerdictRow::PARQUET, WindowVerdictRow::PARQUET, SequenceVerdictRow::PARQUET];
-const SUMMARY: &str = "summary.json";
 const LEGACY_FRAMES: &str = "prediction_results.txt";
 const LEGACY_WINDOWS: &str = "prediction_results_highestscore.csv";
 
@@ -235,7 +234,7 @@ impl<'a> VerdictTables<'a> {
         self.judge.cut_offs.min_p = cut_off.unwrap_or(1.0);
         match cut_off {
             Some(p) => log::info!(
-                "predict: viral from a probability of {p} on: a share of {fdr} of those is expected to be others"
+                "predict: sequences are called viral from a p_virus of {p} on: of those, at most a share of {fdr} is expected to be others"
             ),
             None => {
                 log::warn!("predict: no sequence is sure enough to be called viral at a false discovery rate of {fdr}")

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::row::{Cell, Kind, Value, table_row};
 use crate::units::Share;
 
+/// Name of the counts beside the tables of verdicts.
+pub const SUMMARY: &str = "summary.json";
+
 /// Why a window has scores or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
