@@ -1,11 +1,13 @@
 //! `embed-dnabert` and `embed-esm`: one stage over one session. FASTA in, vectors out, file by file.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::chunk::Layout;
 use super::keeping::Keeping;
+use super::predict::warn_of_layout;
 use super::shard_sequences::{self, ShardSequences};
 use super::shard_vectors::{About, ShardVectors, vector_file};
 use super::upstream::{self, UpstreamFile, is_whole_stage, refuse_input_in_output};
@@ -44,10 +46,29 @@ use crate::units::{Precision, counted};
 /// An input, the bundle or a device is missing or damaged; or a file cannot be written.
 pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> {
     let bundle = load::bundle(&settings.model)?;
-    let stage = EmbedStage::of(&bundle, settings.side)?;
+    if bundle.spec().head.is_some() {
+        layouts(&settings.shards).into_iter().for_each(|layout| warn_of_layout(&bundle, layout));
+    }
+    embed_as_cut(settings, &bundle, progress)
+}
+
+/// How the windows were cut that folders and shards are of, as far as manifests say.
+fn layouts(shards: &[PathBuf]) -> Vec<Layout> {
+    let folder = |path: &PathBuf| if path.is_dir() { Some(path.clone()) } else { path.parent().map(Path::to_path_buf) };
+    let folders: BTreeSet<PathBuf> = shards.iter().filter_map(folder).collect();
+    let manifests = folders.iter().filter_map(|folder| upstream::manifest(folder).ok().flatten());
+    let cut = manifests.filter(|manifest| manifest.stage == "chunk");
+    let mut layouts: Vec<Layout> = cut.filter_map(|manifest| Layout::recorded(&manifest)).collect();
+    layouts.dedup();
+    layouts
+}
+
+/// The same, of windows whose length and frames were looked at.
+pub(super) fn embed_as_cut(settings: &config::Embed, bundle: &Bundle, progress: &Progress) -> Result<Manifest> {
+    let stage = EmbedStage::of(bundle, settings.side)?;
     let shards = upstream::files(&settings.shards, "chunk", stage.extension)?;
-    let precision = load::precision(&bundle, settings.side, &settings.compute)?;
-    let fingerprint = fingerprint(&bundle, settings.side, precision)?;
+    let precision = load::precision(bundle, settings.side, &settings.compute)?;
+    let fingerprint = fingerprint(bundle, settings.side, precision)?;
     let mut dir = StageDir::open(&settings.output, fingerprint.clone(), settings.resume)?;
     let mut checkpoints = Keeping::new(settings, &fingerprint, stage.dim as usize)?;
     refuse_input_in_output(shards.iter().map(|shard| shard.path.as_path()), &settings.output)?;
@@ -72,13 +93,13 @@ pub fn embed(settings: &config::Embed, progress: &Progress) -> Result<Manifest> 
     }
     let kept = names.len() - left.len();
     if !left.is_empty() {
-        let load = || load::session(&Model::Bundled(&bundle, settings.side), &settings.compute);
+        let load = || load::session(&Model::Bundled(bundle, settings.side), &settings.compute);
         let mut session = if left.iter().all(is_empty) { None } else { Some(load()?) };
         dir.create()?;
         let known = checkpoints.checkpoints().filter(|_| settings.resume.keep);
         let mut sequences = ShardSequences::new(left.clone(), settings.side, known.cloned());
         let place = session.as_ref().map(|session| session.place().to_owned());
-        let about = About { metadata: stage.metadata(&bundle, precision), place, dim: stage.dim as usize };
+        let about = About { metadata: stage.metadata(bundle, precision), place, dim: stage.dim as usize };
         let mut vectors = ShardVectors::new(about, &left, &mut dir, &mut checkpoints, task);
         match &mut session {
             Some(session) => {

@@ -99,7 +99,7 @@ fn run_by_stages(
     }
     later.retract(if replaces { None } else { Some(cut.origin()) })?;
     cut.commit()?;
-    embeds.settings.iter().try_for_each(|settings| embed::embed(settings, progress).map(drop))?;
+    embeds.settings.iter().try_for_each(|settings| embed::embed_as_cut(settings, bundle, progress).map(drop))?;
     merge::merge(&merge, progress)?;
     predict::score(&settings.predict, bundle, progress)
 }

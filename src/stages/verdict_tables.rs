@@ -19,7 +19,9 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest};
 use crate::model::Score;
 use crate::seq::FrameId;
-use crate::store::tables::{FrameVerdictRow, InputRow, SUMMARY, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow};
+use crate::store::tables::{
+    FrameVerdictRow, InputRow, SUMMARY, SequenceVerdictRow, WindowRow, WindowStatus, WindowVerdictRow,
+};
 use crate::store::{MadeFrom, Manifest, ModelStamp, Provenance, Row, StageDir, TableReader, TableSpool, TableWriter};
 use crate::units::counted;
 

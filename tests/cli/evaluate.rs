@@ -186,6 +186,24 @@ fn labels_that_do_not_fit_are_told_by_their_cause() {
 }
 
 #[test]
+fn a_sequence_id_in_two_folders_is_refused_since_a_label_cannot_tell_them_apart() {
+    let sandbox = predicted();
+    sandbox.write("labels.tsv", labels(20));
+    sandbox.write("y.fa", Random::new(41).fasta(3, 1200));
+    sandbox.run(&["run", "y.fa", "-o", "other", "--model", &mock(), "-q"]).ok();
+    let measure = ["evaluate", "out/predictions", "other/predictions", "--labels", "labels.tsv", "-o", "e"];
+    let ran = sandbox.run(&measure);
+    assert_eq!(ran.fails(65, "VN-IN-LABELS")["record"], "r1");
+    ran.says(&["two of the folders", "the same id in out/predictions/windows.tsv", "one at a time"]);
+    // Folders without a common id are measured together.
+    let renamed = sandbox.text("y.fa").replace(">r", ">q");
+    sandbox.write("y.fa", renamed);
+    sandbox.run(&["run", "y.fa", "-o", "other", "--model", &mock(), "-q", "--overwrite"]).ok();
+    sandbox.write("labels.tsv", labels(20) + "q1\tvirus\t\t\nq2\tothers\t\t\nq3\tvirus\t\t\n");
+    sandbox.run(&measure).ok().says(&["23 sequences"]);
+}
+
+#[test]
 fn what_is_not_predictions_is_told_as_such() {
     let sandbox = predicted();
     sandbox.write("labels.tsv", labels(20));

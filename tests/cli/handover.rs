@@ -475,3 +475,35 @@ fn an_empty_input_that_is_allowed_is_the_same_input_the_next_time() {
         assert_same_files(&before, &sandbox.files(&output), "again");
     }
 }
+
+#[test]
+fn windows_that_the_bundle_is_not_for_are_told_before_they_are_embedded_and_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(70).fasta(3, 700));
+    let model = mock();
+    let told = |arguments: &[&str]| sandbox.run(&[arguments, &["--model", &model]].concat()).ok().stderr;
+    told(&["chunk", "x.fa", "--frames", "longest", "--window", "400", "-o", "w"]);
+    for shards in ["w", "w/shard-00001.fna"] {
+        let stderr = told(&["embed-dnabert", shards, "-o", "d", "-f"]);
+        assert!(stderr.contains("400 bp long") && stderr.contains("by the rule 'longest'"), "{stderr}");
+    }
+    let whole = told(&["run", "x.fa", "--frames", "longest", "-o", "out"]);
+    assert_eq!(whole.matches("by the rule 'longest'").count(), 1, "{whole}");
+    told(&["chunk", "x.fa", "-o", "own"]);
+    let stderr = told(&["embed-dnabert", "own", "-o", "e"]);
+    assert!(!stderr.contains("by the rule") && !stderr.contains("bp long"), "{stderr}");
+}
+
+#[test]
+fn a_side_that_was_not_cut_is_told_with_the_bundle_to_cut_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(71).fasta(3, 700));
+    sandbox.run(&["chunk", "x.fa", "-o", "w", "--model", "mini"]).ok();
+    let ran = sandbox.run(&["embed-esm", "w", "--model", &mock(), "-o", "e"]);
+    ran.fails(66, "VN-IN-MISSING");
+    ran.says(&["no shards of the protein side", "shard-*.faa", "`virnucpro chunk` with the --model"]);
+    sandbox.run(&["run", "x.fa", "-o", "out", "--model", "mini"]).ok();
+    let ran = sandbox.run(&["embed-esm", "out/windows", "--model", &mock(), "-o", "e"]);
+    ran.fails(66, "VN-IN-MISSING");
+    ran.says(&["windows without shards", "--keep-intermediate"]);
+}

@@ -225,3 +225,30 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     run(&sandbox, &["--overwrite"]).ok();
     assert!(!sandbox.path("out/windows/shard-00002.fna").exists());
 }
+
+#[test]
+fn the_table_at_the_terminal_follows_the_bundle_also_where_nothing_has_a_score() {
+    let sandbox = Sandbox::new();
+    sandbox.write("n.fa", ">a\nNNNN\n");
+    let shown = |options: &[&str]| sandbox.run(&[&["run", "n.fa"], options].concat()).ok().stdout;
+    let calibrated = shown(&["-o", "calibrated", "--model", "mini"]);
+    assert!(calibrated.contains("tier") && !calibrated.contains("mixed"), "{calibrated}");
+    let raw = shown(&["-o", "raw", "--model", &mock()]);
+    assert!(raw.contains("mean p") && raw.contains("0 mixed"), "{raw}");
+}
+
+#[test]
+fn cut_offs_that_change_nothing_with_a_bundle_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.fa", Random::new(7).fasta(2, 400));
+    let told = |options: &[&str]| sandbox.run(&[&["run", "x.fa", "-o", "out", "-f"], options].concat()).ok().stderr;
+    let calibrated = told(&["--viral-share", "0.3", "--mixed-share", "0.2", "--model", "mini"]);
+    assert!(calibrated.contains("without effect: --viral-share and --mixed-share; mini is calibrated"), "{calibrated}");
+    let raw = told(&["--min-p", "0.9", "--prior", "0.1", "--model", &mock()]);
+    assert!(raw.contains("without effect: --min-p and --prior; mock is not calibrated"), "{raw}");
+    let fits: [&[&str]; 2] =
+        [&["--min-p", "0.9", "--prior", "0.1", "--model", "mini"], &["--viral-share", "0.05", "--model", &mock()]];
+    for fitting in fits {
+        assert!(!told(fitting).contains("without effect"), "{fitting:?}");
+    }
+}

@@ -174,7 +174,10 @@ fn labels_that_do_not_serve_are_told_with_file_line_and_advice() {
     let without: String =
         labels.lines().filter(|line| !line.starts_with("s7\t")).map(|line| format!("{line}\n")).collect();
     wrong(&without, &["s7_chunk_1", "no label", "--ignore-unlabelled"]);
-    wrong("sequence\tlabel\nelse\tvirus\nwhere\tothers\n", &["no vector has a label", "else", "windows.tsv"]);
+    wrong(
+        "sequence\tlabel\nelse\tvirus\nwhere\tothers\n",
+        &["no vector has a label", "else", "s0_chunk_1", "windows.tsv"],
+    );
     wrong(&labels.replace("\tvirus\t", "\tothers\t"), &["all labels are 'others'", "of the other class"]);
     wrong(&labels.replace("s7\tothers", "s7\tperhaps"), &["perhaps", "line 9"]);
     let few: String = (0..SEQUENCES)
@@ -207,7 +210,7 @@ fn labels_of_windows_serve_too_and_a_label_for_nothing_is_a_warning() {
     let labels: String = (0..SEQUENCES).map(label).collect();
     sandbox.write("windows.tsv", format!("id\tlabel\n{labels}nothing_chunk_1\tvirus\n"));
     let ran = train(&sandbox, "toy", &["--labels", "windows.tsv"]).ok();
-    ran.says(&["1 labels name nothing", "nothing_chunk_1"]);
+    ran.says(&["1 label names nothing", "nothing_chunk_1"]);
     assert_eq!(sandbox.json("toy/card.json")["data"]["groups"], SEQUENCES);
 }
 

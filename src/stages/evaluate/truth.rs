@@ -124,11 +124,18 @@ impl Truth {
     ///
     /// # Errors
     /// [`Fault::InputLabels`] for labels that name nothing or one class alone, and for rows without a label unless
-    /// `ignore_unlabelled`; [`Fault::ModelMismatch`] for predictions of several bundles; a table is damaged.
+    /// `ignore_unlabelled`; for sequences of one id in several folders; [`Fault::ModelMismatch`] for predictions of several
+    /// bundles; a table is damaged.
     pub fn read(folders: &[Predictions], labels: &mut Labels, ignore_unlabelled: bool) -> Result<Self> {
-        let mut truth = Self::default();
+        let (mut truth, mut places) = (Self::default(), Places::default());
         for folder in folders {
-            each_row(&folder.windows, |row: WindowVerdictRow<'_>| truth.window(&folder.windows, &row, labels))?;
+            each_row(&folder.windows, |row: WindowVerdictRow<'_>| {
+                // The ids of one run are unique.
+                if folders.len() > 1 {
+                    places.note(&row.sequence_id, &folder.windows.path)?;
+                }
+                truth.window(&folder.windows, &row, labels)
+            })?;
             if labels.labelled() == Labelled::Sequences {
                 each_row(&folder.sequences, |row: SequenceVerdictRow<'_>| {
                     truth.sequence(&folder.sequences, &row, labels)
@@ -236,6 +243,31 @@ impl Truth {
             }
         }
         Ok(())
+    }
+}
+
+/// In which table the windows of each sequence are.
+#[derive(Default)]
+struct Places<'a>(HashMap<String, &'a Path>);
+
+impl<'a> Places<'a> {
+    /// Refuses a sequence that is in another table too: one label cannot hold for both.
+    fn note(&mut self, sequence: &str, table: &'a Path) -> Result<()> {
+        let Some(first) = self.0.get(sequence) else {
+            self.0.insert(sequence.to_owned(), table);
+            return Ok(());
+        };
+        if *first == table {
+            return Ok(());
+        }
+        Err(Error::new(Fault::InputLabels, "two of the folders have a sequence of the same id")
+            .file(table)
+            .record(sequence)
+            .expected("ids that occur in one folder alone: a label names one sequence")
+            .found(format!("the same id in {}", first.display()))
+            .advice(
+                "measure the folders one at a time, or give their inputs to one `virnucpro run`, which keeps ids apart",
+            ))
     }
 }
 

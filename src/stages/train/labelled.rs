@@ -166,9 +166,10 @@ impl Plan {
             let error = unknown
                 .into_iter()
                 .fold(wrong("no vector has a label".to_owned()), |error, (id, line)| error.record(id).line(line));
+            let such = first.map_or_else(String::new, |id| format!("; the first window is {id}"));
             return Err(error
                 .expected("labels of sequences, windows or frames that the vectors are of")
-                .found(format!("{} vectors, {} labels", self.places.len(), labels.len()))
+                .found(format!("{} vectors, {} labels{such}", self.places.len(), labels.len()))
                 .advice("compare the ids with those in windows.tsv"));
         }
         if unlabelled > 0 && !ignore_unlabelled {
@@ -181,7 +182,8 @@ impl Plan {
                 .advice("label it, or leave out what has no label with --ignore-unlabelled"));
         }
         if let Some((count, id, line)) = labels.unused() {
-            log::warn!("{count} labels name nothing that was cut, the first '{id}' in line {line}");
+            let labels = if count == 1 { "1 label names".to_owned() } else { format!("{count} labels name") };
+            log::warn!("{labels} nothing that was cut; the first is {id}, in line {line}");
         }
         let viral = self.viral.iter().filter(|is_viral| **is_viral).count();
         if viral == 0 || viral == self.viral.len() {
