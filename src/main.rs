@@ -14,7 +14,6 @@ use virnucpro::runtime::progress::Progress;
 use virnucpro::runtime::{interrupt, memory};
 use virnucpro::seq;
 use virnucpro::stages::{chunk, embed, evaluate, merge, predict, run, train};
-use virnucpro::train::recipe;
 
 #[global_allocator]
 static ALLOCATOR: memory::Reporting = memory::Reporting;
@@ -117,7 +116,7 @@ fn dispatch(task: Task, progress: &Progress, stdout: &Stdout) -> Result<()> {
             let folder = train::train(&settings, progress)?;
             stdout.comment(|| Ok(format!("{}\n", folder.display())))
         }
-        Task::PrintRecipe(name) => stdout.answer(&recipe::text_of(&name)?.0),
+        Task::PrintRecipe { recipe, model } => stdout.answer(&train::recipe_text(recipe.as_deref(), &model)?),
         Task::Bench(settings) => stdout.answer(&bench::bench(&settings)?),
         Task::Info(settings) => stdout.answer(&info::info(&settings)?),
         Task::ListModels(settings) => stdout.answer(&models::list(settings)),

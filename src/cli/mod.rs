@@ -132,8 +132,13 @@ pub enum Task {
     Evaluate(config::Evaluate),
     /// `train`.
     Train(Box<config::Train>),
-    /// `train --print-recipe`: of this name or file.
-    PrintRecipe(String),
+    /// `train --print-recipe`.
+    PrintRecipe {
+        /// Its name or file; that which suits the bundle if not given.
+        recipe: Option<String>,
+        /// The bundle that would be trained on.
+        model: config::BundleChoice,
+    },
     /// `models list`.
     ListModels(config::ListModels),
     /// `models fetch`.

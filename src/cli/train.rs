@@ -58,7 +58,7 @@ pub struct TrainArgs {
     /// original, balanced, or a YAML file; balanced for composition features, original for language models if not given
     #[arg(long, value_name = "RECIPE", help_heading = "Training")]
     recipe: Option<String>,
-    /// Print the recipe, with a comment on every field, and stop
+    /// Print the recipe, with a comment on every field, and stop; without --recipe that of --model
     #[arg(long, action = ArgAction::SetTrue, help_heading = "Training")]
     print_recipe: bool,
     /// Let every row count the same, whatever the recipe says
@@ -68,7 +68,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = folds, help_heading = "Training")]
     folds: Option<usize>,
     /// What random numbers follow from: the same seed gives the same bundle
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Training")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = seed, help_heading = "Training")]
     seed: u64,
     #[command(flatten)]
     place: PlaceOptions,
@@ -85,7 +85,7 @@ impl TrainArgs {
     /// An argument is missing or not a path.
     pub fn task(self) -> Result<Task> {
         if self.print_recipe {
-            return Ok(Task::PrintRecipe(self.recipe.unwrap_or_else(|| "original".to_owned())));
+            return Ok(Task::PrintRecipe { recipe: self.recipe, model: self.model.settings() });
         }
         config::refuse_addresses_and_lists(&self.merged)?;
         if self.dtype == Precision::Bf16 {
@@ -114,6 +114,10 @@ impl TrainArgs {
             checkpoints: self.checkpoints.settings(),
         })))
     }
+}
+
+fn seed(text: &str) -> std::result::Result<u64, String> {
+    text.parse().map_err(|_| "a whole number, not below 0, is expected".to_owned())
 }
 
 fn folds(text: &str) -> std::result::Result<usize, String> {

@@ -32,6 +32,8 @@ pub struct Forest<'a> {
     pub note: &'a str,
     /// Name of the axis.
     pub axis: &'a str,
+    /// What the rows of each colour are.
+    pub kinds: &'a [&'a str],
     /// Rows, from above.
     pub rows: Vec<ForestRow>,
 }
@@ -45,6 +47,14 @@ impl Forest<'_> {
         let mut svg = Svg::new(left + SPAN + VALUES, bottom + 48.0, self.title);
         svg.text((16.0, 22.0), self.title, Style { size: 16, bold: true, ..Style::LABEL });
         svg.text((16.0, 40.0), self.note, Style { size: 11, colour: PALE, ..Style::LABEL });
+        let mut x = left + SPAN + 14.0;
+        for (kind, name) in
+            self.kinds.iter().enumerate().filter(|(kind, _)| self.rows.iter().any(|row| row.kind == *kind))
+        {
+            svg.circle((x + 5.0, 17.5), 5.0, COLOURS[kind % COLOURS.len()]);
+            svg.text((x + 15.0, 22.0), name, Style::LABEL);
+            x += 31.0 + width(name, 13);
+        }
         let least = self.rows.iter().map(|row| row.interval.map_or(row.value, |(low, _)| low)).fold(0.9, f64::min);
         let from = (least * 10.0).floor().max(0.0) / 10.0;
         let x_of = |value: f64| left + SPAN * (value - from) / (1.0 - from);
@@ -92,10 +102,11 @@ mod tests {
             kind: 0,
         };
         let rows = vec![row("phage", 0.8, Some((0.7, 0.875))), row("RNA <x>", 0.95, None)];
-        let text = Forest { title: "t", note: "n", axis: "AUROC", rows }.svg();
-        for part in ["0.800 (0.700–0.875)", ">0.950<", "RNA &lt;x&gt;", ">0.7<", ">1.0<"] {
+        let text = Forest { title: "t", note: "n", axis: "AUROC", kinds: &["viruses", "others"], rows }.svg();
+        assert!(!text.contains("others"), "no row is of that kind: {text}");
+        for part in [">viruses<", "0.800 (0.700–0.875)", ">0.950<", "RNA &lt;x&gt;", ">0.7<", ">1.0<"] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
-        assert_eq!(text.matches("<circle").count(), 2);
+        assert_eq!(text.matches("<circle").count(), 3);
     }
 }

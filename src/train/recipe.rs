@@ -155,7 +155,7 @@ impl Recipe {
             let line = error.location().map(|place| place.line() as u64);
             let refused = Error::new(Fault::Config, "the recipe cannot be read");
             let refused = line.into_iter().fold(refused, Error::line).expected("the fields of a recipe, in YAML");
-            at(refused.found(error.to_string()).advice(SEE))
+            at(refused.found(in_words(&error.to_string())).advice(SEE))
         })?;
         recipe.check().map_err(at)?;
         Ok(recipe)
@@ -210,6 +210,14 @@ impl Recipe {
                 .advice(SEE)),
         }
     }
+}
+
+/// What the reader of YAML says, without its own place and the names of types in the program.
+fn in_words(error: &str) -> String {
+    let text = error.rsplit_once(" at line ").map_or(error, |(text, _)| text);
+    let whole = ["expected usize", "expected u64", "expected u32"];
+    let text = whole.iter().fold(text.to_owned(), |text, word| text.replace(word, "expected a whole number"));
+    ["expected f32", "expected f64"].iter().fold(text, |text, word| text.replace(word, "expected a number"))
 }
 
 const SEE: &str = "`virnucpro train --print-recipe --recipe original` prints one, with a comment on every field";
@@ -289,6 +297,8 @@ mod tests {
         assert!(refused("hidden: [256, 128]", "hidden: []").contains("at least one"));
         assert!(refused("batch: 512 ", "batch: 1 ").contains("from 2"));
         assert!(refused("batch: 512 ", "batches: 512 ").contains("batches"));
+        assert!(refused("batch: 512 ", "batch: many ").contains("expected a whole number\n"));
+        assert!(refused("start: 0.002 ", "start: fast ").contains("expected a number\n"));
         assert!(refused("kind: adamw ", "kind: adam ").contains("adam"));
         assert!(refused("weight_decay: 0.05", "momentum: 0.05").contains("weight_decay"));
         assert!(refused("standardise: true", "standardise: false").contains("limit"));

@@ -1,6 +1,6 @@
 //! Recipes of `train` on stdout, and a build that cannot train.
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, mock};
 
 #[test]
 fn a_printed_recipe_is_one_that_can_be_given() {
@@ -12,6 +12,12 @@ fn a_printed_recipe_is_one_that_can_be_given() {
         assert_eq!(sandbox.run(&["train", "--print-recipe", "--recipe", "own.yaml"]).ok().stdout, printed);
     }
     sandbox.run(&["train", "--print-recipe", "--recipe", "none"]).fails(64, "VN-USAGE");
+    // Without a name it is the one that `train` takes with that bundle.
+    for (model, name) in [("mini", "balanced"), (mock().as_str(), "original")] {
+        let usual = sandbox.run(&["train", "--print-recipe", "--model", model]).ok().stdout;
+        assert!(usual.contains(&format!("\nname: {name}\n")), "{model}: {usual}");
+    }
+    sandbox.run(&["train", "--print-recipe", "--seed", "-1"]).says(&["a whole number, not below 0"]);
 }
 
 #[cfg(not(feature = "torch"))]

@@ -89,5 +89,5 @@ fn categories(levels: &[Level], note: &str) -> Option<String> {
     };
     let rows: Vec<ForestRow> = windows.categories.iter().filter_map(row).collect();
     let axis = "AUROC of windows against the whole other class";
-    (!rows.is_empty()).then(|| Forest { title: "Categories", note, axis, rows }.svg())
+    (!rows.is_empty()).then(|| Forest { title: "Categories", note, axis, kinds: &["viruses", "others"], rows }.svg())
 }

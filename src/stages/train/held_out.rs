@@ -1,6 +1,7 @@
 //! What members say of rows that they have not seen.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::calibration::fit::ScoredWindow;
 use crate::calibration::window_logit;
 use crate::train::Member;
 use crate::train::measure::{auroc, loss};
+use crate::units::counted;
 
 /// Logits of windows that were held out.
 pub struct HeldOut {
@@ -71,6 +73,15 @@ impl HeldOut {
         }
         let parts = parts.into_iter().map(|(length, windows)| (length, measured(windows.into_iter())));
         (measured(scored.iter()), parts.collect())
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.auroc {
+            Some(auroc) => write!(f, "AUROC {auroc:.4} of {}", counted(self.windows as u64, "window")),
+            None => write!(f, "{} of one class", counted(self.windows as u64, "window")),
+        }
     }
 }
 

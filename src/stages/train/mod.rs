@@ -25,7 +25,7 @@ use crate::runtime::interrupt;
 use crate::runtime::machine;
 use crate::runtime::progress::Progress;
 use crate::train::checkpoint::is_state;
-use crate::train::recipe::{Balance, CalibrationChoice, Recipe};
+use crate::train::recipe::{self, Balance, CalibrationChoice, Recipe};
 use crate::train::{Checkpoints, Member, Standard, Training, folds, head_file, weights};
 use crate::units::{Bytes, counted};
 use card::Card;
@@ -97,15 +97,32 @@ pub fn train(settings: &config::Train, progress: &Progress) -> Result<PathBuf> {
     interrupt::check()?;
     let folder = staged.commit()?;
     place.remove()?;
+    log::info!("train: held out: {}; card.json in the bundle has more", held_out.measured(&data, &[]).0);
     log::info!("train: {} is a bundle; use it with --model {0}", folder.display());
     Ok(folder)
 }
 
+/// The recipe that suits the encoders of a bundle.
+fn usual_recipe(bundle: &Bundle) -> &'static str {
+    let counts = bundle.spec().encoders().any(|(_, encoder)| encoder.family == Family::Composition);
+    if counts { "balanced" } else { "original" }
+}
+
+/// The text of the recipe asked for, or of the one that suits the encoders of a bundle.
+///
+/// # Errors
+/// There is no such recipe, or no such bundle; a file cannot be read.
+pub fn recipe_text(asked: Option<&str>, model: &config::BundleChoice) -> Result<String> {
+    let name = match asked {
+        Some(name) => name,
+        None => usual_recipe(&load::bundle(model)?),
+    };
+    Ok(recipe::text_of(name)?.0)
+}
+
 /// The recipe asked for, or the one that suits the encoders, with what the user asks to be different.
 fn recipe(settings: &config::Train, bundle: &Bundle) -> Result<Recipe> {
-    let counts = bundle.spec().encoders().any(|(_, encoder)| encoder.family == Family::Composition);
-    let usual = if counts { "balanced" } else { "original" };
-    let mut recipe = Recipe::find(settings.recipe.as_deref().unwrap_or(usual))?;
+    let mut recipe = Recipe::find(settings.recipe.as_deref().unwrap_or_else(|| usual_recipe(bundle)))?;
     if let Some(folds) = settings.folds {
         recipe = recipe.with_folds(folds);
     }
