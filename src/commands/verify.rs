@@ -39,8 +39,11 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
             let pairs = stored.sequences.iter().map(|pair| (pair.nucleotides.as_str(), pair.protein.as_str()));
             let computed = reference::vectors(&bundle, &pairs.collect::<Vec<_>>(), compute)?;
             let differences = stored.differences(&computed);
-            let place = load::places(compute)?;
-            let tolerance = if place.precision == Precision::F32 { TOLERANCE_F32 } else { TOLERANCE_HALF };
+            let (place, precision) = match load::needs_libtorch(&bundle) {
+                true => load::places(compute).map(|places| (places.describe, places.precision))?,
+                false => ("cpu in f32".to_owned(), Precision::F32),
+            };
+            let tolerance = if precision == Precision::F32 { TOLERANCE_F32 } else { TOLERANCE_HALF };
             let apart = describe(&differences, spec);
             if !differences.within(tolerance, tolerance) {
                 return Err(Error::new(
@@ -48,7 +51,7 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
                     "the models give other vectors than when they were imported",
                 )
                 .file(bundle.path_of(VECTORS_JSON))
-                .expected(format!("differences of at most {tolerance:.0e} on {}", place.describe))
+                .expected(format!("differences of at most {tolerance:.0e} on {place}"))
                 .found(apart)
                 .advice(
                     "try --device cpu --dtype f32: if that agrees, the device or the number format is at fault; \
@@ -56,9 +59,8 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
                 ));
             }
             format!(
-                "{} on {} as stored by {}: {apart} apart, at most {tolerance:.0e} allowed",
+                "{} on {place} as stored by {}: {apart} apart, at most {tolerance:.0e} allowed",
                 if computed.len() == 1 { "1 sequence".to_owned() } else { format!("{} sequences", computed.len()) },
-                place.describe,
                 stored.made_by
             )
         }
