@@ -346,8 +346,8 @@ pub struct VerdictOptions {
     /// With a calibrated bundle: a sequence is 'viral' from this probability on
     #[arg(long, value_name = "P", default_value = "0.5", env = "VIRNUCPRO_MIN_P", value_parser = share)]
     min_p: f64,
-    /// With a calibrated bundle, in place of --min-p: as many sequences are 'viral' as let expect this share of others
-    /// among them
+    /// With a calibrated bundle, in place of --min-p: as many sequences are 'viral' as possible while the expected share of
+    /// others among them is at most this
     #[arg(long, value_name = "SHARE", env = "VIRNUCPRO_FDR", value_parser = share, conflicts_with = "min_p")]
     fdr: Option<f64>,
     /// With a calibrated bundle: share of viruses to expect among the sequences, above 0 and below 1
