@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Calibration, SequenceCalibration, WindowCalibration, between, probability};
 
 /// Windows of each class that a length of its own takes, at least.
-const OF_A_CLASS: usize = 250;
+pub const OF_A_CLASS: usize = 250;
 /// A length of its own has at least one window in so many.
 const LENGTHS: usize = 20;
 /// Steps of Newton's method, at most: it takes about ten.

@@ -117,7 +117,7 @@ pub fn fingerprint(settings: &config::Chunk, layout: Layout) -> Fingerprint {
 }
 
 /// Whether this stage gives files such a name.
-fn owns(name: &str) -> bool {
+pub(super) fn owns(name: &str) -> bool {
     let legacy = name.starts_with("chunked") || [Legacy::NUCLEOTIDES, Legacy::PROTEINS].contains(&name);
     is_shard(name) || legacy || TABLES.contains(&name) || PARQUET.contains(&name)
 }

@@ -1,19 +1,21 @@
 //! The sequences called viral, as FASTA: the input is read once more, beside the table of its sequences.
 
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use serde::Deserialize;
 
+use super::chunk;
 use super::input_digest::content_digest;
 use super::upstream;
 use super::verdict::SequenceVerdict;
+use super::verdict_tables::is_table;
 use crate::config::{Predict, STDIN, ViralFasta};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest, parent, room};
 use crate::runtime::interrupt;
 use crate::seq::{FastaWriter, Limits, Names, Reader, Record, Source};
 use crate::store::tables::SequenceVerdictRow;
-use crate::store::{Manifest, Row as _, TableReader, float32_text};
+use crate::store::{MANIFEST_FILE, Manifest, Row as _, TableReader, float32_text};
 use crate::units::{Duplicates, InputPolicy, UnknownLetters, counted};
 
 /// What stands in the header of each of them, and of nothing else.
@@ -23,7 +25,7 @@ const VIRAL: &str = " verdict=viral";
 /// sequences.
 ///
 /// # Errors
-/// [`Fault::Usage`] for standard input, pipes and the input itself; [`Fault::OutputForeign`] for a file with something else
+/// [`Fault::Usage`] for standard input, pipes, the input itself and files of a stage; [`Fault::OutputForeign`] for a file with something else
 /// in it.
 pub fn check(settings: &Predict) -> Result<()> {
     let Some(ViralFasta { path, inputs }) = &settings.viral_fasta else { return Ok(()) };
@@ -42,6 +44,12 @@ pub fn check(settings: &Predict) -> Result<()> {
                 .advice("choose another name: the input would be replaced"));
         }
     }
+    if is_of_a_stage(path, settings) {
+        return Err(Error::new(Fault::Usage, "--viral-fasta names a file that a stage writes")
+            .file(path)
+            .expected("a file of its own")
+            .advice("choose another name: a table would be replaced"));
+    }
     room::check_writable(parent(path))?;
     if path.is_dir() {
         return Err(Error::writing(path, std::io::ErrorKind::IsADirectory.into()).advice("give a file, not a folder"));
@@ -54,6 +62,17 @@ pub fn check(settings: &Predict) -> Result<()> {
         .expected("a new file, or viral sequences of an earlier run")
         .found("something else")
         .advice("choose another name, or replace it with --overwrite"))
+}
+
+/// Whether a stage writes, or may write, a file of this name there.
+fn is_of_a_stage(path: &Path, settings: &Predict) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_in = |folder: &Path| {
+        let places = [parent(path), folder].map(|place| place.canonicalize().or_else(|_| absolute(place)).ok());
+        places[0] == places[1]
+    };
+    let is_of = |folder: &Path, owns: fn(&str) -> bool| (owns(&name) || name == MANIFEST_FILE) && is_in(folder);
+    is_of(&settings.output, is_table) || is_of(&settings.windows, chunk::owns)
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

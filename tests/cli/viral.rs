@@ -118,6 +118,15 @@ fn only_an_earlier_result_is_replaced_and_one_that_stays_the_same_keeps_its_time
     assert_eq!(sandbox.text("viral.fa"), text);
     viral("one.fa").fails(64, "VN-USAGE");
     viral("out").fails(1, "VN-IO-WRITE");
+    let tables = ["predictions/sequences.tsv", "predictions/manifest.json", "./windows/inputs.tsv"];
+    for output in ["out", "new"] {
+        for table in tables {
+            let path = format!("{output}/{table}");
+            let options = ["--viral-fasta", &path, "--overwrite", "-o", output];
+            sandbox.run(&[&["run", "one.fa", "--model", &mock()], &options[..]].concat()).fails(64, "VN-USAGE");
+        }
+    }
+    assert!(!sandbox.path("new").exists());
     sandbox.write("mine.fa", ">mine\nACGT\n");
     sandbox.write("notes.txt", "notes\n");
     for mine in ["mine.fa", "notes.txt"] {

@@ -160,7 +160,16 @@ fn calibration(recipe: &Recipe, held_out: &HeldOut, data: &LabelledRows) -> Opti
         CalibrationChoice::Equal => Classes::Equal,
         CalibrationChoice::Counted => Classes::AsTheyAre,
     };
-    let fitted = fit::fit(&held_out.scored(data), classes);
+    let scored = held_out.scored(data);
+    let fitted = fit::fit(&scored, classes);
+    let viral = scored.iter().filter(|window| window.is_viral).count();
+    let fewest = viral.min(scored.len() - viral);
+    if fitted.is_some() && fewest < fit::OF_A_CLASS {
+        let (windows, wanted) = (counted(fewest as u64, "held-out window"), fit::OF_A_CLASS);
+        log::warn!(
+            "the calibration rests on {windows} of one class: with fewer than {wanted}, probabilities are rough"
+        );
+    }
     if fitted.is_none() {
         log::warn!("the scores of held-out windows do not rise with their labels: the bundle gets no calibration");
     }
