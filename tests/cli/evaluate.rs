@@ -186,7 +186,7 @@ fn labels_that_do_not_fit_are_told_by_their_cause() {
 }
 
 #[test]
-fn a_sequence_id_in_two_folders_is_refused_since_a_label_cannot_tell_them_apart() {
+fn an_id_that_two_samples_have_is_refused_since_a_label_cannot_tell_them_apart() {
     let sandbox = predicted();
     sandbox.write("labels.tsv", labels(20));
     sandbox.write("y.fa", Random::new(41).fasta(3, 1200));
@@ -194,13 +194,21 @@ fn a_sequence_id_in_two_folders_is_refused_since_a_label_cannot_tell_them_apart(
     let measure = ["evaluate", "out/predictions", "other/predictions", "--labels", "labels.tsv", "-o", "e"];
     let ran = sandbox.run(&measure);
     assert_eq!(ran.fails(65, "VN-IN-LABELS")["record"], "r1");
-    ran.says(&["two of the folders", "the same id in out/predictions/windows.tsv", "one at a time"]);
-    // Folders without a common id are measured together.
+    ran.says(&["two samples have the same id", "samples x and y", "one at a time"]);
+    // It does not matter where the id has no label.
+    let (header, lines) = (labels(0), labels(20));
+    let from = lines.find("r4\t").unwrap();
+    sandbox.write("some.tsv", header + &lines[from..]);
+    let some = ["evaluate", "out/predictions", "other/predictions", "--labels", "some.tsv", "-o", "s"];
+    sandbox.run(&[&some[..], &["--ignore-unlabelled"]].concat()).ok().says(&["17 sequences"]);
+    // The same sequences in other windows, and those of another sample with ids of its own, are measured together.
+    sandbox.run(&["run", "x.fa", "-o", "other", "--window", "300", "--model", &mock(), "-q", "-f"]).ok();
+    sandbox.run(&measure).ok().says(&["40 sequences"]);
     let renamed = sandbox.text("y.fa").replace(">r", ">q");
     sandbox.write("y.fa", renamed);
     sandbox.run(&["run", "y.fa", "-o", "other", "--model", &mock(), "-q", "--overwrite"]).ok();
     sandbox.write("labels.tsv", labels(20) + "q1\tvirus\t\t\nq2\tothers\t\t\nq3\tvirus\t\t\n");
-    sandbox.run(&measure).ok().says(&["23 sequences"]);
+    sandbox.run(&[&measure[..], &["--overwrite"]].concat()).ok().says(&["23 sequences"]);
 }
 
 #[test]

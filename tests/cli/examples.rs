@@ -49,7 +49,7 @@ fn prepared() -> Sandbox {
     let sandbox = Sandbox::new();
     let fasta = |seed: u64| Random::new(seed).fasta(12, 700);
     sandbox.write("contigs.fa.gz", gzip(&fasta(1)));
-    sandbox.write("reads.fq.gz", gzip(&fastq(2)));
+    sandbox.write("reads.fq.gz", gzip(&fastq(2).replace("@r", "@q")));
     sandbox.write("sample1.fq.gz", gzip(&fastq(3)));
     sandbox.write("sample2.fq.gz", gzip(&fastq(4)));
     sandbox.write("samples.tsv", "sample\tfile\ngut\tcontigs.fa.gz\n");

@@ -108,6 +108,8 @@ pub struct Truth {
     pub model: String,
     /// Groups of their own, by sequence.
     lone: HashMap<String, u32>,
+    /// None where the predictions are those of one run, whose ids are unique.
+    samples: Option<Samples>,
     unlabelled: Unlabelled,
 }
 
@@ -124,18 +126,12 @@ impl Truth {
     ///
     /// # Errors
     /// [`Fault::InputLabels`] for labels that name nothing or one class alone, and for rows without a label unless
-    /// `ignore_unlabelled`; for sequences of one id in several folders; [`Fault::ModelMismatch`] for predictions of several
+    /// `ignore_unlabelled`; for sequences of two samples with one id; [`Fault::ModelMismatch`] for predictions of several
     /// bundles; a table is damaged.
     pub fn read(folders: &[Predictions], labels: &mut Labels, ignore_unlabelled: bool) -> Result<Self> {
-        let (mut truth, mut places) = (Self::default(), Places::default());
+        let mut truth = Self { samples: (folders.len() > 1).then(Samples::default), ..Self::default() };
         for folder in folders {
-            each_row(&folder.windows, |row: WindowVerdictRow<'_>| {
-                // The ids of one run are unique.
-                if folders.len() > 1 {
-                    places.note(&row.sequence_id, &folder.windows.path)?;
-                }
-                truth.window(&folder.windows, &row, labels)
-            })?;
+            each_row(&folder.windows, |row: WindowVerdictRow<'_>| truth.window(&folder.windows, &row, labels))?;
             if labels.labelled() == Labelled::Sequences {
                 each_row(&folder.sequences, |row: SequenceVerdictRow<'_>| {
                     truth.sequence(&folder.sequences, &row, labels)
@@ -155,6 +151,9 @@ impl Truth {
             self.unlabelled.first.get_or_insert_with(|| row.window_id.to_string());
             return Ok(());
         };
+        if let Some(samples) = &mut self.samples {
+            samples.note(row, &file.path)?;
+        }
         let scores = [row.p_virus, row.score_virus];
         let length = row.end.saturating_sub(row.start);
         let scored = self.scored(label, scores, (&row.sequence_id, labels));
@@ -246,28 +245,27 @@ impl Truth {
     }
 }
 
-/// In which table the windows of each sequence are.
-#[derive(Default)]
-struct Places<'a>(HashMap<String, &'a Path>);
+/// Samples of labelled sequences, by id.
+#[derive(Debug, Default)]
+struct Samples(HashMap<String, String>);
 
-impl<'a> Places<'a> {
-    /// Refuses a sequence that is in another table too: one label cannot hold for both.
-    fn note(&mut self, sequence: &str, table: &'a Path) -> Result<()> {
-        let Some(first) = self.0.get(sequence) else {
-            self.0.insert(sequence.to_owned(), table);
+impl Samples {
+    /// Refuses an id that sequences of two samples have: one label cannot hold for both. The same sequences may be there
+    /// twice, as with windows of two lengths.
+    fn note(&mut self, row: &WindowVerdictRow<'_>, table: &Path) -> Result<()> {
+        let Some(sample) = self.0.get(row.sequence_id.as_ref()) else {
+            self.0.insert(row.sequence_id.to_string(), row.sample.to_string());
             return Ok(());
         };
-        if *first == table {
+        if *sample == row.sample {
             return Ok(());
         }
-        Err(Error::new(Fault::InputLabels, "two of the folders have a sequence of the same id")
+        Err(Error::new(Fault::InputLabels, "sequences of two samples have the same id")
             .file(table)
-            .record(sequence)
-            .expected("ids that occur in one folder alone: a label names one sequence")
-            .found(format!("the same id in {}", first.display()))
-            .advice(
-                "measure the folders one at a time, or give their inputs to one `virnucpro run`, which keeps ids apart",
-            ))
+            .record(&*row.sequence_id)
+            .expected("labelled ids that one sample alone has: a label names one sequence")
+            .found(format!("samples {sample} and {}", row.sample))
+            .advice("measure the samples one at a time, or give them to one `virnucpro run`, which keeps ids apart"))
     }
 }
 
