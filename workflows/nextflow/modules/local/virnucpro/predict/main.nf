@@ -6,7 +6,7 @@ process VIRNUCPRO_PREDICT {
     container "virnucpro:0.1.0"
 
     input:
-    tuple val(meta), path(merged, stageAs: 'merged/*'), path(windows, stageAs: 'windows')
+    tuple val(meta), path(merged, stageAs: 'merged/*'), path(windows, stageAs: 'windows'), path(sequences, stageAs: 'input?/*')
     path model
 
     output:
@@ -18,6 +18,7 @@ process VIRNUCPRO_PREDICT {
     tuple val(meta), path("${prefix}/predictions/manifest.json"), emit: manifest
     tuple val(meta), path("${prefix}/predictions/*.parquet")    , emit: parquet, optional: true
     tuple val(meta), path("${prefix}/predictions/prediction_results*"), emit: legacy, optional: true
+    tuple val(meta), path("${prefix}/predictions/*.fa.gz")      , emit: viral, optional: true
     tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
 
     when:
@@ -27,11 +28,13 @@ process VIRNUCPRO_PREDICT {
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
     def bundle = model ? "--model ${model}" : ''
+    def reread = sequences ? "--sequences ${sequences}" : ''
     """
     virnucpro \\
         predict \\
         ${args} \\
         ${bundle} \\
+        ${reread} \\
         --threads ${task.cpus} \\
         --windows windows \\
         --output ${prefix}/predictions \\

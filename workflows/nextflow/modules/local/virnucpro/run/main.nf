@@ -19,6 +19,7 @@ process VIRNUCPRO_RUN {
     tuple val(meta), path("${prefix}/predictions/manifest.json"), emit: manifest
     tuple val(meta), path("${prefix}/predictions/*.parquet")    , emit: parquet, optional: true
     tuple val(meta), path("${prefix}/predictions/prediction_results*"), emit: legacy, optional: true
+    tuple val(meta), path("${prefix}/predictions/*.fa.gz")      , emit: viral, optional: true
     tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
 
     when:
@@ -37,6 +38,7 @@ process VIRNUCPRO_RUN {
         ${length} \\
         --device cpu \\
         --threads ${task.cpus} \\
+        --attempt ${task.attempt} \\
         --sample ${meta.id} \\
         --output ${prefix} \\
         ${reads}
