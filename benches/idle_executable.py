@@ -27,9 +27,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $command in
-chunk) files=(shard-{00001..%(last)s}.{fna,faa}) ;;
+chunk) files=(shard-{00001..LAST}.{fna,faa}) ;;
 embed-*) files=("${vectors[@]}") ;;
-merge) files=(shard-{00001..%(last)s}.parquet) ;;
+merge) files=(shard-{00001..LAST}.parquet) ;;
 *) files=(sequences.tsv windows.tsv frames.tsv viral_regions.bed summary.json) ;;
 esac
 mkdir -p "$out"
@@ -41,7 +41,7 @@ def idle_executable(folder, shards):
     """Writes it as `bin/virnucpro` of a folder, for samples of so many shards; the folder to put on PATH."""
     program = folder / "bin" / "virnucpro"
     program.parent.mkdir()
-    program.write_text(IDLE % {"last": f"{shards:05}"})
+    program.write_text(IDLE.replace("LAST", f"{shards:05}"))
     program.chmod(0o755)
     return program.parent
 
