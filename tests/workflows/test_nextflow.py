@@ -106,7 +106,15 @@ def test_what_a_bundle_is_made_of_decides_and_not_its_name(nextflow, virnucpro, 
     given = ["--sample", "demo", "-m", bundle, "-q", "-o", tmp_path / "out", *options, *named]
     subprocess.run([virnucpro, "run", demo, *given], check=True)
     assert gzip.decompress(viral.read_bytes()).startswith(b">")
-    assert len(tables(viral.parent)) == 11 and ran.tables("demo") == tables(viral.parent)
+    assert_same_files(ran.tables("demo"), tables(viral.parent), number=11)
+
+
+def assert_same_files(found, expected, number):
+    """The same names, and the same bytes but in typed copies: these name the digest of what they were made from."""
+    assert found.keys() == expected.keys()
+    assert len(expected) == number
+    for name in expected:
+        assert name.endswith(".parquet") or expected[name] == found[name], name
 
 
 def test_one_task_for_each_sample_is_told_which_try_it_is(nextflow, by_mini, tmp_path):
@@ -165,12 +173,7 @@ def test_real_genomes_by_a_glob_with_every_file_that_run_writes(nextflow, virnuc
         reads = tmp_path / "reads" / f"{name}.fa.gz"
         viral = ["--viral-fasta", output / "predictions" / "viral.fa.gz"]
         subprocess.run([virnucpro, "run", reads, "--sample", name, "-q", *options, *viral, "-o", output], check=True)
-        expected, found = tables(output / "predictions"), ran.tables(name)
-        # A typed copy names the digest of the shards that it was made from, and they are smaller here.
-        assert expected.keys() == found.keys()
-        assert len(expected) == 11
-        for table in expected:
-            assert table.endswith(".parquet") or expected[table] == found[table], table
+        assert_same_files(ran.tables(name), tables(output / "predictions"), number=11)
         published = ran.folder / "results" / name
         assert {path.name for path in published.iterdir()} == {"windows", "dnabert", "esm", "merged", "predictions"}
 

@@ -40,10 +40,10 @@ workflow VIRNUCPRO {
     window // bases, or [] for the bundle's
     shards_per_task // number
     staged // whether each stage is a task of its own, or one task does all for a sample
-    reread // whether the last stage reads the files again, for the sequences called viral
+    viral_fasta // whether the sequences called viral are written too
 
     main:
-    RUN(samples.filter { !staged }, model, window)
+    RUN(samples.filter { !staged }, model, window, viral_fasta)
     CHUNK(samples.filter { staged }, model, window)
     nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
@@ -52,7 +52,7 @@ workflow VIRNUCPRO {
     EMBED_ESM(proteins.transpose(), model)
 
     MERGE(gathered(EMBED_DNABERT.out.vectors, nucleotides).join(gathered(EMBED_ESM.out.vectors, proteins)))
-    read_again = samples.map { meta, files -> [meta, reread ? files : []] }
+    read_again = samples.map { meta, files -> [meta, viral_fasta ? files : []] }
     PREDICT(MERGE.out.vectors.join(CHUNK.out.windows).join(read_again), model)
 
     sequences = PREDICT.out.sequences.mix(RUN.out.sequences)

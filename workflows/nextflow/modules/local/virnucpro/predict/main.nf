@@ -28,13 +28,13 @@ process VIRNUCPRO_PREDICT {
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
     def bundle = model ? "--model ${model}" : ''
-    def reread = sequences ? "--sequences ${sequences}" : ''
+    def viral = sequences ? "--viral-fasta ${prefix}/predictions/viral.fa.gz --sequences ${sequences}" : ''
     """
     virnucpro \\
         predict \\
         ${args} \\
         ${bundle} \\
-        ${reread} \\
+        ${viral} \\
         --threads ${task.cpus} \\
         --windows windows \\
         --output ${prefix}/predictions \\

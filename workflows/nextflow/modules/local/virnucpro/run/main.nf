@@ -9,6 +9,7 @@ process VIRNUCPRO_RUN {
     tuple val(meta), path(reads, stageAs: 'input?/*')
     path model
     val window
+    val viral_fasta
 
     output:
     tuple val(meta), path("${prefix}/predictions/sequences.tsv"), emit: sequences
@@ -30,12 +31,14 @@ process VIRNUCPRO_RUN {
     prefix = task.ext.prefix ?: "${meta.id}"
     def bundle = model ? "--model ${model}" : ''
     def length = window ? "--window ${window}" : ''
+    def viral = viral_fasta ? "--viral-fasta ${prefix}/predictions/viral.fa.gz" : ''
     """
     virnucpro \\
         run \\
         ${args} \\
         ${bundle} \\
         ${length} \\
+        ${viral} \\
         --device cpu \\
         --threads ${task.cpus} \\
         --attempt ${task.attempt} \\
