@@ -28,13 +28,12 @@ process VIRNUCPRO_PREDICT {
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
     def bundle = model ? "--model ${model}" : ''
-    def viral = sequences ? "--viral-fasta ${prefix}/predictions/viral.fa.gz --sequences ${sequences}" : ''
     """
     virnucpro \\
         predict \\
         ${args} \\
         ${bundle} \\
-        ${viral} \\
+        ${sequences ? "--viral-fasta ${prefix}/predictions/viral.fa.gz --sequences ${sequences}" : ''} \\
         --threads ${task.cpus} \\
         --windows windows \\
         --output ${prefix}/predictions \\

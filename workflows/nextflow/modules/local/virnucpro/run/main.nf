@@ -31,14 +31,13 @@ process VIRNUCPRO_RUN {
     prefix = task.ext.prefix ?: "${meta.id}"
     def bundle = model ? "--model ${model}" : ''
     def length = window ? "--window ${window}" : ''
-    def viral = viral_fasta ? "--viral-fasta ${prefix}/predictions/viral.fa.gz" : ''
     """
     virnucpro \\
         run \\
         ${args} \\
         ${bundle} \\
         ${length} \\
-        ${viral} \\
+        ${viral_fasta ? "--viral-fasta ${prefix}/predictions/viral.fa.gz" : ''} \\
         --device cpu \\
         --threads ${task.cpus} \\
         --attempt ${task.attempt} \\
