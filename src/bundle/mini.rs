@@ -4,8 +4,9 @@
 pub(super) const NAME: &str = "mini";
 
 /// Its files, by path within the bundle.
-pub(super) static FILES: [(&str, &[u8]); 3] = [
+pub(super) static FILES: [(&str, &[u8]); 4] = [
     ("bundle.yaml", include_bytes!("../../bundles/mini/bundle.yaml")),
     ("card.json", include_bytes!("../../bundles/mini/card.json")),
     ("head.safetensors", include_bytes!("../../bundles/mini/head.safetensors")),
+    ("vectors.json", include_bytes!("../../bundles/mini/vectors.json")),
 ];

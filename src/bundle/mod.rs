@@ -16,6 +16,7 @@ pub mod import;
 mod mini;
 mod search;
 mod spec;
+mod staged;
 pub mod trained;
 mod vectors;
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use component::{CONFIG_JSON, Component, Family, TOKENIZER_JSON};
 pub use search::{FoundBundle, FoundBundles, SearchPath};
 pub use spec::{BUNDLE_YAML, EncoderSpec, FORMAT, FileRecord, HeadSpec, Pooling, Spec};
+pub use staged::StagedBundle;
 pub use vectors::{Differences, SEQUENCES, StoredVector, StoredVectors, VECTORS_JSON};
 
 use crate::error::{Error, Fault, Result};

@@ -1,8 +1,9 @@
 //! A bundle with the encoders of another one and a head that was trained on their vectors.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::spec::{BUNDLE_YAML, FORMAT, FileRecord, HeadSpec, Spec};
+use super::spec::{FORMAT, FileRecord, HeadSpec, Spec};
+use super::staged::StagedBundle;
 use super::{Bundle, Component, Family};
 use crate::calibration::Calibration;
 use crate::error::Result;
@@ -33,12 +34,12 @@ pub struct TrainedHead {
     pub calibration: Option<Calibration>,
 }
 
-/// Writes the bundle whole or not at all; the encoders are those of `base`, proved to be what it lists. `proceed` is called
+/// Writes the bundle beside its place; the encoders are those of `base`, proved to be what it lists. `proceed` is called
 /// throughout; its error ends the work.
 ///
 /// # Errors
 /// A folder that is taken; a damaged file of `base`; those of writing and of `proceed`.
-pub fn write(base: &Bundle, head: TrainedHead, out: &Path, proceed: &dyn Fn() -> Result<()>) -> Result<PathBuf> {
+pub fn write(base: &Bundle, head: TrainedHead, out: &Path, proceed: &dyn Fn() -> Result<()>) -> Result<StagedBundle> {
     let old = base.spec();
     let mut folder = StagedFolder::create(&free_target(out)?)?;
     let mut spec = Spec {
@@ -69,9 +70,5 @@ pub fn write(base: &Bundle, head: TrainedHead, out: &Path, proceed: &dyn Fn() ->
     let (bytes, sha256) = folder.write(&Component::Head.weights(), |out| out.append(&head.head))?;
     spec.files.insert(Component::Head.weights(), FileRecord { bytes, sha256 });
     folder.write(CARD_JSON, |out| out.append(&head.card))?;
-    let yaml = spec.to_yaml()?;
-    folder.write(BUNDLE_YAML, |out| out.append(yaml.as_bytes()))?;
-    Bundle::open_folder(folder.path())?;
-    proceed()?;
-    folder.commit()
+    StagedBundle::complete(folder, &spec)
 }

@@ -18,8 +18,8 @@ const IN: &str = "FASTA or FASTQ, plain, gzip, bzip2, xz or zstd; - for standard
 /// What the long help says of `run`.
 pub const RUN: &str = "The whole pipeline on this machine: sequences in, tables of verdicts out.\n\n\
     The output folder gets windows/, dnabert/, esm/, merged/ and predictions/, the same as the stages write one by \
-    one, or of those windows/ and predictions/ alone where vectors cost less to compute than to store, as with mini. Run \
-    it again and finished work is kept.";
+    one, or of those windows/ and predictions/ alone where vectors cost less to compute than to store, as with mini, and \
+    with --cleanup. Run it again and finished work is kept.";
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -43,6 +43,15 @@ pub struct RunArgs {
     /// Write shards and vectors even with a bundle like mini, whose vectors cost less to compute than to store
     #[arg(long, env = "VIRNUCPRO_KEEP_INTERMEDIATE", value_parser = switch, help_heading = "Output")]
     keep_intermediate: bool,
+    /// Remove shards and vectors once the tables are proved: windows/ without shards and predictions/ stay
+    #[arg(
+        long,
+        env = "VIRNUCPRO_CLEANUP",
+        value_parser = switch,
+        conflicts_with = "keep_intermediate",
+        help_heading = "Output"
+    )]
+    cleanup: bool,
     /// Write the sequences called viral to FILE as FASTA, compressed as its name says (.gz, .zst, .bz2, .xz)
     #[arg(long, value_name = "FILE", env = "VIRNUCPRO_VIRAL_FASTA", help_heading = "Output")]
     viral_fasta: Option<PathBuf>,
@@ -64,6 +73,11 @@ impl RunArgs {
     /// # Errors
     /// The arguments contradict each other, or a sample sheet cannot be read.
     pub fn settings(self) -> Result<config::Run> {
+        if self.cleanup && self.keep_intermediate {
+            return Err(Error::new(Fault::Usage, "cleanup removes what keep-intermediate keeps")
+                .expected("one of the two")
+                .advice("leave one out: they may also be set in the environment or in the configuration file"));
+        }
         let (resume, root) = (self.output.resume(), &self.output.output);
         let inputs = self.input.inputs(&self.inputs)?;
         let viral_fasta = self.viral_fasta.map(|path| config::ViralFasta { path, inputs: inputs.clone() });
@@ -113,6 +127,7 @@ impl RunArgs {
                 resume,
             },
             keep_intermediate: self.keep_intermediate,
+            cleanup: self.cleanup,
         })
     }
 }

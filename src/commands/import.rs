@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::{import_report, verify};
+use super::import_report;
 use crate::bundle::SearchPath;
-use crate::bundle::import::{ImportReport, ImportRequest, StagedBundle, Step, Training};
+use crate::bundle::import::{self, ImportReport, ImportRequest, Step, Training};
 use crate::config;
+use crate::embed::reference;
 use crate::error::{Error, Fault, Result, printable};
 use crate::fs::is_absent;
 use crate::hub;
@@ -19,7 +20,7 @@ use crate::weights::catalogue::catalogue;
 /// model.
 ///
 /// # Errors
-/// Those of [`StagedBundle`] and of computing vectors; a name that no model has.
+/// Those of [`import::stage`] and of computing vectors; a name that no model has.
 pub fn import(settings: &config::Import, progress: &Progress) -> Result<String> {
     let search = SearchPath::standard(settings.search.clone());
     let request = request(settings, &search)?;
@@ -59,19 +60,20 @@ fn request(settings: &config::Import, search: &SearchPath) -> Result<ImportReque
 
 fn make(request: &ImportRequest, progress: &Progress) -> Result<ImportReport> {
     let shown = RefCell::new(None);
-    let mut staged = StagedBundle::write(request, &|step| {
+    let (mut staged, report) = import::stage(request, &|step| {
         interrupt::check()?;
         show(&mut shown.borrow_mut(), step, progress);
         Ok(())
     })?;
     drop(shown);
     log::info!("computing the vectors that 'models verify' compares with");
-    match verify::vectors_to_store(&staged.open()?)? {
+    match reference::to_store(&staged.open()?)? {
         Some(vectors) => staged.store_vectors(vectors)?,
         None => log::warn!("no vectors are stored for 'models verify' to compare with: this build has no libtorch"),
     }
     interrupt::check()?;
-    staged.commit()
+    staged.commit()?;
+    Ok(report)
 }
 
 /// Shows how much of a model is written.

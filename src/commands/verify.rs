@@ -3,14 +3,12 @@
 
 use std::fmt::Write as _;
 
-use crate::bundle::{Bundle, Differences, SEQUENCES, StoredVector, VECTORS_JSON};
-use crate::config::{self, Side};
-use crate::embed::load::{self, Model};
-use crate::embed::{Input, Sequence};
+use crate::bundle::{Component, Differences, Family, Spec, VECTORS_JSON};
+use crate::config;
+use crate::embed::{load, reference};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::interrupt;
-use crate::store::VectorBlock;
-use crate::units::{Auto, DeviceChoice, Precision};
+use crate::units::Precision;
 
 /// How far vectors and scores may be from stored ones: f32 sums in another order, on another processor.
 const TOLERANCE_F32: f32 = 1e-4;
@@ -39,18 +37,21 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
         (Some(_), Some(_)) if !load::computes(&bundle) => "not computed: this build has no libtorch".to_owned(),
         (Some(stored), Some(compute)) => {
             let pairs = stored.sequences.iter().map(|pair| (pair.nucleotides.as_str(), pair.protein.as_str()));
-            let computed = vectors(&bundle, &pairs.collect::<Vec<_>>(), compute)?;
+            let computed = reference::vectors(&bundle, &pairs.collect::<Vec<_>>(), compute)?;
             let differences = stored.differences(&computed);
-            let place = load::places(compute)?;
-            let tolerance = if place.precision == Precision::F32 { TOLERANCE_F32 } else { TOLERANCE_HALF };
-            let apart = describe(&differences);
+            let (place, precision) = match load::needs_libtorch(&bundle) {
+                true => load::places(compute).map(|places| (places.describe, places.precision))?,
+                false => ("cpu in f32".to_owned(), Precision::F32),
+            };
+            let tolerance = if precision == Precision::F32 { TOLERANCE_F32 } else { TOLERANCE_HALF };
+            let apart = describe(&differences, spec);
             if !differences.within(tolerance, tolerance) {
                 return Err(Error::new(
                     Fault::ModelVectors,
                     "the models give other vectors than when they were imported",
                 )
                 .file(bundle.path_of(VECTORS_JSON))
-                .expected(format!("differences of at most {tolerance:.0e} on {}", place.describe))
+                .expected(format!("differences of at most {tolerance:.0e} on {place}"))
                 .found(apart)
                 .advice(
                     "try --device cpu --dtype f32: if that agrees, the device or the number format is at fault; \
@@ -58,9 +59,8 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
                 ));
             }
             format!(
-                "{} on {} as stored by {}: {apart} apart, at most {tolerance:.0e} allowed",
+                "{} on {place} as stored by {}: {apart} apart, at most {tolerance:.0e} allowed",
                 if computed.len() == 1 { "1 sequence".to_owned() } else { format!("{} sequences", computed.len()) },
-                place.describe,
                 stored.made_by
             )
         }
@@ -72,66 +72,14 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
     Ok(text)
 }
 
-fn describe(differences: &Differences) -> String {
+/// Of every part that the bundle has.
+fn describe(differences: &Differences, spec: &Spec) -> String {
     let Differences { dnabert, esm, scores } = differences;
-    format!("DNABERT-S {dnabert:.1e}, ESM-2 {esm:.1e}, scores {scores:.1e}")
-}
-
-/// What a bundle makes of the fixed sequences, in f32 on the CPU; none where this build cannot compute it.
-///
-/// # Errors
-/// A damaged bundle, and those of computing.
-pub fn vectors_to_store(bundle: &Bundle) -> Result<Option<Vec<StoredVector>>> {
-    if !load::computes(bundle) {
-        return Ok(None);
-    }
-    let compute =
-        config::Compute { device: DeviceChoice::Cpu, dtype: Auto::Value(Precision::F32), ..Default::default() };
-    vectors(bundle, &SEQUENCES, &compute).map(Some)
-}
-
-/// Vectors and scores of pairs of nucleotides and protein; nothing of a side that the bundle lacks.
-fn vectors(bundle: &Bundle, pairs: &[(&str, &str)], compute: &config::Compute) -> Result<Vec<StoredVector>> {
-    let sides = load::sides(bundle);
-    let of_side = |side, sequences: Vec<&str>| match sides.contains(&side) {
-        true => embed(bundle, side, sequences, compute),
-        false => Ok(vec![Vec::new(); sequences.len()]),
-    };
-    // One encoder after the other: both at once would take the memory of both.
-    let dnabert = of_side(Side::Dnabert, pairs.iter().map(|pair| pair.0).collect())?;
-    let esm = of_side(Side::Esm, pairs.iter().map(|pair| pair.1).collect())?;
-    let merged: Vec<f32> = dnabert.iter().zip(&esm).flat_map(|(dnabert, esm)| [&dnabert[..], esm].concat()).collect();
-    let scores = load::head(bundle, compute)?.score(&merged)?;
-    let rows = pairs.iter().zip(dnabert).zip(esm).zip(scores);
-    Ok(rows
-        .map(|((((nucleotides, protein), dnabert), esm), score)| StoredVector {
-            nucleotides: (*nucleotides).to_owned(),
-            protein: (*protein).to_owned(),
-            dnabert,
-            esm,
-            scores: [score.others, score.virus],
-        })
-        .collect())
-}
-
-/// One vector per sequence.
-fn embed(bundle: &Bundle, side: Side, sequences: Vec<&str>, compute: &config::Compute) -> Result<Vec<Vec<f32>>> {
-    let mut session = load::session(&Model::Bundled(bundle, side), compute)?;
-    let (dim, expected) = (session.dim(), sequences.len());
-    let named = (1..).zip(sequences).map(|(number, letters)| {
-        let (id, letters) = (format!("stored sequence {number}"), letters.as_bytes().to_vec());
-        Ok(Input::<()>::Sequence(Sequence { id, letters, protein: None, known: None }))
+    let encoders = spec.encoders().map(|(component, encoder)| {
+        let title = if encoder.family == Family::Composition { "composition" } else { component.title() };
+        let apart = if component == Component::Dnabert { dnabert } else { esm };
+        format!("{title} {apart:.1e}")
     });
-    let named: Vec<_> = named.collect();
-    let mut vectors: Vec<Vec<f32>> = Vec::new();
-    session.embed(named.into_iter(), &mut |block: VectorBlock| {
-        vectors.extend(block.values.chunks_exact(dim.max(1)).map(<[f32]>::to_vec));
-        Ok(())
-    })?;
-    if vectors.len() == expected {
-        return Ok(vectors);
-    }
-    Err(Error::new(Fault::Count, "the session gave another number of vectors than sequences went in")
-        .expected(expected.to_string())
-        .found(vectors.len().to_string()))
+    let parts: Vec<_> = encoders.chain([format!("scores {scores:.1e}")]).collect();
+    parts.join(", ")
 }

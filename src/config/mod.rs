@@ -320,6 +320,8 @@ pub struct Run {
     pub predict: Predict,
     /// Whether shards and vectors are written even where they cost less to compute than to store.
     pub keep_intermediate: bool,
+    /// Whether shards and vectors are removed once the tables are proved.
+    pub cleanup: bool,
 }
 
 /// `train`.

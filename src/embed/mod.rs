@@ -31,6 +31,7 @@ mod planner;
 mod queue;
 mod reader;
 mod recovery;
+pub mod reference;
 mod repeats;
 mod session;
 mod tokens;

@@ -135,13 +135,17 @@ struct Made {
     input: MadeFrom,
 }
 
-/// The windows, where the folder holds them already and the input can be read twice. Nothing is touched.
+/// The windows, where the folder holds their tables already, without shards, and the input can be read twice. Nothing is
+/// touched.
 ///
 /// # Errors
 /// Those of [`chunk`].
 pub fn finished(settings: &config::Chunk, layout: Layout) -> Result<Option<Cut>> {
-    let (dir, earlier) = look(settings, layout)?;
-    Ok(match earlier {
+    let mut dir = open(settings, layout)?;
+    if dir.names(is_shard) {
+        return Ok(None);
+    }
+    Ok(match earlier(settings, layout, &mut dir)? {
         Earlier::Done(origin) => Some(Cut { dir, origin, made: None }),
         Earlier::Other | Earlier::Unknown => None,
     })
@@ -157,15 +161,18 @@ enum Earlier {
     Unknown,
 }
 
-fn look(settings: &config::Chunk, layout: Layout) -> Result<(StageDir, Earlier)> {
+fn open(settings: &config::Chunk, layout: Layout) -> Result<StageDir> {
     check_inputs(settings)?;
-    let mut dir = StageDir::open(&settings.output, fingerprint(settings, layout), settings.resume)?;
+    let dir = StageDir::open(&settings.output, fingerprint(settings, layout), settings.resume)?;
     refuse_input_in_output(settings.inputs.iter().map(|input| input.path.as_path()), &settings.output)?;
-    let Some(known) = known_input(settings, layout, &dir)? else { return Ok((dir, Earlier::Unknown)) };
+    Ok(dir)
+}
+
+fn earlier(settings: &config::Chunk, layout: Layout, dir: &mut StageDir) -> Result<Earlier> {
+    let Some(known) = known_input(settings, layout, dir)? else { return Ok(Earlier::Unknown) };
     let (input, origin) = known.finish(settings, layout, dir.recorded_origin());
     dir.claim(Some(origin.clone()))?;
-    let earlier = if dir.all_done(&input)? { Earlier::Done(origin) } else { Earlier::Other };
-    Ok((dir, earlier))
+    Ok(if dir.all_done(&input)? { Earlier::Done(origin) } else { Earlier::Other })
 }
 
 /// Cuts the input and hands its frames to `frames`, or finds that this is done already. Nothing of an earlier run is touched.
@@ -179,14 +186,15 @@ pub fn cut(
     progress: &Progress,
 ) -> Result<Cut> {
     config::unusual_window(layout.window).iter().for_each(|reason| log::warn!("chunk: {reason}"));
-    let (mut dir, earlier) = look(settings, layout)?;
-    let may_be_done = match earlier {
-        // Frames that are not kept are wanted again.
-        Earlier::Done(origin) if layout.sides.any() => {
+    let mut dir = open(settings, layout)?;
+    let has_shards = dir.names(is_shard);
+    let may_be_done = match earlier(settings, layout, &mut dir)? {
+        // Frames that are not kept are wanted again, and so are shards that were removed.
+        Earlier::Done(origin) if layout.sides.any() && has_shards => {
             log::info!("chunk: {} is already complete for this input", settings.output.display());
             return Ok(Cut { dir, origin, made: None });
         }
-        earlier => matches!(earlier, Earlier::Unknown),
+        earlier => matches!(earlier, Earlier::Unknown) && (has_shards || !layout.sides.any()),
     };
     dir.create()?;
     let task = progress.task("chunk", "bases", None);
@@ -220,10 +228,30 @@ impl Cut {
         &self.origin
     }
 
-    /// Whether windows of other content are about to be replaced.
+    /// Size and digest of `windows.tsv` and `inputs.tsv`.
+    pub fn tables(&self) -> Option<[FileDigest; 2]> {
+        let digest = |name: &str| match &self.made {
+            None => self.dir.recorded(name).map(|entry| entry.file.clone()),
+            Some(Made { finished, .. }) => {
+                let file = finished.files.iter().find(|(made, ..)| made == name);
+                file.map(|(.., file)| file.digest().clone())
+            }
+        };
+        Some([digest(WindowRow::TSV)?, digest(InputRow::TSV)?])
+    }
+
+    /// Whether shards are about to be written again that were removed.
+    pub fn restores_shards(&self) -> bool {
+        let is_known = self.dir.recorded(WindowRow::TSV).is_some() && self.dir.recorded_origin() == Some(&self.origin);
+        self.made.is_some() && is_known && !self.dir.names(is_shard)
+    }
+
+    /// Whether windows of other content are about to be replaced. Nothing depends on shards that were removed.
     pub fn replaces_others(&self) -> bool {
+        let are_gone = !self.dir.names(is_shard);
         let same = |(name, _, file): &(String, u64, SealedFile)| {
-            !is_shard(name) || self.dir.recorded(name).is_some_and(|entry| entry.file == *file.digest())
+            let recorded = self.dir.recorded(name);
+            !is_shard(name) || recorded.map_or(are_gone, |entry| entry.file == *file.digest())
         };
         self.made
             .as_ref()

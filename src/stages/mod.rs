@@ -11,6 +11,7 @@ pub mod predict;
 pub mod run;
 pub mod train;
 
+mod cleanup;
 mod cut_windows;
 mod direct;
 mod discoveries;

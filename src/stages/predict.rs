@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::chunk::Layout;
+use super::chunk::{Cut, Layout};
 use super::cut_windows::CutWindows;
 use super::frame_scores::{FrameScores, Scores, check_vectors};
 use super::upstream::{self, UpstreamFile};
@@ -18,7 +18,7 @@ use crate::embed::load;
 use crate::error::{Error, Fault, Result};
 use crate::fs::FileDigest;
 use crate::runtime::progress::Progress;
-use crate::store::{Fingerprint, MadeFrom, Manifest, StageDir};
+use crate::store::{Fingerprint, MANIFEST_FILE, MadeFrom, Manifest, StageDir, setting_differences};
 
 /// Runs the stage.
 ///
@@ -89,16 +89,46 @@ pub(super) fn score(settings: &config::Predict, bundle: &Bundle, progress: &Prog
     tables.commit(dir, &input)
 }
 
-/// Whether the tables were made of these windows without vectors in between.
+/// The finished tables of these windows, where no vectors are stored that they were made from: there never were any, or
+/// those of the settings `vectors` were removed.
 ///
 /// # Errors
 /// Work of other settings is in the way.
-pub(super) fn is_tabulated(settings: &config::Predict, bundle: &Bundle) -> Result<Option<Manifest>> {
-    let windows = CutWindows::open(&settings.windows)?;
+pub(super) fn tabulated(
+    settings: &config::Predict,
+    bundle: &Bundle,
+    cut: &Cut,
+    vectors: Option<&Value>,
+) -> Result<Option<Manifest>> {
+    let Some(tables) = cut.tables() else { return Ok(None) };
     let mut dir = StageDir::open(&settings.output, fingerprint(bundle), settings.resume)?;
-    dir.claim(windows.origin())?;
-    let input = made_from(&[windows.windows.digest()?, windows.inputs.digest()?], &[], settings);
-    if dir.holds_work() && dir.all_done(&input)? { dir.keep().map(Some) } else { Ok(None) }
+    dir.claim(Some(cut.origin().clone()))?;
+    let is_this = dir.holds_work() && dir.removed_vectors() == vectors;
+    if !is_this || !dir.all_done(&made_from(&tables, &[], settings))? {
+        return Ok(None);
+    }
+    log::info!("run: {} is already complete for this input", settings.output.display());
+    dir.keep().map(Some)
+}
+
+/// Refuses to replace tables that were made from vectors of other settings than `vectors`, and stand alone since those were
+/// removed.
+///
+/// # Errors
+/// [`Fault::CheckpointForeign`].
+pub(super) fn check_removed_vectors(settings: &config::Predict, bundle: &Bundle, vectors: &Value) -> Result<()> {
+    let dir = StageDir::open(&settings.output, fingerprint(bundle), settings.resume)?;
+    let Some(removed) = dir.removed_vectors().filter(|removed| *removed != vectors && !settings.resume.overwrite)
+    else {
+        return Ok(());
+    };
+    let (here, there) = setting_differences(vectors, removed);
+    let message = format!("{} was made from vectors of different settings", settings.output.display());
+    Err(Error::new(Fault::CheckpointForeign, message)
+        .file(settings.output.join(MANIFEST_FILE))
+        .expected(here)
+        .found(format!("{there}; --cleanup removed them"))
+        .advice("use a different output folder, the same settings, or --overwrite"))
 }
 
 /// Writes the tables of windows from scores that were computed as they were cut.
@@ -163,7 +193,7 @@ pub fn fingerprint(bundle: &Bundle) -> Fingerprint {
 
 /// What the tables are made from: windows, inputs, merged files, the cut-offs and the kinds of files, for other ones
 /// cost new tables and no new vectors.
-fn made_from(sources: &[FileDigest], merged: &[UpstreamFile], settings: &config::Predict) -> MadeFrom {
+pub(super) fn made_from(sources: &[FileDigest], merged: &[UpstreamFile], settings: &config::Predict) -> MadeFrom {
     let asked = json!({
         "sources": FileDigest::of_all(sources),
         "cut_offs": settings.cut_offs,

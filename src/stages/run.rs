@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::chunk::{self, Layout};
+use serde_json::Value;
+
+use super::chunk::{self, Cut, Layout};
 use super::shards::ShardWriter;
-use super::{direct, embed, keeping, merge, predict, viral_fasta};
+use super::{cleanup, direct, embed, keeping, merge, predict, viral_fasta};
 use crate::bundle::Bundle;
 use crate::config::{self, Side};
 use crate::embed::load;
@@ -23,12 +25,6 @@ use crate::units::Resume;
 /// next run starts from it.
 pub fn run(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     viral_fasta::check(&settings.predict)?;
-    let manifest = every_stage(settings, progress)?;
-    viral_fasta::write(&settings.predict)?;
-    Ok(manifest)
-}
-
-fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> {
     chunk::check_inputs(&settings.chunk)?;
     let [dnabert, esm] = [&settings.dnabert.output, &settings.esm.output];
     let [windows, merged, tables] = [&settings.chunk.output, &settings.merge.output, &settings.predict.output];
@@ -42,33 +38,70 @@ fn every_stage(settings: &config::Run, progress: &Progress) -> Result<Manifest> 
     }
     let layout = Layout::of(&settings.chunk, &bundle);
     predict::warn_of_layout(&bundle, layout);
-    if bundle.spec().is_cheap() && !settings.keep_intermediate {
-        return run_directly(settings, &bundle, layout, progress);
+    let is_direct = bundle.spec().is_cheap() && !settings.keep_intermediate;
+    let embeds = Embeds::of(settings, &bundle)?;
+    let manifest = match is_direct {
+        true => run_directly(settings, &bundle, layout, progress),
+        false => run_by_stages(settings, &bundle, (layout, &embeds), progress),
+    }?;
+    viral_fasta::write(&settings.predict)?;
+    if settings.cleanup {
+        let vectors = if is_direct { None } else { Some(&embeds.vectors) };
+        cleanup::remove_intermediate(settings, &bundle, (layout, vectors), &embeds.folders, &manifest)?;
     }
-    let sides = load::sides(&bundle);
-    let embeds = [&settings.dnabert, &settings.esm].into_iter().filter(|embed| sides.contains(&embed.side));
-    let embeds: Vec<&config::Embed> = embeds.collect();
+    Ok(manifest)
+}
+
+fn run_by_stages(
+    settings: &config::Run,
+    bundle: &Bundle,
+    (layout, embeds): (Layout, &Embeds<'_>),
+    progress: &Progress,
+) -> Result<Manifest> {
+    let sides = load::sides(bundle);
     let merge = config::Merge {
         dnabert: paths_of(&settings.merge.dnabert, sides.contains(&Side::Dnabert)),
         esm: paths_of(&settings.merge.esm, sides.contains(&Side::Esm)),
         ..settings.merge.clone()
     };
-    let later = Later { resume: settings.predict.resume, stages: later_stages(settings, &bundle, &embeds)? };
+    let tables = (settings.predict.output.as_path(), predict::fingerprint(bundle));
+    let stages = [tables].into_iter().chain(embeds.folders.iter().cloned()).collect();
+    let later = Later { resume: settings.predict.resume, stages };
     later.check(None)?;
-    load::prove(&bundle, false)?;
+    predict::check_removed_vectors(&settings.predict, bundle, &embeds.vectors)?;
+    let tabulated = |cut: &Cut| match settings.keep_intermediate {
+        true => Ok(None),
+        false => predict::tabulated(&settings.predict, bundle, cut, Some(&embeds.vectors)),
+    };
+    if let Some(cut) = chunk::finished(&settings.chunk, layout)?
+        && let Some(manifest) = tabulated(&cut)?
+    {
+        cut.commit()?;
+        return Ok(manifest);
+    }
+    load::prove(bundle, false)?;
     let shards = ShardWriter::new(&settings.chunk.output, settings.chunk.shard_frames, layout.sides);
     let cut = chunk::cut(&settings.chunk, layout, Box::new(shards), progress)?;
     let replaces = later.check(Some(cut.origin()))? || cut.replaces_others();
+    if let Some(manifest) = tabulated(&cut)? {
+        return Ok(manifest);
+    }
+    if cut.restores_shards() && !settings.keep_intermediate {
+        log::warn!(
+            "run: {} has to be made again, and its shards and vectors were removed (--cleanup): they are computed again",
+            settings.predict.output.display()
+        );
+    }
     if replaces {
         // What is replaced is gone, should the models turn out to be damaged or a folder to be shut.
-        load::prove(&bundle, true)?;
+        load::prove(bundle, true)?;
         later.stages.iter().try_for_each(|(folder, _)| room::check_writable(folder))?;
     }
     later.retract(if replaces { None } else { Some(cut.origin()) })?;
     cut.commit()?;
-    embeds.into_iter().try_for_each(|settings| embed::embed(settings, progress).map(drop))?;
+    embeds.settings.iter().try_for_each(|settings| embed::embed(settings, progress).map(drop))?;
     merge::merge(&merge, progress)?;
-    predict::score(&settings.predict, &bundle, progress)
+    predict::score(&settings.predict, bundle, progress)
 }
 
 /// The same without shards and vectors.
@@ -76,10 +109,10 @@ fn run_directly(settings: &config::Run, bundle: &Bundle, layout: Layout, progres
     let tables = (settings.predict.output.as_path(), predict::fingerprint(bundle));
     let later = Later { resume: settings.predict.resume, stages: vec![tables] };
     later.check(None)?;
-    if chunk::finished(&settings.chunk, layout.without_shards())?.is_some()
-        && let Some(manifest) = predict::is_tabulated(&settings.predict, bundle)?
+    if let Some(cut) = chunk::finished(&settings.chunk, layout.without_shards())?
+        && let Some(manifest) = predict::tabulated(&settings.predict, bundle, &cut, None)?
     {
-        log::info!("run: {} is already complete for this input", settings.predict.output.display());
+        cut.commit()?;
         return Ok(manifest);
     }
     let scored = direct::score(settings, bundle, layout, progress)?;
@@ -93,22 +126,33 @@ fn paths_of(paths: &[PathBuf], is_there: bool) -> Vec<PathBuf> {
     if is_there { paths.to_vec() } else { Vec::new() }
 }
 
-/// The folders of the stages after `chunk`, the last one first, and what will be made in them.
-fn later_stages<'a>(
-    settings: &'a config::Run,
-    bundle: &Bundle,
-    embeds: &[&'a config::Embed],
-) -> Result<Vec<(&'a Path, Fingerprint)>> {
-    let (mut vectors, mut sides) = ([None, None], Vec::new());
-    for embed in embeds {
-        let precision = load::precision(bundle, embed.side, &embed.compute)?;
-        vectors[usize::from(embed.side == Side::Esm)] = Some(embed::vectors(bundle, embed.side, precision)?);
-        sides.push((embed.output.as_path(), embed::fingerprint(bundle, embed.side, precision)?));
+/// The stages between windows and tables.
+struct Embeds<'a> {
+    /// Those that embed, of the sides that the bundle has.
+    settings: Vec<&'a config::Embed>,
+    /// The folders of vectors, the last stage first, and what will be made in them.
+    folders: Vec<(&'a Path, Fingerprint)>,
+    /// Settings of the vectors.
+    vectors: Value,
+}
+
+impl<'a> Embeds<'a> {
+    fn of(settings: &'a config::Run, bundle: &Bundle) -> Result<Self> {
+        let sides = load::sides(bundle);
+        let embeds = [&settings.dnabert, &settings.esm].into_iter().filter(|embed| sides.contains(&embed.side));
+        let embeds: Vec<&config::Embed> = embeds.collect();
+        let (mut vectors, mut folders) = ([None, None], Vec::new());
+        for embed in &embeds {
+            let precision = load::precision(bundle, embed.side, &embed.compute)?;
+            vectors[usize::from(embed.side == Side::Esm)] = Some(embed::vectors(bundle, embed.side, precision)?);
+            folders.push((embed.output.as_path(), embed::fingerprint(bundle, embed.side, precision)?));
+        }
+        let merged = merge::fingerprint(vectors.each_ref().map(Option::as_ref), Some(load::stamp(bundle)));
+        let vectors = merged.settings.clone();
+        folders.push((settings.merge.output.as_path(), merged));
+        folders.reverse();
+        Ok(Self { settings: embeds, folders, vectors })
     }
-    let merged = merge::fingerprint(vectors.each_ref().map(Option::as_ref), Some(load::stamp(bundle)));
-    let last =
-        [(settings.predict.output.as_path(), predict::fingerprint(bundle)), (settings.merge.output.as_path(), merged)];
-    Ok(last.into_iter().chain(sides.into_iter().rev()).collect())
 }
 
 /// The folders of the stages after `chunk`, the last one first, and what will be made in them.

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub model: Option<ModelStamp>,
     /// The sequences that all of it comes from; none where a stage was given files of unknown origin.
     pub origin: Option<Origin>,
+    /// Settings of the vectors that tables were made from, where those were removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_vectors: Option<serde_json::Value>,
     /// Finished output files by name.
     pub shards: BTreeMap<String, ShardEntry>,
     /// Counts that must add up, by name.

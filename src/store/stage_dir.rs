@@ -30,7 +30,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// Whether the work of `manifest` is this work.
-    fn matches(&self, manifest: &Manifest) -> bool {
+    pub(super) fn matches(&self, manifest: &Manifest) -> bool {
         self.stage == manifest.stage && self.settings == manifest.settings && self.model == manifest.model
     }
 }
@@ -123,6 +123,7 @@ impl StageDir {
             settings: fingerprint.settings,
             model: fingerprint.model,
             origin: None,
+            removed_vectors: None,
             shards: BTreeMap::new(),
             totals: BTreeMap::new(),
             complete: false,
@@ -215,6 +216,7 @@ impl StageDir {
     /// The folder cannot be written to.
     pub fn begin(&mut self) -> Result<()> {
         self.manifest.complete = false;
+        self.manifest.removed_vectors = None;
         if self.on_disk.as_ref().is_some_and(|on_disk| !on_disk.complete && on_disk.origin == self.manifest.origin) {
             return Ok(());
         }
@@ -247,9 +249,19 @@ impl StageDir {
         self.on_disk.as_ref()?.origin.as_ref()
     }
 
+    /// Settings of the vectors that the work was made from, where those were removed.
+    pub fn removed_vectors(&self) -> Option<&Value> {
+        self.on_disk.as_ref()?.removed_vectors.as_ref()
+    }
+
     /// What the manifest in the folder says of a file, proved or not.
     pub fn recorded(&self, name: &str) -> Option<&ShardEntry> {
         self.on_disk.as_ref()?.shards.get(name)
+    }
+
+    /// Whether the manifest in the folder names such a file.
+    pub fn names(&self, such: fn(&str) -> bool) -> bool {
+        self.on_disk.as_ref().is_some_and(|on_disk| on_disk.shards.keys().any(|name| such(name)))
     }
 
     /// The entry of `name` if it is finished, was made from `input` and its bytes still say so. A file that fails the
@@ -440,7 +452,7 @@ fn manifest_bytes(folder: &Path) -> Option<blake3::Hash> {
 }
 
 /// Names in a folder; none where it does not exist.
-fn names_in(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

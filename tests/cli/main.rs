@@ -4,6 +4,7 @@
 
 mod bench;
 mod checkpoints;
+mod cleanup;
 mod config;
 mod documents;
 mod encodings;

@@ -78,7 +78,9 @@ fn a_trained_bundle_knows_its_classes_and_says_what_it_was_made_of() {
     ran.says(&[&format!("160 vectors of {FEATURES} numbers"), "member 4 of 4, epoch 3", "AUROC"]);
     assert_eq!(ran.stdout, "toy\n");
     let names: Vec<String> = sandbox.files("toy").into_keys().collect();
-    assert_eq!(names, ["bundle.yaml", "card.json", "head.safetensors"]);
+    assert_eq!(names, ["bundle.yaml", "card.json", "head.safetensors", "vectors.json"]);
+    let verified = sandbox.run(&["models", "verify", "toy"]).ok().stdout;
+    assert!(verified.contains("1 sequence on") && verified.contains("composition 0.0e0, scores"), "{verified}");
     let left: Vec<_> = fs::read_dir(sandbox.folder()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".training")), "{left:?}");
 
@@ -302,7 +304,7 @@ fn encoders_with_weights_are_taken_into_the_bundle_and_trained_on_by_the_origina
         &["embed-esm", "w/windows", "--model", &base, "-o", "w/esm"],
         &["merge", "--dnabert", "w/dnabert", "--esm", "w/esm", "-o", "w/merged"],
         &["train", "w/merged", "--labels", "labels.tsv", "--model", &base, "--name", "toy", "-o", "toy"],
-        &["models", "verify", "toy", "--digests-only"],
+        &["models", "verify", "toy"],
         &["predict", "w/merged", "--model", "toy", "-o", "w/predictions"],
     ] {
         sandbox.run(stage).ok();

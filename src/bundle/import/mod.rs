@@ -26,11 +26,10 @@ pub use self::window::DEFAULT as DEFAULT_WINDOW;
 
 use self::model::CheckedModel;
 use self::source::ImportSource;
-use super::spec::{BUNDLE_YAML, EncoderSpec, FORMAT, HeadSpec, Pooling, Spec};
-use super::vectors::{StoredVector, StoredVectors, VECTORS_JSON};
-use super::{Bundle, Component};
+use super::Component;
+use super::spec::{EncoderSpec, FORMAT, HeadSpec, Pooling, Spec};
+use super::staged::StagedBundle;
 use crate::error::Result;
-use crate::fs::digest::Digest;
 use crate::fs::{StagedFolder, free_target, room};
 use crate::units::{FrameRule, WeightFormat};
 
@@ -94,15 +93,11 @@ pub enum Training {
 /// ```
 ///
 /// # Errors
-/// Those of [`StagedBundle::write`] and [`StagedBundle::commit`].
+/// Those of [`stage`] and [`StagedBundle::commit`].
 pub fn import(request: &ImportRequest) -> Result<ImportReport> {
-    StagedBundle::write(request, &|_| Ok(()))?.commit()
-}
-
-/// A bundle that is written and does not have its name yet; removed unless it is committed.
-pub struct StagedBundle {
-    folder: StagedFolder,
-    report: ImportReport,
+    let (staged, report) = stage(request, &|_| Ok(()))?;
+    staged.commit()?;
+    Ok(report)
 }
 
 /// How far the work is.
@@ -116,67 +111,37 @@ pub struct Step {
     pub total: u64,
 }
 
-impl StagedBundle {
-    /// Reads and checks the models and writes the bundle's files beside its place. `proceed` is called throughout
-    /// with the progress of the work; its error ends the work.
-    ///
-    /// # Errors
-    /// Every fault of models: files that are missing, cannot be read or are not what their bundle or cache says, tensors
-    /// and configurations that are not followed, models that do not fit together. Those of writing, a folder that is taken
-    /// and a disk that is full among them. Those of `proceed`.
-    pub fn write(request: &ImportRequest, proceed: &dyn Fn(Step) -> Result<()>) -> Result<Self> {
-        let target = free_target(&request.out)?;
-        let sources = [
-            ImportSource::open(&request.dnabert, Component::Dnabert)?,
-            ImportSource::open(&request.esm, Component::Esm)?,
-            ImportSource::open(&request.head, Component::Head)?,
-        ];
-        let [dnabert, esm, head] = sources.each_ref().map(|source| CheckedModel::read(source, request.dtype));
-        let models = [dnabert?, esm?, head?];
-        let mut spec = spec(request, &models)?;
-        let advice = "free space, or give --output on a larger disk: nothing was written";
-        room::check(&target, models.iter().map(|model| model.layout.bytes()).sum(), "the bundle", advice)?;
-        let proved = models.iter().map(|model| model.source.prove(model.layout.bytes(), proceed));
-        let proved = proved.collect::<Result<Vec<_>>>()?;
+/// Reads and checks the models and writes the bundle's files beside its place. `proceed` is called throughout
+/// with the progress of the work; its error ends the work.
+///
+/// # Errors
+/// Every fault of models: files that are missing, cannot be read or are not what their bundle or cache says, tensors
+/// and configurations that are not followed, models that do not fit together. Those of writing, a folder that is taken
+/// and a disk that is full among them. Those of `proceed`.
+pub fn stage(request: &ImportRequest, proceed: &dyn Fn(Step) -> Result<()>) -> Result<(StagedBundle, ImportReport)> {
+    let target = free_target(&request.out)?;
+    let sources = [
+        ImportSource::open(&request.dnabert, Component::Dnabert)?,
+        ImportSource::open(&request.esm, Component::Esm)?,
+        ImportSource::open(&request.head, Component::Head)?,
+    ];
+    let [dnabert, esm, head] = sources.each_ref().map(|source| CheckedModel::read(source, request.dtype));
+    let models = [dnabert?, esm?, head?];
+    let mut spec = spec(request, &models)?;
+    let advice = "free space, or give --output on a larger disk: nothing was written";
+    room::check(&target, models.iter().map(|model| model.layout.bytes()).sum(), "the bundle", advice)?;
+    let proved = models.iter().map(|model| model.source.prove(model.layout.bytes(), proceed));
+    let proved = proved.collect::<Result<Vec<_>>>()?;
 
-        let mut folder = StagedFolder::create(&target)?;
-        // The small head first: what is wrong with it need not wait for gigabytes.
-        for model in models.iter().rev() {
-            spec.files.extend(model.write(&mut folder, proceed)?);
-        }
-        let yaml = spec.to_yaml()?;
-        folder.write(BUNDLE_YAML, |out| out.append(yaml.as_bytes()))?;
-        let models = models.into_iter().zip(proved).map(|(model, files)| ImportedModel::of(model, files)).collect();
-        let report = ImportReport { folder: target, digest: Digest::of(yaml.as_bytes()), models, spec };
-        Ok(Self { folder, report })
+    let mut folder = StagedFolder::create(&target)?;
+    // The small head first: what is wrong with it need not wait for gigabytes.
+    for model in models.iter().rev() {
+        spec.files.extend(model.write(&mut folder, proceed)?);
     }
-
-    /// Opens what was written, as any bundle. It is not to be kept: the folder gets another name or goes away.
-    ///
-    /// # Errors
-    /// Those of [`Bundle::open_folder`].
-    pub fn open(&self) -> Result<Bundle> {
-        Bundle::open_folder(self.folder.path())
-    }
-
-    /// Writes what the models give, for `models verify` to compare with.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn store_vectors(&mut self, sequences: Vec<StoredVector>) -> Result<()> {
-        let made_by = env!("CARGO_PKG_VERSION").to_owned();
-        let json = StoredVectors { bundle: self.report.digest, made_by, sequences }.to_json()?;
-        self.folder.write(VECTORS_JSON, |out| out.append(&json)).map(drop)
-    }
-
-    /// Gives the bundle its name.
-    ///
-    /// # Errors
-    /// Those of [`StagedFolder::commit`].
-    pub fn commit(self) -> Result<ImportReport> {
-        let folder = self.folder.commit()?;
-        Ok(ImportReport { folder, ..self.report })
-    }
+    let staged = StagedBundle::complete(folder, &spec)?;
+    let models = models.into_iter().zip(proved).map(|(model, files)| ImportedModel::of(model, files)).collect();
+    let report = ImportReport { folder: target, digest: staged.digest(), models, spec };
+    Ok((staged, report))
 }
 
 /// What `bundle.yaml` will say, all but the files.

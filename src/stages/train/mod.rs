@@ -17,7 +17,7 @@ use crate::bundle::{Bundle, Family};
 use crate::calibration::fit::Classes;
 use crate::calibration::{Calibration, fit};
 use crate::config;
-use crate::embed::load;
+use crate::embed::{load, reference};
 use crate::error::{Error, Fault, Result};
 use crate::fs::{FolderLock, free_target};
 use crate::labels::Labels;
@@ -90,7 +90,12 @@ pub fn train(settings: &config::Train, progress: &Progress) -> Result<PathBuf> {
         card: card.text(&data, &members, &held_out, calibration.as_ref())?,
         calibration,
     };
-    let folder = trained::write(&bundle, head, &output, &interrupt::check)?;
+    let mut staged = trained::write(&bundle, head, &output, &interrupt::check)?;
+    if let Some(vectors) = reference::to_store(&staged.open()?)? {
+        staged.store_vectors(vectors)?;
+    }
+    interrupt::check()?;
+    let folder = staged.commit()?;
     place.remove()?;
     log::info!("train: {} is a bundle; use it with --model {0}", folder.display());
     Ok(folder)

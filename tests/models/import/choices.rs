@@ -8,7 +8,7 @@ use crate::support::bundle_parts::{BundleParts, DNABERT, ESM, HEAD, Tensors};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use virnucpro::bundle::Bundle;
-use virnucpro::bundle::import::{ImportRequest, StagedBundle, import};
+use virnucpro::bundle::import::{ImportRequest, import, stage};
 use virnucpro::error::{Error, Fault, Result};
 use virnucpro::units::{Precision, WeightFormat};
 
@@ -146,7 +146,7 @@ fn work_that_is_stopped_leaves_nothing_behind() {
     for tensors in [0, 1, 60] {
         let (parts, left) = (BundleParts::new(), std::cell::Cell::new(tensors));
         let before = parts.folder.path().read_dir().unwrap().count();
-        let stopped = StagedBundle::write(&parts.request(), &|_| match left.replace(left.get() - 1) {
+        let stopped = stage(&parts.request(), &|_| match left.replace(left.get() - 1) {
             0 => Err(Error::new(Fault::Interrupted, "stopped by SIGINT")),
             _ => Ok(()),
         });
