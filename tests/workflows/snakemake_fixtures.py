@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "snakemake"
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = ROOT / "workflows" / "snakemake"
 TABLES = ["frames.tsv", "windows.tsv", "sequences.tsv", "viral_regions.bed", "summary.json"]
 
 
@@ -44,6 +45,10 @@ class Folder:
         log = self.path / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         return [line for line in lines if line.split()[0] == command]
+
+    def commands(self):
+        """The command of every call, in their order."""
+        return [line.split()[0] for line in (self.path / "calls").read_text().splitlines()]
 
     def sheet(self, **samples):
         """Writes a sample sheet of FASTA files."""
@@ -95,6 +100,11 @@ class Ran:
     def fails(self):
         assert self.code == 1, self.said
         return self
+
+
+def without_model():
+    """The environment of somebody without a variable for the model."""
+    return {name: value for name, value in os.environ.items() if name != "VIRNUCPRO_MODEL"}
 
 
 def same_tables(found, expected):

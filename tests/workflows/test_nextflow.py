@@ -97,12 +97,41 @@ def test_resume_of_one_task_for_each_sample_does_nothing_again(whole_run, nextfl
 def test_what_a_bundle_is_made_of_decides_and_not_its_name(nextflow, virnucpro, demo, tmp_path):
     bundle = tmp_path / "another"
     shutil.copytree(ROOT / "bundles" / "mini", bundle)
-    options = ["--window", "300", "--frames", "open", "--prior", "0.1"]
-    ran = nextflow.run(tmp_path / "run", "--model", bundle, *options, "--min_p", "0.8", parser="v2").ok()
+    options = ["--window", "300", "--frames", "open", "--prior", "0.3", "--tables", "tsv,parquet", "--legacy"]
+    named = ["--min_p", "0.1", "--region_cost", "4", "--viral_fasta"]
+    ran = nextflow.run(tmp_path / "run", "--model", bundle, *options, *named, parser="v2").ok()
     assert [task["process"] for task in ran.tasks()] == ["RUN"]
-    given = ["--sample", "demo", "-m", bundle, "-q", "-o", tmp_path / "out", *options, "--min-p", "0.8"]
+    viral = tmp_path / "out" / "predictions" / "viral.fa.gz"
+    named = ["--min-p", "0.1", "--region-cost", "4", "--viral-fasta", viral]
+    given = ["--sample", "demo", "-m", bundle, "-q", "-o", tmp_path / "out", *options, *named]
     subprocess.run([virnucpro, "run", demo, *given], check=True)
-    assert ran.tables("demo") == tables(tmp_path / "out" / "predictions")
+    assert gzip.decompress(viral.read_bytes()).startswith(b">")
+    assert_same_files(ran.tables("demo"), tables(viral.parent), number=11)
+
+
+def assert_same_files(found, expected, number):
+    """The same names, and the same bytes but in typed copies: these name the digest of what they were made from."""
+    assert found.keys() == expected.keys()
+    assert len(expected) == number
+    for name in expected:
+        assert name.endswith(".parquet") or expected[name] == found[name], name
+
+
+def test_one_task_for_each_sample_is_told_which_try_it_is(nextflow, by_mini, tmp_path):
+    refused = nextflow.instead(
+        tmp_path / "refused", '[[ "$*" != run*"--attempt 1"* ]] || exit 4\nexec "$VIRNUCPRO" "$@"\n'
+    )
+    ran = refused.run(tmp_path / "run", "--model", "mini").ok()
+    assert [task["exit"] for task in ran.tasks(process="RUN")] == ["4", "0"]
+    assert ran.tables("demo") == tables(by_mini)
+
+
+def test_a_gpu_that_is_asked_for_does_not_hinder_a_bundle_that_has_no_use_for_it(nextflow, by_mini, tmp_path):
+    for name, more in [("whole", []), ("staged", ["--keep_intermediate", "--dtype", "f16"])]:
+        ran = nextflow.run(tmp_path / name, "--model", "mini", *more, profile="gpu,test").ok()
+        assert ran.tables("demo") == tables(by_mini)
+    scripts = [(Path(task["workdir"]) / ".command.sh").read_text() for task in ran.tasks(process="EMBED_DNABERT")]
+    assert scripts and all("--device cuda" in script and "--dtype f16" in script for script in scripts)
 
 
 def test_an_input_that_is_refused_fails_alone_in_one_task_too(nextflow, demo, by_mini, tmp_path):
@@ -136,19 +165,15 @@ def test_real_genomes_by_a_glob_with_every_file_that_run_writes(nextflow, virnuc
     options = ["--legacy", "--viral-share", "0.7", "--tables", "tsv,parquet"]
     ran = nextflow.run(
         tmp_path / "run",
-        *["--input", tmp_path / "reads" / "*.fa.gz", "--shard_frames", "3000", "--keep_intermediate"],
+        *["--input", tmp_path / "reads" / "*.fa.gz", "--shard_frames", "3000", "--keep_intermediate", "--viral_fasta"],
         *[word.replace("--viral-share", "--viral_share") for word in options],
     ).ok()
     for name in ["one", "two"]:
         output = tmp_path / name
         reads = tmp_path / "reads" / f"{name}.fa.gz"
-        subprocess.run([virnucpro, "run", reads, "--sample", name, "-q", *options, "-o", output], check=True)
-        expected, found = tables(output / "predictions"), ran.tables(name)
-        # A typed copy names the digest of the shards that it was made from, and they are smaller here.
-        assert expected.keys() == found.keys()
-        assert len(expected) == 10
-        for table in expected:
-            assert table.endswith(".parquet") or expected[table] == found[table], table
+        viral = ["--viral-fasta", output / "predictions" / "viral.fa.gz"]
+        subprocess.run([virnucpro, "run", reads, "--sample", name, "-q", *options, *viral, "-o", output], check=True)
+        assert_same_files(ran.tables(name), tables(output / "predictions"), number=11)
         published = ran.folder / "results" / name
         assert {path.name for path in published.iterdir()} == {"windows", "dnabert", "esm", "merged", "predictions"}
 
@@ -189,12 +214,15 @@ def test_mates_of_a_sample_are_read_together_with_a_bundle_of_ones_own(nextflow,
     # A bundle says how long its windows are.
     bundle = bundle_of_short_windows(tmp_path / "models", "short")
     models = ["--model", "short", "--models", tmp_path / "models"]
-    ran = nextflow.run(tmp_path / "run", "--input", sheet, *models).ok()
+    # Every sequence with a score is viral.
+    ran = nextflow.run(tmp_path / "run", "--input", sheet, *models, "--viral_share", "0", "--viral_fasta").ok()
     for sample, files in [("pair", ["r_1.fq", "r_2.fq"]), ("single", ["r_1.fq"])]:
         reads = [tmp_path / file for file in files]
-        given = ["--sample", sample, "-m", bundle, "-q", "-o", tmp_path / sample]
+        viral = ["--viral-share", "0", "--viral-fasta", tmp_path / sample / "predictions" / "viral.fa.gz"]
+        given = ["--sample", sample, "-m", bundle, "-q", "-o", tmp_path / sample, *viral]
         subprocess.run([virnucpro, "run", *reads, *given], check=True)
         assert ran.tables(sample) == tables(tmp_path / sample / "predictions")
+    assert gzip.decompress(ran.tables("pair")["viral.fa.gz"]).count(b">") == 2
     assert b"_chunk_2\t179\t360\t" in ran.tables("single")["windows.tsv"]
 
 
@@ -272,6 +300,11 @@ def test_a_wrong_parameter_is_told_before_any_task(nextflow, tmp_path):
         "--letters lax: use strict or mask",
     )
     ran.says("--window long: expected a whole number", "--legacy maybe: use true or false")
+    for prior in ["0", "1"]:
+        ran = nextflow.run(tmp_path / "run", "--prior", prior).fails()
+        ran.says(f"--prior {prior}: expected a number above 0 and below 1")
+    ran = nextflow.run(tmp_path / "run", "--fdr", "0.1", "--min_p", "0.9").fails()
+    ran.says("--fdr takes the place of --min_p")
     nextflow.run(tmp_path / "run", "--model", "absent").fails().says("--model absent: no bundle in")
     order = ["--viral_share", "0.3", "--mixed_share", "0.4"]
     ran = nextflow.run(tmp_path / "run", *order).fails()

@@ -1,14 +1,16 @@
 """The Snakemake workflow, with the real engine on this machine."""
 
+import gzip
 import os
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 from short_memory import WINDOW, limit_that_is_too_small, long_after_short
-from short_windows import bundle_of_short_windows
-from snakemake_fixtures import TABLES, WORKFLOW, same_tables
+from short_windows import UNTRAINED, bundle_of_short_windows
+from snakemake_fixtures import ROOT, TABLES, WORKFLOW, same_tables, without_model
 
 SHARDS = ["shard_frames=20"]
 
@@ -16,13 +18,15 @@ SHARDS = ["shard_frames=20"]
 CLOSED = "TAACTAGTTAACTAGTTAACTAGTTA" * 10
 
 
-def check(*command):
-    run = subprocess.run(command, cwd=WORKFLOW, capture_output=True, text=True)
+def check(*command, environment=None):
+    run = subprocess.run(command, cwd=WORKFLOW, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_workflow_is_lint_free(snakemake):
     check("snakemake", "--lint")
+    # One job for each sample.
+    check("snakemake", "--lint", environment=without_model())
 
 
 def test_the_workflow_is_formatted(snakemake):
@@ -82,9 +86,9 @@ def test_a_second_run_does_only_what_failed(mixed):
     assert (folder.predictions("broken") / "sequences.tsv").read_text().count("mended") == 2
 
 
-def killed_when_reached(folder):
+def killed_when_reached(folder, settings=SHARDS):
     """A run with all its processes, once a command writes the file `reached`."""
-    with folder.started("-c", "2", settings=SHARDS) as run:
+    with folder.started("-c", "2", settings=settings) as run:
         until = time.monotonic() + 120
         while not (folder.path / "reached").exists():
             assert run.poll() is None and time.monotonic() < until, "the run did not come so far"
@@ -93,29 +97,122 @@ def killed_when_reached(folder):
 
 
 @pytest.mark.parametrize(
-    ("stage", "left"),
-    [("embed-esm", "shard-00001.parquet"), ("merge", "shard-00001.parquet"), ("predict", "frames.tsv")],
+    ("stage", "left", "model", "expected"),
+    [
+        ("embed-esm", "shard-00001.parquet", UNTRAINED, "by_hand"),
+        ("merge", "shard-00001.parquet", UNTRAINED, "by_hand"),
+        ("predict", "frames.tsv", UNTRAINED, "by_hand"),
+        ("run", "frames.tsv", "mini", "by_mini"),
+    ],
 )
-def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, by_hand, stage, left):
+def test_a_run_that_was_killed_is_completed_by_the_same_command(folder, demo, stage, left, model, expected, request):
     folder.sheet(demo=demo)
+    settings = [*SHARDS, f"model={model}"]
     # Of its output there is a folder with one file when the run is killed.
     half_written = (
         f"out=${{BASH_REMATCH[1]}}; mkdir -p $out; touch $out/.lock $out/.{left}.host-1-2-3.partial reached; sleep 60"
     )
     folder.before_each_command(f"[[ $1 = {stage} && $* =~ --output\\ ([^ ]+) ]] && {{ {half_written}; }}")
-    killed_when_reached(folder)
+    killed_when_reached(folder, settings)
     folder.before_each_command("")
-    folder.snakemake("--unlock", settings=SHARDS).ok()
-    folder.snakemake(settings=SHARDS).ok()
-    same_tables(folder.predictions("demo"), by_hand)
+    folder.snakemake("--unlock", settings=settings).ok()
+    folder.snakemake(settings=settings).ok()
+    same_tables(folder.predictions("demo"), request.getfixturevalue(expected))
     assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
 
 
 def test_a_bundle_without_proteins_has_no_jobs_for_them(folder, demo, by_mini):
     folder.sheet(demo=demo)
-    folder.snakemake(settings=[*SHARDS, "model=mini"]).ok()
-    assert folder.calls("embed-dnabert") and not folder.calls("embed-esm")
+    folder.snakemake(settings=[*SHARDS, "model=mini", "keep_intermediate=true"]).ok()
+    assert folder.calls("embed-dnabert") and not folder.calls("embed-esm") and not folder.calls("run")
     same_tables(folder.predictions("demo"), by_mini)
+    kept = os.listdir(folder.path / "results" / "demo")
+    assert sorted(kept) == ["dnabert", "merged", "predictions", "windows"]
+
+
+@pytest.fixture(scope="module")
+def one_job(shared_folder, demo):
+    """One run as by somebody without a variable for the model, with the one in the executable."""
+    folder = shared_folder("one-job")
+    (folder.path / "broken.fa").write_text("ACGT\n")
+    folder.use(without_model())
+    folder.sheet(demo=demo, broken="broken.fa", missing="missing.fa")
+    return folder, folder.snakemake(settings=SHARDS).fails()
+
+
+def test_the_model_in_the_executable_takes_one_job_for_each_sample(one_job, by_mini):
+    folder, _ = one_job
+    assert folder.commands() == ["run"] * 3
+    same_tables(folder.predictions("demo"), by_mini)
+    assert os.listdir(folder.path / "results" / "demo") == ["predictions"]
+    assert os.listdir(folder.path / "benchmarks" / "demo") == ["run.tsv"]
+
+
+@pytest.mark.parametrize(("sample", "fault"), [("broken", "VN-IN-NOHEADER"), ("missing", "VN-IN-MISSING")])
+def test_a_bad_input_fails_its_sample_alone_in_one_job_too(one_job, sample, fault):
+    folder, ran = one_job
+    assert fault in folder.log(sample, "run")
+    assert f"Logfile logs/{sample}/run.log" in ran.said and fault in ran.said
+    assert not any(folder.predictions(sample).glob("*"))
+
+
+def test_a_second_run_of_one_job_for_each_sample_does_only_what_failed(one_job):
+    folder, _ = one_job
+    done = len(folder.calls("run"))
+    (folder.path / "broken.fa").write_text(">mended\nACGT\n")
+    folder.snakemake(settings=SHARDS).fails()
+    again = folder.calls("run")[done:]
+    assert sorted(call.split("--sample ")[1].split()[0] for call in again) == ["broken", "missing"]
+    assert "mended" in (folder.predictions("broken") / "sequences.tsv").read_text()
+
+
+def test_what_a_bundle_is_made_of_decides_and_not_its_name(folder, demo, virnucpro, tmp_path):
+    shutil.copytree(ROOT / "bundles" / "mini", tmp_path / "models" / "another")
+    folder.sheet(demo=demo)
+    settings = ["model=another", "models=models", "window=300", "frames=open", "prior=0.3", "region_cost=4"]
+    settings += ["min_p=0.1", "tables='tsv,parquet'", "legacy=true", "viral_fasta=true"]
+    folder.snakemake(settings=settings).ok()
+    assert folder.commands() == ["run"]
+    options = ["--window", "300", "--frames", "open", "--prior", "0.3", "--region-cost", "4", "--min-p", "0.1"]
+    options += ["--tables", "tsv,parquet", "--legacy", "--viral-fasta", "out/predictions/viral.fa.gz"]
+    command = [virnucpro, "run", demo, "--sample", "demo", "--model", "another", "--models", "models", *options]
+    subprocess.run([*command, "-o", "out"], check=True, capture_output=True, cwd=tmp_path)
+    expected = files(tmp_path / "out" / "predictions")
+    assert len(expected) == 11 and gzip.decompress(expected["viral.fa.gz"]).startswith(b">")
+    assert files(folder.predictions("demo")) == expected
+
+
+def files(folder):
+    """Content of all published files by name; the manifest says where it was made, and differs."""
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*") if path.name != "manifest.json"}
+
+
+def test_one_job_for_each_sample_is_told_which_try_it_is(folder, demo):
+    folder.sheet(demo=demo)
+    folder.before_each_command("[[ $1 = run && $attempt = 1 ]] && exit 4")
+    folder.snakemake(settings=["model=mini"]).ok()
+    assert [call.split("--attempt ")[1].split()[0] for call in folder.calls("run")] == ["1", "2"]
+
+
+def test_a_gpu_that_is_asked_for_does_not_hinder_a_bundle_that_has_no_use_for_it(folder, demo, by_mini):
+    folder.sheet(demo=demo)
+    gpus = ["--set-resources", "embed_dnabert:gpu=1", "embed_esm:gpu=1"]
+    folder.snakemake(*gpus, settings=["model=mini"]).ok()
+    assert folder.commands() == ["run"] and "--device cpu" in folder.calls("run")[0]
+    settings = [*SHARDS, "model=mini", "keep_intermediate=true", "dtype=f16"]
+    folder.snakemake("--forceall", *gpus, settings=settings).ok()
+    assert all("--device cuda" in call and "--dtype f16" in call for call in folder.calls("embed-dnabert"))
+    same_tables(folder.predictions("demo"), by_mini)
+
+
+def test_the_sequences_called_viral_come_from_stages_too(folder, demo, virnucpro, tmp_path):
+    folder.sheet(demo=demo)
+    folder.snakemake(settings=[*SHARDS, "viral_fasta=true", "viral_share=0.2"]).ok()
+    command = [virnucpro, "run", demo, "--sample", "demo", "--viral-share", "0.2", "-o", "out"]
+    subprocess.run([*command, "--viral-fasta", "viral.fa.gz"], check=True, capture_output=True, cwd=tmp_path)
+    expected = (tmp_path / "viral.fa.gz").read_bytes()
+    assert gzip.decompress(expected).startswith(b">")
+    assert (folder.predictions("demo") / "viral.fa.gz").read_bytes() == expected
 
 
 def test_a_run_is_planned_done_and_left_alone(folder, demo, by_hand):
@@ -194,17 +291,24 @@ def test_batch_tokens_is_halved_with_each_try(folder, demo):
     assert [call.split("--batch-tokens ")[1].split()[0] for call in folder.calls("embed-esm")] == ["4096", "2048"]
 
 
-def test_another_number_format_is_computed_after_a_complete_run(folder, demo):
+@pytest.mark.parametrize(
+    ("model", "stage", "setting"),
+    [(UNTRAINED, "embed-esm", "dtype=bf16"), (UNTRAINED, "chunk", "window=300"), ("mini", "run", "window=300")],
+)
+def test_other_settings_are_computed_after_a_complete_run(folder, demo, model, stage, setting):
     folder.sheet(demo=demo)
-    folder.snakemake().ok()
-    folder.snakemake(settings=["dtype=bf16"]).ok()
-    assert ["--dtype bf16" in call for call in folder.calls("embed-esm")] == [False, True]
+    folder.snakemake(settings=[f"model={model}"]).ok()
+    folder.snakemake(settings=[f"model={model}", setting]).ok()
+    option = "--" + setting.replace("=", " ")
+    assert [option in call for call in folder.calls(stage)] == [False, True]
 
 
-def test_tables_of_fewer_formats_take_the_place_of_more(folder, demo):
+@pytest.mark.parametrize("model", [[], ["model=mini"]])
+def test_tables_of_fewer_formats_take_the_place_of_more(folder, demo, model):
     folder.sheet(demo=demo)
-    folder.snakemake(settings=["tables='tsv,parquet'", "legacy=true"]).ok()
-    folder.snakemake().ok()
+    more = ["tables='tsv,parquet'", "legacy=true", "viral_fasta=true"]
+    folder.snakemake(settings=[*more, *model]).ok()
+    folder.snakemake(settings=model).ok()
     assert sorted(path.name for path in folder.predictions("demo").glob("[!.]*")) == sorted([*TABLES, "manifest.json"])
 
 
@@ -228,6 +332,9 @@ def test_a_refused_input_that_was_mended_with_an_older_file_is_read_again_after_
         ("shard_frame=20", "'shard_frame' was unexpected"),
         ("shard_frames=0", "0 is less than the minimum"),
         ("viral_share=0.2 mixed_share=0.3", "mixed_share is larger than viral_share"),
+        ("min_p=0.9 fdr=0.1", "fdr takes the place of min_p"),
+        ("prior=0", "0 is less than or equal to the minimum"),
+        ("prior=1", "1 is greater than or equal to the maximum"),
         ("input=nowhere.csv", "nowhere.csv: no such sample sheet"),
     ],
 )

@@ -40,9 +40,10 @@ workflow VIRNUCPRO {
     window // bases, or [] for the bundle's
     shards_per_task // number
     staged // whether each stage is a task of its own, or one task does all for a sample
+    viral_fasta // whether the sequences called viral are written too
 
     main:
-    RUN(samples.filter { !staged }, model, window)
+    RUN(samples.filter { !staged }, model, window, viral_fasta)
     CHUNK(samples.filter { staged }, model, window)
     nucleotides = CHUNK.out.nucleotides.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
     proteins = CHUNK.out.proteins.map { meta, shards -> [meta, parts(shards, shards_per_task)] }
@@ -51,7 +52,8 @@ workflow VIRNUCPRO {
     EMBED_ESM(proteins.transpose(), model)
 
     MERGE(gathered(EMBED_DNABERT.out.vectors, nucleotides).join(gathered(EMBED_ESM.out.vectors, proteins)))
-    PREDICT(MERGE.out.vectors.join(CHUNK.out.windows), model)
+    read_again = samples.map { meta, files -> [meta, viral_fasta ? files : []] }
+    PREDICT(MERGE.out.vectors.join(CHUNK.out.windows).join(read_again), model)
 
     sequences = PREDICT.out.sequences.mix(RUN.out.sequences)
     versions = CHUNK.out.versions_virnucpro.mix(
@@ -80,7 +82,7 @@ workflow {
     // The environment is read here, and only here: the bundle then is an input of the tasks, which -resume compares.
     bundle = bundleOf(params.model ?: System.getenv('VIRNUCPRO_MODEL'), params.models ?: System.getenv('VIRNUCPRO_MODELS'))
     staged = "${params.keep_intermediate}" == 'true' || !costsLittle(bundle)
-    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: [], params.shards_per_task as int, staged)
+    VIRNUCPRO(channel.fromList(samples), bundle, params.window ?: [], params.shards_per_task as int, staged, "${params.viral_fasta}" == 'true')
 
     pipeline_info = "${params.outdir}/pipeline_info"
     VIRNUCPRO.out.versions

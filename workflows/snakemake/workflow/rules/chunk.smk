@@ -21,20 +21,7 @@ checkpoint chunk:
         files=lambda wildcards: SAMPLES[wildcards.sample],
         # A file that takes the place of another may be older.
         stamps=lambda wildcards: stamps(SAMPLES[wildcards.sample]),
-        options=options(
-            "model",
-            "models",
-            "window",
-            "frames",
-            "shard_frames",
-            "duplicates",
-            "uracil",
-            "letters",
-            "strict_input",
-            "allow_empty",
-            "tables",
-            "legacy",
-        ),
+        options=options(*MODEL, *READING, "shard_frames", *FORMATS),
     message:
         "{wildcards.sample}: windows and their frames"
     shell:

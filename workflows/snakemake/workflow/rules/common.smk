@@ -21,8 +21,12 @@ if config["mixed_share"] is not None and config["mixed_share"] > config["viral_s
     raise WorkflowError(
         f"mixed_share is larger than viral_share ({config['mixed_share']}, {config['viral_share']})"
     )
+# The same.
+if config["fdr"] is not None and config["min_p"] is not None:
+    raise WorkflowError("fdr takes the place of min_p: set one of them")
 
 
+include: "bundle.smk"
 include: "samples.smk"
 
 
@@ -43,6 +47,12 @@ if "parquet" in config["tables"]:
     TABLES.extend(["frames.parquet", "windows.parquet", "sequences.parquet"])
 if config["legacy"]:
     TABLES.extend(["prediction_results.txt", "prediction_results_highestscore.csv"])
+VIRAL_FASTA = "viral.fa.gz"
+if config["viral_fasta"]:
+    TABLES.append(VIRAL_FASTA)
+
+# Snakemake removes the files that it expects; others, of a run with other formats, would make the folder somebody else's.
+REMOVING_OTHERS = f"rm -f {{params.folder}}/*.parquet {{params.folder}}/prediction_results* {{params.folder}}/{VIRAL_FASTA}"
 
 
 SAMPLES = samples_of(config["input"])
@@ -51,6 +61,21 @@ SAMPLES = samples_of(config["input"])
 wildcard_constraints:
     sample="[^/]+",
     part="[0-9]+",
+
+
+# Settings that several commands take.
+MODEL = ["model", "models"]
+READING = [
+    "window",
+    "frames",
+    "duplicates",
+    "uracil",
+    "letters",
+    "strict_input",
+    "allow_empty",
+]
+VERDICTS = ["viral_share", "mixed_share", "min_p", "fdr", "prior", "region_cost"]
+FORMATS = ["tables", "legacy"]
 
 
 def options(*names):
@@ -139,6 +164,17 @@ def making_folder(command):
         rm -rf {{output}}.part
         {trying(command)}
         mv {{output}}.part {{output}}
+        """
+
+
+def making_tables(command):
+    """`trying`, for a command that writes `{params.folder}.part`: only tables of a complete run come to their place."""
+    return f"""
+        rm -rf {{params.folder}}.part
+        {trying(command)}
+        {REMOVING_OTHERS}
+        mv {{params.folder}}.part/predictions/* {{params.folder}}
+        rm -r {{params.folder}}.part
         """
 
 

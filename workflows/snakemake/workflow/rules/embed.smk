@@ -13,8 +13,8 @@ rule embed_dnabert:
     resources:
         gpu=0,
         checkpoint_dir=config["checkpoint_dir"],
-        # ESM-2 3B takes 11 GB; the model in the executable, hardly any.
-        mem_mb=lambda wildcards, attempt: (16000 if config["model"] else 4000) * attempt,
+        # ESM-2 3B takes 11 GB; a composition, hardly any.
+        mem_mb=lambda wildcards, attempt: (4000 if COSTS_LITTLE else 16000) * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
         attempt=lambda wildcards, attempt: attempt,
     params:
@@ -22,7 +22,7 @@ rule embed_dnabert:
         suffix="fna",
         lines=lines_of_part,
         batch_tokens=config["batch_tokens"] or "",
-        options=options("model", "models", "dtype"),
+        options=options(*MODEL, "dtype"),
     message:
         "{wildcards.sample}: DNABERT-S vectors, part {wildcards.part}"
     shell:
@@ -41,6 +41,6 @@ use rule embed_dnabert as embed_esm with:
         suffix="faa",
         lines=lines_of_part,
         batch_tokens=config["batch_tokens"] or "",
-        options=options("model", "models", "dtype"),
+        options=options(*MODEL, "dtype"),
     message:
         "{wildcards.sample}: ESM-2 vectors, part {wildcards.part}"

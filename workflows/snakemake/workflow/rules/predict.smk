@@ -47,6 +47,10 @@ rule predict:
     input:
         merged="results/{sample}/merged",
         windows="results/{sample}/windows",
+        # For --viral-fasta.
+        sequences=lambda wildcards: (
+            files_that_exist(wildcards) if config["viral_fasta"] else []
+        ),
     output:
         expand("results/{{sample}}/predictions/{table}", table=TABLES),
     log:
@@ -63,24 +67,18 @@ rule predict:
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
         # Of complete samples, Snakemake sees these settings alone, and not those of jobs before.
-        dtype=config["dtype"],
-        options=options(
-            "model",
-            "models",
-            "viral_share",
-            "mixed_share",
-            "min_p",
-            "prior",
-            "tables",
-            "legacy",
+        before=options(*READING, "dtype"),
+        options=options(*MODEL, *VERDICTS, *FORMATS),
+        viral=lambda wildcards, input, output: (
+            f"--viral-fasta {Path(output[0]).parent}/{VIRAL_FASTA} --sequences {shlex.join(input.sequences)}"
+            if config["viral_fasta"]
+            else ""
         ),
     message:
         "{wildcards.sample}: verdicts"
     shell:
-        # Whether it is to be made again is for Snakemake to say. It removes the tables that it expects; others, of a run
-        # with other formats, would make the folder somebody else's.
-        trying("""
-        rm -f {params.folder}/*.parquet {params.folder}/prediction_results*
-        exec virnucpro predict {input.merged} --windows {input.windows} {params.options} --overwrite \\
+        # Whether it is to be made again is for Snakemake to say.
+        trying(REMOVING_OTHERS + """
+        exec virnucpro predict {input.merged} --windows {input.windows} {params.options} {params.viral} --overwrite \\
             --device cpu --threads {threads} --output {params.folder}
         """)

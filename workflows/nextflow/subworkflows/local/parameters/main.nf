@@ -31,6 +31,7 @@ def checkParameters(given) {
     }
     def faults = given.collect { name, value -> known.containsKey(name) ? faultOf(name, value, known[name]) : null }
     faults << orderFault(given.viral_share, given.mixed_share)
+    faults << (given.fdr != null && given.min_p != null ? '--fdr takes the place of --min_p: give one of them' : null)
     faults = faults.findAll()
     if (faults) {
         error("${faults.join('\n')}\nThe parameters: nextflow run . --help")
@@ -82,6 +83,9 @@ def faultOf(name, value, about) {
     if (number != null && (about.minimum != null && number < about.minimum || about.maximum != null && number > about.maximum)) {
         def expected = about.maximum == null ? "at least ${about.minimum}" : "${about.minimum} to ${about.maximum}"
         return "--${name} ${text}: expected ${expected}"
+    }
+    if (number != null && about.exclusiveMinimum != null && (number <= about.exclusiveMinimum || number >= about.exclusiveMaximum)) {
+        return "--${name} ${text}: expected a number above ${about.exclusiveMinimum} and below ${about.exclusiveMaximum}"
     }
     return null
 }

@@ -6,7 +6,7 @@ process VIRNUCPRO_PREDICT {
     container "virnucpro:0.1.0"
 
     input:
-    tuple val(meta), path(merged, stageAs: 'merged/*'), path(windows, stageAs: 'windows')
+    tuple val(meta), path(merged, stageAs: 'merged/*'), path(windows, stageAs: 'windows'), path(sequences, stageAs: 'input?/*')
     path model
 
     output:
@@ -18,6 +18,7 @@ process VIRNUCPRO_PREDICT {
     tuple val(meta), path("${prefix}/predictions/manifest.json"), emit: manifest
     tuple val(meta), path("${prefix}/predictions/*.parquet")    , emit: parquet, optional: true
     tuple val(meta), path("${prefix}/predictions/prediction_results*"), emit: legacy, optional: true
+    tuple val(meta), path("${prefix}/predictions/*.fa.gz")      , emit: viral, optional: true
     tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
 
     when:
@@ -32,6 +33,7 @@ process VIRNUCPRO_PREDICT {
         predict \\
         ${args} \\
         ${bundle} \\
+        ${sequences ? "--viral-fasta ${prefix}/predictions/viral.fa.gz --sequences ${sequences}" : ''} \\
         --threads ${task.cpus} \\
         --windows windows \\
         --output ${prefix}/predictions \\

@@ -9,6 +9,7 @@ process VIRNUCPRO_RUN {
     tuple val(meta), path(reads, stageAs: 'input?/*')
     path model
     val window
+    val viral_fasta
 
     output:
     tuple val(meta), path("${prefix}/predictions/sequences.tsv"), emit: sequences
@@ -19,6 +20,7 @@ process VIRNUCPRO_RUN {
     tuple val(meta), path("${prefix}/predictions/manifest.json"), emit: manifest
     tuple val(meta), path("${prefix}/predictions/*.parquet")    , emit: parquet, optional: true
     tuple val(meta), path("${prefix}/predictions/prediction_results*"), emit: legacy, optional: true
+    tuple val(meta), path("${prefix}/predictions/*.fa.gz")      , emit: viral, optional: true
     tuple val("${task.process}"), val('virnucpro'), eval('virnucpro --version | cut -d " " -f 2'), topic: versions, emit: versions_virnucpro
 
     when:
@@ -35,8 +37,10 @@ process VIRNUCPRO_RUN {
         ${args} \\
         ${bundle} \\
         ${length} \\
+        ${viral_fasta ? "--viral-fasta ${prefix}/predictions/viral.fa.gz" : ''} \\
         --device cpu \\
         --threads ${task.cpus} \\
+        --attempt ${task.attempt} \\
         --sample ${meta.id} \\
         --output ${prefix} \\
         ${reads}
