@@ -31,7 +31,7 @@ pub fn text(folder: &Path, manifest: &Manifest) -> Result<String> {
         let Some(row) = rows.next_row()? else { break };
         lines.push_str(&line(&row, calibrated));
     }
-    let scores = if calibrated { ["p", "tier"] } else { ["best p", "mean p"] };
+    let scores = if calibrated { ["p", "tier"] } else { ["best", "mean"] };
     let mut text = format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  verdict\n{lines}",
         "sequence", "length", "windows", "scored", "viral", scores[0], scores[1]
@@ -74,7 +74,7 @@ fn line(row: &SequenceVerdictRow<'_>, calibrated: bool) -> String {
     let scores = if calibrated {
         [p(row.p_virus), row.tier.as_deref().unwrap_or("-").to_owned()]
     } else {
-        [p(row.best_p_virus), p(row.mean_p_virus)]
+        [p(row.best_score_virus), p(row.mean_score_virus)]
     };
     format!(
         "{:ID_COLUMNS$} {:>10} {:>8} {:>6} {:>6} {:>6} {:>6}  {}\n",

@@ -169,8 +169,8 @@ pub struct SequenceTally {
     /// Windows whose verdict is `virus`.
     pub n_viral_windows: u64,
     /// Largest probability of a virus.
-    pub best_p_virus: f32,
-    sum_p_virus: f64,
+    pub best_score_virus: f32,
+    sum_score_virus: f64,
     sum_calibrated: Option<f64>,
 }
 
@@ -241,8 +241,8 @@ impl SequenceTally {
         let Some(window) = window else { return };
         self.n_scored_windows += 1;
         self.n_viral_windows += u64::from(window.verdict == Verdict::Virus);
-        self.best_p_virus = self.best_p_virus.max(window.score.virus);
-        self.sum_p_virus += f64::from(window.score.virus);
+        self.best_score_virus = self.best_score_virus.max(window.score.virus);
+        self.sum_score_virus += f64::from(window.score.virus);
         if let Some(calibrated) = window.calibrated {
             *self.sum_calibrated.get_or_insert(0.0) += calibrated;
         }
@@ -254,8 +254,8 @@ impl SequenceTally {
     }
 
     /// Mean of the windows' largest probability of a virus; `None` where none was scored.
-    pub fn mean_p_virus(&self) -> Option<f64> {
-        (self.n_scored_windows > 0).then(|| self.sum_p_virus / self.n_scored_windows as f64)
+    pub fn mean_score_virus(&self) -> Option<f64> {
+        (self.n_scored_windows > 0).then(|| self.sum_score_virus / self.n_scored_windows as f64)
     }
 
     fn mean_calibrated(&self) -> Option<f64> {
@@ -307,7 +307,10 @@ mod tests {
         assert_eq!(verdict(&[Some(0.1)]), SequenceVerdict::NonViral);
         let tally = tally(&RAW, &[Some(0.75), None, Some(0.25)]);
         assert_eq!((tally.n_windows, tally.n_scored_windows, tally.n_viral_windows), (3, 2, 1));
-        assert_eq!((tally.best_p_virus, tally.viral_share(), tally.mean_p_virus()), (0.75, Share::of(1, 2), Some(0.5)));
+        assert_eq!(
+            (tally.best_score_virus, tally.viral_share(), tally.mean_score_virus()),
+            (0.75, Share::of(1, 2), Some(0.5))
+        );
         assert_eq!(RAW.sequence(&tally).p_virus, None);
     }
 

@@ -202,7 +202,7 @@ fn title(record: &Record<'_>, row: &SequenceVerdictRow<'_>) -> String {
         Some(p_virus) => add("p_virus", Some(float32_text(p_virus))),
         None => {
             add("viral_share", row.viral_share.map(|share| share.to_string()));
-            add("mean_p_virus", row.mean_p_virus.map(float32_text));
+            add("mean_score_virus", row.mean_score_virus.map(float32_text));
         }
     }
     add("tier", row.tier.as_deref().map(str::to_owned));

@@ -11,7 +11,7 @@ use crate::error::{Error, Fault, Result};
 use crate::fs::{AtomicFile, FileDigest, text};
 
 /// Version of the layout of a stage's folder: of this file, and of the columns of tables.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// File name in a stage's folder.
 pub const FILE: &str = "manifest.json";
 const MAKE_AGAIN: &str = "--overwrite makes this stage again; finished work of other stages is kept";

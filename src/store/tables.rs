@@ -207,9 +207,9 @@ table_row! {
         /// Viral among scored windows; nothing where none has a score.
         pub viral_share: Option<Share>,
         /// Largest probability of a virus among its windows.
-        pub best_p_virus: Option<f32>,
+        pub best_score_virus: Option<f32>,
         /// Mean over its windows of the window's largest probability of a virus.
-        pub mean_p_virus: Option<f32>,
+        pub mean_score_virus: Option<f32>,
         /// Calibrated probability of a virus; nothing where the bundle is not calibrated.
         pub p_virus: Option<f32>,
         /// How sure that is: `high`, `medium`, `low`, or nothing where others are more likely.

@@ -84,7 +84,7 @@ fn metrics_are_those_of_the_tables() {
         assert_eq!(unknown, None);
     }
     assert_eq!(document["levels"]["windows"]["score"], "score_virus");
-    assert_eq!(document["levels"]["sequences"]["score"], "mean_p_virus");
+    assert_eq!(document["levels"]["sequences"]["score"], "mean_score_virus");
     assert_eq!(document["levels"]["sequences"]["n"], 20);
     assert_eq!(document["model"], sandbox.table("out/predictions/windows.tsv").column("model")[0]);
 }

@@ -296,7 +296,7 @@ fn records_of_one_id_are_told_apart_and_counted() {
     assert_eq!(sandbox.json("both/windows/manifest.json")["totals"]["renamed"], 4);
     // The second file's records score as they do alone, whatever they are called.
     let alone = tables(&sandbox, &["b.fa"], "alone");
-    let scores = |table: &Table| table.column("best_p_virus").iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+    let scores = |table: &Table| table.column("best_score_virus").iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
     assert_eq!(scores(&both.sequences)[5..], scores(&alone.sequences));
 
     let refused = sandbox.run(&["run", "a.fa", "b.fa", "--duplicates", "error", "--model", &mock(), "-o", "refused"]);

@@ -234,7 +234,7 @@ fn the_table_at_the_terminal_follows_the_bundle_also_where_nothing_has_a_score()
     let calibrated = shown(&["-o", "calibrated", "--model", "mini"]);
     assert!(calibrated.contains("tier") && !calibrated.contains("mixed"), "{calibrated}");
     let raw = shown(&["-o", "raw", "--model", &mock()]);
-    assert!(raw.contains("mean p") && raw.contains("0 mixed"), "{raw}");
+    assert!(raw.contains("  best   mean") && raw.contains("0 mixed"), "{raw}");
 }
 
 #[test]

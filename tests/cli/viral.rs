@@ -49,8 +49,8 @@ fn the_sequences_called_viral_are_written_with_their_headers_and_scores() {
     assert_eq!(written.len(), viral.len());
     for ((title, bases), row) in written.iter().zip(viral) {
         let (header, expected) = &given[column("sequence_id")[row]];
-        let [share, mean] = ["viral_share", "mean_p_virus"].map(|name| column(name)[row]);
-        assert_eq!(*title, format!("{header} viral_share={share} mean_p_virus={mean} verdict=viral"));
+        let [share, mean] = ["viral_share", "mean_score_virus"].map(|name| column(name)[row]);
+        assert_eq!(*title, format!("{header} viral_share={share} mean_score_virus={mean} verdict=viral"));
         assert_eq!(bases, expected);
     }
     assert!(sandbox.text("viral.fa").lines().all(|line| line.starts_with('>') || line.len() <= 80));

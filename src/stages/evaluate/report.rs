@@ -123,7 +123,7 @@ impl Scores {
 pub fn levels(truth: &Truth, labels: &Labels, task: &TaskProgress) -> Result<Vec<Level>> {
     let both = [
         ("windows", &truth.windows, ["p_virus", "score_virus"], &WINDOW_LENGTHS[..]),
-        ("sequences", &truth.sequences, ["p_virus", "mean_p_virus"], &SEQUENCE_LENGTHS[..]),
+        ("sequences", &truth.sequences, ["p_virus", "mean_score_virus"], &SEQUENCE_LENGTHS[..]),
     ];
     let mut levels = Vec::new();
     for (name, rows, [calibrated, raw], lengths) in both {

@@ -168,7 +168,7 @@ impl Truth {
             self.unlabelled.first.get_or_insert_with(|| row.sequence_id.to_string());
             return Ok(());
         };
-        let scored = self.scored(label, [row.p_virus, row.mean_p_virus], (&row.sequence_id, labels));
+        let scored = self.scored(label, [row.p_virus, row.mean_score_virus], (&row.sequence_id, labels));
         self.sequences.push(Scored { length: row.length, ..probable(scored, file, &row.sequence_id)? });
         Ok(())
     }

@@ -44,7 +44,7 @@ process VIRNUCPRO_PREDICT {
     prefix = task.ext.prefix ?: "${meta.id}"
     """
     mkdir -p ${prefix}/predictions
-    printf 'sample\\tsequence_id\\toriginal_id\\tlength\\tn_windows\\tn_scored_windows\\tn_viral_windows\\tviral_share\\tbest_p_virus\\tmean_p_virus\\tp_virus\\ttier\\tverdict\\tmodel\\n' > ${prefix}/predictions/sequences.tsv
+    printf 'sample\\tsequence_id\\toriginal_id\\tlength\\tn_windows\\tn_scored_windows\\tn_viral_windows\\tviral_share\\tbest_score_virus\\tmean_score_virus\\tp_virus\\ttier\\tverdict\\tmodel\\n' > ${prefix}/predictions/sequences.tsv
     printf 'sample\\tsequence_id\\twindow_id\\tstart\\tend\\tframes\\trun_start\\trun_end\\tstatus\\tverdict\\tscore_others\\tscore_virus\\tp_virus\\tmodel\\n' > ${prefix}/predictions/windows.tsv
     printf 'sample\\tsequence_id\\twindow_id\\tframe_id\\tframe\\tverdict\\tscore_others\\tscore_virus\\tmodel\\n' > ${prefix}/predictions/frames.tsv
     printf '#sequence_id\\tstart\\tend\\tname\\tscore\\tstrand\\tmean_p_virus\\tn_windows\\n' > ${prefix}/predictions/viral_regions.bed
