@@ -15,7 +15,9 @@ mod vectors;
 
 pub use checkpoint::{Checkpoint, Checkpoints, FOLDER as CHECKPOINT_FOLDER, KeptRows};
 pub use float_text::float32_text;
-pub use manifest::{FILE as MANIFEST_FILE, Manifest, ModelStamp, Origin, ShardEntry, setting_differences};
+pub use manifest::{
+    FILE as MANIFEST_FILE, FORMAT as MANIFEST_FORMAT, Manifest, ModelStamp, Origin, ShardEntry, setting_differences,
+};
 pub use removal::{Removal, remove_empty};
 pub use row::{Cell, Column, Kind, Row, Value};
 pub use stage_dir::{Fingerprint, MadeFrom, StageDir, retract};

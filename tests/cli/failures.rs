@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 
 use virnucpro::cli::{self, Asked};
+use virnucpro::store::MANIFEST_FORMAT;
 
 #[cfg(feature = "torch")]
 use crate::support::files_of;
@@ -387,8 +388,9 @@ fn work_that_cannot_be_trusted_is_3() {
     let manifest = sandbox.text("out/windows/manifest.json");
     sandbox.write("out/windows/manifest.json", &manifest[..manifest.len() / 2]);
     fails(&again, "VN-CKPT-HASH", &["out/windows/manifest.json", "--overwrite"]);
-    sandbox.write("out/windows/manifest.json", manifest.replace("\"format\": 3", "\"format\": 1"));
-    fails(&again, "VN-CKPT-FOREIGN", &["format 1", "format 3", "--overwrite"]);
+    let own = format!("\"format\": {MANIFEST_FORMAT}");
+    sandbox.write("out/windows/manifest.json", manifest.replace(&own, "\"format\": 1"));
+    fails(&again, "VN-CKPT-FOREIGN", &["format 1", &format!("format {MANIFEST_FORMAT}"), "--overwrite"]);
     sandbox.write("out/windows/manifest.json", manifest.replace("\"complete\": true", "\"complete\": false"));
     fails(&["embed-dnabert", "out/windows", "-m", &model, "-o", "d"], "VN-CKPT-INCOMPLETE", &["chunk"]);
     sandbox.run(&again).ok();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
-use virnucpro::store::float32_text;
+use virnucpro::store::{MANIFEST_FORMAT, float32_text};
 
 use crate::support::{Ran, Random, Sandbox, Table, assert_same_files, mock};
 
@@ -197,7 +197,8 @@ fn a_folder_of_another_version_is_told_as_such_and_can_be_made_again() {
     let current = sandbox.files("out");
     let age = |stage: &str| {
         let name = format!("out/{stage}/manifest.json");
-        let text = sandbox.text(&name).replace("\"format\": 3", "\"format\": 2").replace("virnucpro 0", "virnucpro 00");
+        let format = format!("\"format\": {MANIFEST_FORMAT}");
+        let text = sandbox.text(&name).replace(&format, "\"format\": 2").replace("virnucpro 0", "virnucpro 00");
         sandbox.write(&name, text);
     };
     age("windows");
