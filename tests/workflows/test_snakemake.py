@@ -12,7 +12,7 @@ from short_memory import WINDOW, limit_that_is_too_small, long_after_short
 from short_windows import UNTRAINED, bundle_of_short_windows
 from snakemake_fixtures import ROOT, TABLES, WORKFLOW, same_tables, without_model
 
-SHARDS = ["shard_frames=20"]
+SHARDS = ["shard_frames=25"]
 
 # No frame without a stop codon, forward or reverse; its reverse complement is itself.
 CLOSED = "TAACTAGTTAACTAGTTAACTAGTTA" * 10
