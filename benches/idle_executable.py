@@ -3,6 +3,7 @@
 Shared by the benches of both workflow engines.
 """
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -35,6 +36,16 @@ esac
 mkdir -p "$out"
 for file in "${files[@]}" manifest.json; do echo '{}' > "$out/$file"; done
 """
+
+
+def options(description, engine):
+    """What the benches of both engines take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--shards", type=int, default=50)
+    parser.add_argument("--shards-per-task", type=int, default=1)
+    parser.add_argument(f"--{engine}", dest="engine", metavar="PATH", default=engine)
+    return parser.parse_args()
 
 
 def idle_executable(folder, shards):

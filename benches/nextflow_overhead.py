@@ -3,25 +3,19 @@
 python3 benches/nextflow_overhead.py [--samples 100] [--shards 50] [--shards-per-task 1] [--nextflow PATH]
 """
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
 
-from idle_executable import ROOT, UNTRAINED, cost_of, idle_executable, idle_samples
+from idle_executable import ROOT, UNTRAINED, cost_of, idle_executable, idle_samples, options
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--shards", type=int, default=50)
-    parser.add_argument("--shards-per-task", type=int, default=1)
-    parser.add_argument("--nextflow", default="nextflow")
-    given = parser.parse_args()
+    given = options(__doc__, "nextflow")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         path = f"{idle_executable(folder, given.shards)}:{os.environ['PATH']}"
-        command = [given.nextflow, "run", ROOT, "-profile", "test", "--input", idle_samples(folder, given.samples)]
+        command = [given.engine, "run", ROOT, "-profile", "test", "--input", idle_samples(folder, given.samples)]
         command += ["--model", UNTRAINED, "--shards_per_task", str(given.shards_per_task), "-with-trace", "trace.txt"]
         environment = {**os.environ, "PATH": path, "NXF_ANSI_LOG": "false"}
         for name, more in [("first run", []), ("-resume", ["-resume"])]:

@@ -3,27 +3,21 @@
 python3 benches/snakemake_overhead.py [--samples 100] [--shards 50] [--shards-per-task 1] [--snakemake PATH]
 """
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
 
-from idle_executable import ROOT, UNTRAINED, cost_of, idle_executable, idle_samples
+from idle_executable import ROOT, UNTRAINED, cost_of, idle_executable, idle_samples, options
 
 WORKFLOW = ROOT / "workflows" / "snakemake"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--shards", type=int, default=50)
-    parser.add_argument("--shards-per-task", type=int, default=1)
-    parser.add_argument("--snakemake", default="snakemake")
-    given = parser.parse_args()
+    given = options(__doc__, "snakemake")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         path = f"{idle_executable(folder, given.shards)}:{os.environ['PATH']}"
-        command = [given.snakemake, "--snakefile", WORKFLOW / "workflow" / "Snakefile"]
+        command = [given.engine, "--snakefile", WORKFLOW / "workflow" / "Snakefile"]
         command += ["--workflow-profile", WORKFLOW / "profiles" / "local", "--config"]
         command += [f"input={idle_samples(folder, given.samples)}", f"model={UNTRAINED}"]
         command += [f"shards_per_task={given.shards_per_task}"]

@@ -64,7 +64,7 @@ impl StoredVectors {
             Error::new(Fault::ModelFormat, "the stored vectors of this bundle cannot be read")
                 .file(file)
                 .found(found)
-                .advice("import the bundle again")
+                .advice("make the bundle again, by 'models import' or 'train'")
         };
         let stored: Self =
             serde_json::from_str(bytes::text(json, file)?).map_err(|error| refused(error.to_string()))?;
@@ -73,7 +73,7 @@ impl StoredVectors {
                 .file(file)
                 .expected(format!("digest {bundle}"))
                 .found(format!("digest {}", stored.bundle))
-                .advice("import the bundle again"));
+                .advice("make the bundle again, by 'models import' or 'train'"));
         }
         if !(1..=MAX_SEQUENCES).contains(&stored.sequences.len()) {
             return Err(refused(format!("{} sequences", stored.sequences.len())));

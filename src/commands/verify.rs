@@ -1,5 +1,5 @@
 //! `models verify`: whether the files of a bundle are what they were, and whether this program on this machine still
-//! makes of them what it made when the bundle was imported.
+//! gives the vectors and scores that it gave on the day the bundle was made.
 
 use std::fmt::Write as _;
 
@@ -48,14 +48,14 @@ pub fn verify(settings: &config::Verify) -> Result<String> {
             if !differences.within(tolerance, tolerance) {
                 return Err(Error::new(
                     Fault::ModelVectors,
-                    "the models give other vectors than when they were imported",
+                    "the models give other vectors than when the bundle was made",
                 )
                 .file(bundle.path_of(VECTORS_JSON))
                 .expected(format!("differences of at most {tolerance:.0e} on {place}"))
                 .found(apart)
                 .advice(
                     "try --device cpu --dtype f32: if that agrees, the device or the number format is at fault; \
-                         otherwise vectors.json itself may be damaged, since no digest covers it: import the bundle again",
+                         otherwise vectors.json itself may be damaged, since no digest covers it: make the bundle again",
                 ));
             }
             format!(
